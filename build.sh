@@ -1,0 +1,408 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The one entry to the repository: installs what is missing, builds, tests, shows. Every sub-command is idempotent, has
+# its own --help, and works from any directory. What it makes goes to out/ (and the bin/ and obj/ of the projects):
+#
+#   out/native/libdpshim.so        the C shim, compiled against this machine's DPDK
+#   out/engine/dataplane-engine    the engine process, compiled ahead of time
+#   out/control/dataplane          the control process and the CLI
+#   out/*.log                      the full output of every step
+#
+# A step is skipped while the fingerprint (path, size, time) of what it reads is the one its last success left.
+set -euo pipefail
+
+root=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
+out=$root/out
+
+case $(uname -m) in
+  x86_64) rid=linux-x64 ;;
+  aarch64) rid=linux-arm64 ;;
+  *) rid=linux-$(uname -m) ;;
+esac
+
+# No build server outlives the command that wanted it, and nothing is sent anywhere.
+export MSBUILDDISABLENODEREUSE=1 DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "build.sh: $*"; exit 1; }
+
+# ---- system packages ------------------------------------------------------------------------------------------------
+
+# need <package> <command...>: the package is missing unless the command succeeds. Asking for the thing rather than for
+# the package leaves a DPDK or an iperf3 from another source alone. Names are the same in Debian 12, 13, Ubuntu 24.04.
+need() { "${@:2}" >/dev/null 2>&1 || missing+=("$1"); }
+
+needs_build() {
+  need gcc command -v gcc
+  need libc6-dev test -e /usr/include/stdio.h
+  need cmake command -v cmake
+  need make command -v make
+  need pkgconf command -v pkg-config
+  need libdpdk-dev pkg-config --exists libdpdk
+}
+
+needs_demo() {
+  need iproute2 command -v ip
+  need iputils-ping command -v ping
+  need iperf3 command -v iperf3
+}
+
+needs_test() {
+  needs_demo
+  need iputils-arping iputils_arping  # the package `arping` has another program of that name
+  need tcpdump command -v tcpdump
+  need ethtool command -v ethtool
+  need tshark command -v tshark
+  need util-linux command -v setpriv
+  need mount command -v mount
+  need etcd-server command -v etcd
+}
+iputils_arping() { arping -V | grep iputils; }
+
+needs_bench() { need dpdk-dev command -v dpdk-testpmd; }
+
+# The SDK that global.json asks for, from PATH, DOTNET_ROOT or where dotnet-install.sh puts it.
+find_dotnet() {
+  local place
+  for place in "$(command -v dotnet || true)" "${DOTNET_ROOT:-}/dotnet" "$HOME/.dotnet/dotnet"; do
+    if [[ -x $place ]] && (cd -- "$root" && "$place" --version >/dev/null 2>&1); then
+      dotnet=$place
+      # A program built here looks for the runtime here too, unless it is in one of the places it knows by itself.
+      DOTNET_ROOT=$(dirname -- "$(readlink -f -- "$place")")
+      export DOTNET_ROOT
+      return
+    fi
+  done
+  return 1
+}
+
+need_dotnet() {
+  # Package lists that were never fetched (a container image) know no package at all.
+  if ! apt-cache show gcc >/dev/null 2>&1; then as_root apt-get update >/dev/null 2>&1 || true; fi
+  if apt-cache show dotnet-sdk-10.0 >/dev/null 2>&1; then
+    missing=(dotnet-sdk-10.0)
+    return
+  fi
+  die "the .NET 10 SDK is missing, and this distribution has no package for it. Either of these installs it:
+  curl -fsSL https://dot.net/v1/dotnet-install.sh | bash -s -- --channel 10.0     (into ~/.dotnet of this user)
+  https://learn.microsoft.com/dotnet/core/install/linux                           (Microsoft's packages)"
+}
+
+as_root() {
+  if [[ $EUID -eq 0 ]]; then "$@"; else sudo "$@"; fi
+}
+
+# install_missing <group...>: silent when there is nothing to do.
+install_missing() {
+  local group missing=()
+  for group in "$@"; do "needs_$group"; done
+  apt_install
+  if [[ " $* " == *" build "* ]] && ! find_dotnet; then
+    need_dotnet
+    apt_install
+    find_dotnet || die "dotnet-sdk-10.0 is installed, yet 'dotnet --version' fails in $root"
+  fi
+}
+
+# Installs what is in `missing`.
+apt_install() {
+  [[ ${#missing[@]} -gt 0 ]] || return 0
+  mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+  local apt=(apt-get install -y --no-install-recommends "${missing[@]}") log=$out/setup.log
+  local install=(env DEBIAN_FRONTEND=noninteractive "${apt[@]}")
+  command -v apt-get >/dev/null || die "missing: ${missing[*]} (Debian's names); install them, then run this again"
+  [[ $EUID -eq 0 ]] || command -v sudo >/dev/null || die "missing: ${missing[*]}. As root: ${apt[*]}"
+  mkdir -p "$out"
+  say "Installing: ${missing[*]}"
+  # The package lists may be absent or stale: refresh them when the first try fails.
+  if ! as_root "${install[@]}" >"$log" 2>&1 &&
+    ! { as_root apt-get update && as_root "${install[@]}"; } >>"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    die "could not install them. As root: ${apt[*]}"
+  fi
+  hash -r
+}
+
+# ---- steps ----------------------------------------------------------------------------------------------------------
+
+# fingerprint <path...>: changes when a file under one of the paths (relative to the root) is added, edited or removed.
+fingerprint() {
+  (cd -- "$root" && find "$@" \( -name bin -o -name obj -o -name TestResults -o -name BenchmarkDotNet.Artifacts \) \
+    -prune -o -type f -printf '%p %s %T@\n' | LC_ALL=C sort; pkg-config --modversion libdpdk; "$dotnet" --version) |
+    sha256sum
+}
+
+# step <name> <text> <result> <function> <path...>: runs the function, its output in out/<name>.log, unless the result
+# is there and the paths are unchanged since the function last succeeded.
+step() {
+  local name=$1 text=$2 result=$3 function=$4 log=$out/$1.log stamp=$out/.$1.stamp started=$SECONDS print
+  print=$(fingerprint build.sh "${@:5}")
+  [[ -e $result && -e $stamp && $(<"$stamp") == "$print" ]] && return
+  rm -f "$stamp"
+  printf '%-64s' "$text" >&2
+  # A subshell of its own keeps `set -e` in force inside the function, which an `if` would switch off.
+  set +e
+  (set -e; cd -- "$root"; "$function") >"$log" 2>&1 9>&-
+  local failed=$?
+  set -e
+  if [[ $failed -ne 0 ]]; then
+    say "failed"
+    tail -n 40 "$log" >&2
+    die "$name failed; its whole output is in $log"
+  fi
+  say "$((SECONDS - started)) s"
+  printf '%s\n' "$print" >"$stamp"
+}
+
+managed=(global.json Directory.Build.props Directory.Packages.props .editorconfig interop dataplane)
+
+do_native() {
+  cmake -S native -B out/obj/native -DCMAKE_BUILD_TYPE=Release -DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$out/native"
+  cmake --build out/obj/native --parallel
+}
+
+do_solution() { "$dotnet" build Dataplane.sln -c Release -v:m -p:UseSharedCompilation=false; }
+
+# gcc links as well as clang does, and is needed for the shim anyway.
+do_engine() {
+  local options=(-p:CppCompilerAndLinker=gcc)
+  [[ $rid == linux-x64 ]] || options+=(-p:IlcInstructionSet=)  # the project names an x86-64 level
+  rm -rf out/engine
+  "$dotnet" publish dataplane/host/EngineHost.csproj -c Release -r "$rid" -o out/engine -v:m \
+    -p:UseSharedCompilation=false "${options[@]}"
+  cp out/native/libdpshim.so out/engine/
+}
+
+publish_control() {
+  "$dotnet" publish control/Control.csproj -c Release -r "$rid" -v:m -p:UseSharedCompilation=false \
+    -p:PublishReadyToRun=true "$@"
+}
+do_control() { rm -rf out/control; publish_control --self-contained false -o out/control; }
+
+do_publish() {
+  local stage=out/publish/$package
+  rm -rf out/publish
+  mkdir -p "$stage/engine"
+  publish_control --self-contained true -o "$stage/control"
+  rm -f "$stage"/control/*.pdb
+  cp out/engine/dataplane-engine out/engine/libdpshim.so "$stage/engine/"
+  cp -r native docs README.md LICENSE "$stage/"
+  tar -C out/publish --sort=name --owner=0 --group=0 --numeric-owner -czf "out/$package.tar.gz" "$package"
+  rm -rf out/publish
+}
+
+# One build at a time per clone: two would write the same obj/ directories. Steps do not inherit the descriptor.
+lock() { mkdir -p "$out"; exec 9>"$out/.lock"; flock 9; }
+unlock() { exec 9>&-; }
+
+build_native() {
+  step native "C shim (DPDK $(pkg-config --modversion libdpdk))" "$out/native/libdpshim.so" do_native native
+}
+build_programs() {
+  build_native
+  step engine "Engine, ahead of time for $rid" "$out/engine/dataplane-engine" do_engine native "${managed[@]}"
+  step control "Control program and CLI" "$out/control/dataplane" do_control "${managed[@]}" control
+}
+build_solution() {
+  step solution "Solution: libraries, tests, benchmarks" "$root/tests/unit/bin/Release" do_solution \
+    Dataplane.sln "${managed[@]}" control tests bench
+}
+
+build_all() {
+  lock
+  build_programs
+  build_solution
+  unlock
+}
+
+# ---- sub-commands ---------------------------------------------------------------------------------------------------
+
+declare -A usage
+
+usage[setup]='Usage: ./build.sh setup [build] [demo] [test] [bench]
+
+Installs the system packages that are missing, and says which; silent when nothing is. Without a name: build and test.
+  build  gcc, cmake, make, pkgconf, libdpdk-dev, the .NET 10 SDK where the distribution has it
+  demo   iproute2, iputils-ping, iperf3
+  test   those of the demo, iputils-arping, tcpdump, ethtool, tshark, etcd-server, util-linux, mount
+  bench  dpdk-dev (dpdk-testpmd, which the benchmarks compare with)'
+cmd_setup() {
+  local group
+  for group in "$@"; do [[ $group =~ ^(build|demo|test|bench)$ ]] || usage_error setup "$group"; done
+  [[ $# -gt 0 ]] || set -- build test
+  install_missing "$@"
+}
+
+usage[build]='Usage: ./build.sh build
+
+Builds everything: the C shim, the solution with its tests, the engine (ahead of time) and the control program, into
+out/. What is up to date is skipped. The full output of each step is in out/*.log.'
+cmd_build() {
+  [[ $# -eq 0 ]] || usage_error build "$1"
+  install_missing build
+  build_all
+}
+
+usage[test]='Usage: ./build.sh test [unit] [packet] [system] [--filter <expression>]
+
+Builds, then runs the tests; without a name all three kinds.
+  unit    tables, parsers, layouts: no root, no DPDK port
+  packet  whole stages on memory ports: no root, no hugepages
+  system  both processes, network namespaces, ping, iperf3, tcpdump: as root, otherwise skipped
+  --filter  an expression of dotnet test, for example FullyQualifiedName~MacTable'
+cmd_test() {
+  local kinds=() options=() kind project failed=()
+  while [[ $# -gt 0 ]]; do
+    case $1 in
+      unit | packet | system) kinds+=("$1") ;;
+      --filter) [[ $# -gt 1 ]] || usage_error test "$1 without an expression"; options+=(--filter "$2"); shift ;;
+      --filter=*) options+=(--filter "${1#*=}") ;;
+      *) usage_error test "$1" ;;
+    esac
+    shift
+  done
+  if [[ $EUID -ne 0 && " ${kinds[*]} " == *" system "* ]]; then
+    die "the system tests need root: sudo $0 test system"
+  fi
+  if [[ ${#kinds[@]} -eq 0 ]]; then
+    kinds=(unit packet system)
+    if [[ $EUID -ne 0 ]]; then
+      kinds=(unit packet)
+      say "Not root: the system tests are left out (they make network namespaces and TAP devices)."
+    fi
+  fi
+  install_missing build test
+  build_all
+  for kind in "${kinds[@]}"; do
+    project=$root/tests/$kind/${kind^}Tests.csproj
+    say "Tests: $kind"
+    # A test that hangs is named and ended, so that a whole run has an end too.
+    "$dotnet" test "$project" -c Release --no-build --nologo --logger "console;verbosity=minimal" \
+      --blame-hang-timeout 3m --blame-hang-dump-type none --results-directory "$out/tests/$kind" "${options[@]}" ||
+      failed+=("$kind")
+  done
+  [[ ${#failed[@]} -eq 0 ]] || die "failed: ${failed[*]}"
+}
+
+usage[demo]='Usage: ./build.sh demo [--once] [options of dataplane demo]
+
+Installs and builds what is missing, then starts both processes, three containers (network namespaces) on one bridge
+network and the port of the host, and shows them at work until Ctrl-C, which removes every trace.
+  --once      one line per check instead; exits 0 only when all hold
+  --isolated  keeps the port of the host in a namespace of its own: the network of this machine is not touched
+out/control/dataplane demo --help lists the other options.'
+cmd_demo() {
+  install_missing build demo
+  lock
+  build_programs
+  unlock
+  local program=("$out/control/dataplane" demo "$@")
+  if [[ $EUID -ne 0 ]]; then
+    command -v sudo >/dev/null || die "the demo makes network namespaces and TAP devices: run it as root"
+    program=(sudo env "DOTNET_ROOT=$DOTNET_ROOT" "${program[@]}")
+  fi
+  exec "${program[@]}"
+}
+
+usage[bench]='Usage: ./build.sh bench micro|bridge|control [options]
+
+  micro   BenchmarkDotNet: MAC look-ups, single and batched. Options go to BenchmarkDotNet (--filter "*Batch*")
+  bridge  packets per second and clocks per packet of one worker between two DPDK ports, beside dpdk-testpmd
+  control updates per second through the API (durable, and visible to a worker), and the time until visible'
+cmd_bench() {
+  [[ $# -gt 0 ]] || usage_error bench "which one?"
+  local what=$1
+  shift
+  case $what in
+    micro | control) install_missing build ;;
+    bridge) install_missing build bench ;;
+    *) usage_error bench "$what" ;;
+  esac
+  build_all
+  case $what in
+    micro)
+      # BenchmarkDotNet builds projects of its own, with the SDK on PATH, and leaves its reports where it runs.
+      mkdir -p "$out/bench"
+      cd "$out/bench"
+      PATH=$DOTNET_ROOT:$PATH exec "$root/bench/micro/bin/Release/net10.0/micro-bench" "$@"
+      ;;
+    bridge | control) exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$what" "$@" ;;
+  esac
+}
+
+usage[generate]='Usage: ./build.sh generate
+
+Generates the C# bindings again from the C headers, with ClangSharp (.config/dotnet-tools.json). Needed only after a
+header of native/ changed: the result is committed. CLANGSHARP=<program> names another build of the generator.'
+cmd_generate() {
+  [[ $# -eq 0 ]] || usage_error generate "$1"
+  install_missing build
+  exec "$root/native/generate.sh"
+}
+
+usage[publish]='Usage: ./build.sh publish
+
+Makes out/dataplane-<version>-<platform>.tar.gz: the engine, the control program with the .NET runtime inside, the
+documents, and the shim with its source. On a machine with another release of DPDK, compile the shim there:
+  cmake -S native -B shim && cmake --build shim && cp shim/libdpshim.so engine/'
+cmd_publish() {
+  [[ $# -eq 0 ]] || usage_error publish "$1"
+  install_missing build
+  lock
+  build_programs
+  local version package  # package is for do_publish
+  version=$(sed -n 's:.*<Version>\(.*\)</Version>.*:\1:p' "$root/Directory.Build.props")
+  package=dataplane-$version-$rid
+  step publish "Tarball" "$out/$package.tar.gz" do_publish native "${managed[@]}" control docs README.md LICENSE
+  unlock
+  say "$out/$package.tar.gz"
+}
+
+usage[clean]='Usage: ./build.sh clean
+
+Removes out/ and the bin/ and obj/ of every project.'
+cmd_clean() {
+  [[ $# -eq 0 ]] || usage_error clean "$1"
+  local project
+  while IFS= read -r project; do
+    (cd -- "$(dirname -- "$project")" && rm -rf bin obj)
+  done < <(find "$root" -name '*.csproj' -not -path "$out/*")
+  rm -rf "$out"
+}
+
+help_text='Usage: ./build.sh <command> [options]      (./build.sh <command> --help tells more)
+
+  setup      install the system packages that are missing
+  build      build everything into out/
+  test       build, then run the unit, packet and system tests
+  demo       three containers talking through the switch, live (--once: as a list of checks)
+  bench      measure: micro, bridge, control
+  generate   make the C# bindings again from the C headers
+  publish    make a tarball to run elsewhere
+  clean      remove everything that was built
+  help       this text'
+
+usage_error() { # <command> <what is wrong>
+  say "build.sh $1: not understood: $2"
+  say "${usage[$1]}"
+  exit 2
+}
+
+main() {
+  local name=${1:-help}
+  [[ $# -eq 0 ]] || shift
+  case $name in
+    setup | build | test | demo | bench | generate | publish | clean)
+      if [[ ${1:-} == --help || ${1:-} == -h ]]; then printf '%s\n' "${usage[$name]}"; else "cmd_$name" "$@"; fi
+      ;;
+    help | --help | -h) printf '%s\n' "$help_text" ;;
+    *)
+      say "build.sh: no such command: $name"
+      say "$help_text"
+      exit 2
+      ;;
+  esac
+}
+
+main "$@"
