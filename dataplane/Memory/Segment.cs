@@ -1,0 +1,233 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using Dataplane.Observation;
+using Dataplane.Interop.Linux;
+using Dataplane.Tables;
+
+namespace Dataplane.Memory;
+
+/// <summary>A segment that cannot be used, with what the operator can do about it.</summary>
+public sealed class SegmentException(string message) : Exception(message);
+
+/// <summary>
+/// The memory that the control process, the engine and its workers share: a header and tables at offsets that it names.
+/// It lies in a file under /dev/shm (or hugetlbfs) for a running switch, and in private memory for tests and benchmarks;
+/// the code that uses it cannot tell. It holds offsets, never pointers.
+/// </summary>
+public sealed unsafe class Segment : IDisposable
+{
+    private const string Remedy = "stop what uses it, then remove it with `dataplane clean`";
+
+    private readonly byte* _base;
+    private readonly ulong _length;
+    private IDisposable? _owner;
+
+    private Segment(byte* memory, ulong length, IDisposable owner)
+    {
+        _base = memory;
+        _length = length;
+        _owner = owner;
+    }
+
+    /// <summary>A segment in private memory.</summary>
+    public static Segment CreatePrivate(SegmentOptions? options = null)
+    {
+        options ??= new SegmentOptions();
+        ulong length = RequiredLength(options);
+        SharedMemory memory = SharedMemory.CreatePrivate((nuint)length, alignment: 4096);
+        var segment = new Segment(memory.Pointer, length, memory);
+        segment.Initialise(options);
+        return segment;
+    }
+
+    /// <summary>Makes the file, which must not exist. ENOSPC when the file system cannot hold all of it.</summary>
+    public static Segment Create(string path, SegmentOptions options)
+    {
+        ulong length = RequiredLength(options);
+        SharedMemory memory = SharedMemory.Create(path, (nuint)length, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        var segment = new Segment(memory.Pointer, length, memory);
+        segment.Initialise(options);
+        return segment;
+    }
+
+    /// <summary>Maps an existing file and checks that this program understands it.</summary>
+    /// <exception cref="SegmentException">It is of another layout, or not a segment, or damaged, or was never finished.</exception>
+    /// <exception cref="LinuxException">There is no such file, or it may not be opened.</exception>
+    public static Segment Open(string path, bool readOnly = false)
+    {
+        SharedMemory memory;
+        try
+        {
+            memory = SharedMemory.Open(path, readOnly);
+        }
+        catch (LinuxException e) when (e.Errno == Errno.EINVAL)
+        {
+            throw new SegmentException($"{path} is not a segment, or was never finished (it is empty); {Remedy}");
+        }
+        try
+        {
+            Check(path, memory);
+            return new Segment(memory.Pointer, ((SegmentHeader*)memory.Pointer)->Length, memory);
+        }
+        catch
+        {
+            memory.Dispose();
+            throw;
+        }
+    }
+
+    public ref SegmentHeader Header
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => ref *(SegmentHeader*)_base;
+    }
+
+    public int MaxWorkers => (int)Header.MaxWorkers;
+    public int MaxPorts => (int)Header.MaxPorts;
+    public int MaxBridges => (int)Header.MaxBridges;
+
+    /// <summary>Bytes of the whole segment.</summary>
+    public ulong Length => _length;
+
+    public Versioned<PortRecord>* Ports => (Versioned<PortRecord>*)At(SectionId.Ports);
+    public Versioned<BridgeRecord>* Bridges => (Versioned<BridgeRecord>*)At(SectionId.Bridges);
+    public PortRuntime* PortRuntime => (PortRuntime*)At(SectionId.PortRuntime);
+    public BridgeRuntime* BridgeRuntime => (BridgeRuntime*)At(SectionId.BridgeRuntime);
+    public WorkerRecord* Workers => (WorkerRecord*)At(SectionId.Workers);
+    public MacTable Macs => new((MacBucket*)At(SectionId.Macs), (int)Header.MacBucketBits, Header.HashSeed);
+    public Quiescence Quiescence => new((ulong*)Unsafe.AsPointer(ref Header.Epoch), Workers, MaxWorkers);
+
+    /// <summary>The counters of a worker, one record per port.</summary>
+    public PortCounters* Counters(int worker) => (PortCounters*)At(SectionId.PortCounters) + ((nint)worker * MaxPorts);
+
+    public ref EventRing Events(int worker) => ref ((EventRing*)At(SectionId.Events))[worker];
+
+    /// <summary><see cref="CaptureSession.Limit"/> of them.</summary>
+    public CaptureSession* CaptureSessions => (CaptureSession*)At(SectionId.CaptureSessions);
+
+    public CaptureRing* CaptureRing(int worker) => (CaptureRing*)At(SectionId.CaptureRings) + worker;
+
+    /// <summary>The generation that is visible now.</summary>
+    public ulong Generation
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => Volatile.Read(ref Header.Generation);
+    }
+
+    /// <summary>A port's record as a reader of the given generation sees it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ref readonly PortRecord Port(int index, ulong generation) => ref Versioned<PortRecord>.Read(in Ports[index], generation);
+
+    /// <summary>A bridge's record as a reader of the given generation sees it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ref readonly BridgeRecord Bridge(int index, ulong generation) => ref Versioned<BridgeRecord>.Read(in Bridges[index], generation);
+
+    public void Dispose()
+    {
+        IDisposable? owner = Interlocked.Exchange(ref _owner, null);
+        owner?.Dispose();
+    }
+
+    /// <summary>Bytes that a segment of these options takes.</summary>
+    public static ulong RequiredLength(SegmentOptions options)
+    {
+        IReadOnlyList<string> problems = options.Problems();
+        if (problems.Count > 0)
+        {
+            throw new SegmentException("segment: " + string.Join("; ", problems));
+        }
+        ulong length = SegmentHeader.SizeInBytes;
+        for (var id = SectionId.Workers; id < SectionId.Count; id++)
+        {
+            length += SegmentLayout.SectionLength(id, options);
+        }
+        return length;
+    }
+
+    private byte* At(SectionId id) => _base + Header.Sections[(int)id].Offset;
+
+    private void Initialise(SegmentOptions options)
+    {
+        ref SegmentHeader header = ref Header;
+        header.LayoutVersion = SegmentHeader.CurrentLayoutVersion;
+        header.HeaderSize = SegmentHeader.SizeInBytes;
+        header.LayoutHash = SegmentLayout.Hash;
+        header.Length = _length;
+        header.MaxWorkers = (uint)options.MaxWorkers;
+        header.MaxPorts = (uint)options.MaxPorts;
+        header.MaxBridges = (uint)options.MaxBridges;
+        header.MacBucketBits = (uint)options.MacBucketBits;
+        header.HashSeed = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8));
+        header.CreatedUnixSeconds = (ulong)DateTimeOffset.UtcNow.ToUnixTimeSeconds();
+        header.Generation = 1;
+        header.Epoch = 1;
+
+        ulong offset = SegmentHeader.SizeInBytes;
+        for (var id = SectionId.Workers; id < SectionId.Count; id++)
+        {
+            ulong length = SegmentLayout.SectionLength(id, options);
+            header.Sections[(int)id] = new SectionEntry { Offset = offset, Length = length };
+            offset += length;
+        }
+        Volatile.Write(ref header.Magic, SegmentHeader.MagicValue);
+    }
+
+    private static void Check(string path, SharedMemory memory)
+    {
+        if (memory.Length < SegmentHeader.SizeInBytes)
+        {
+            throw new SegmentException($"{path} is not a segment: {memory.Length} bytes are too few for its header; {Remedy}");
+        }
+        ref readonly SegmentHeader header = ref *(SegmentHeader*)memory.Pointer;
+        if (header.Magic != SegmentHeader.MagicValue)
+        {
+            throw new SegmentException($"{path} is not a segment, or was never finished (no magic number); {Remedy}");
+        }
+        if (header.LayoutVersion != SegmentHeader.CurrentLayoutVersion || header.LayoutHash != SegmentLayout.Hash)
+        {
+            throw new SegmentException(
+                $"{path} has layout {header.LayoutVersion}/{header.LayoutHash:x16}, this program has "
+                + $"{SegmentHeader.CurrentLayoutVersion}/{SegmentLayout.Hash:x16}: it was made by another version; {Remedy}");
+        }
+        // The file may be longer: hugetlbfs has whole huge pages only.
+        if (header.Length > memory.Length)
+        {
+            throw new SegmentException($"{path} is damaged: its header says {header.Length} bytes, it has {memory.Length}; {Remedy}");
+        }
+        // Epoch 0 means "asleep" to whoever waits for a worker, and generation 0 and the last one mark records unwritten or half written.
+        if (header.HeaderSize != SegmentHeader.SizeInBytes || !SectionsLieInside(in header)
+            || header.Epoch == Quiescence.OfflineEpoch || header.Generation is 0 or ulong.MaxValue)
+        {
+            throw new SegmentException($"{path} is damaged: the fields of its header contradict each other; {Remedy}");
+        }
+    }
+
+    private static bool SectionsLieInside(ref readonly SegmentHeader header)
+    {
+        if (header.MaxWorkers is 0 or > SegmentOptions.WorkerLimit || header.MaxPorts is < 2 or > SegmentOptions.PortLimit
+            || header.MaxBridges is < 2 or > SegmentOptions.BridgeLimit || header.MacBucketBits is < MacTable.MinBits or > SegmentOptions.MacBucketBitsLimit)
+        {
+            return false;
+        }
+        var options = new SegmentOptions
+        {
+            MaxWorkers = (int)header.MaxWorkers,
+            MaxPorts = (int)header.MaxPorts,
+            MaxBridges = (int)header.MaxBridges,
+            MacCapacity = (int)(MacBucket.Ways * (1u << (int)header.MacBucketBits) / 2),
+        };
+        ulong expected = SegmentHeader.SizeInBytes;
+        for (var id = SectionId.Workers; id < SectionId.Count; id++)
+        {
+            ref readonly SectionEntry entry = ref header.Sections[(int)id];
+            ulong length = SegmentLayout.SectionLength(id, options);
+            if (entry.Offset != expected || entry.Length != length)
+            {
+                return false;
+            }
+            expected += length;
+        }
+        return expected == header.Length;
+    }
+}

@@ -1,0 +1,66 @@
+namespace Dataplane.Observation;
+
+/// <summary>
+/// What a stage decided about a traced packet. Comments say what <see cref="CaptureRecord.Port"/>, A and B hold; the text of each
+/// step is made by the control process, which knows the names.
+/// </summary>
+public enum TraceStep : byte
+{
+    /// <summary>Port: from which. A: the worker. The packet's first bytes follow.</summary>
+    Received,
+    /// <summary>A: VLAN word of <see cref="Stages.VlanTag"/>.</summary>
+    Classified,
+    /// <summary>The source tells nothing new. A: key.</summary>
+    SourceKnown,
+    /// <summary>The source is fixed to this port. A: key.</summary>
+    SourceStatic,
+    /// <summary>The source was not looked at: the port does not learn. A: key.</summary>
+    SourceIgnored,
+    /// <summary>The source is learned. A: key.</summary>
+    SourceLearned,
+    /// <summary>The source was on another port before. A: key, B: that port.</summary>
+    SourceMoved,
+    /// <summary>As <see cref="SourceMoved"/>, too often in a short time.</summary>
+    SourceFlapping,
+    /// <summary>The source is not learned because the port's, or the bridge's, limit is reached. A: key.</summary>
+    SourceLimited,
+    /// <summary>The source is not learned because the table is full near it. A: key.</summary>
+    SourceTableFull,
+    /// <summary>The destination is known. Port: where. A: key, B: 1 for a static entry.</summary>
+    DestinationKnown,
+    /// <summary>The destination is unknown, or a group. A: key.</summary>
+    Flooded,
+    /// <summary>Flooding leaves a port out. Port: which. A: drop reason that a packet addressed to it would have, or one of <see cref="FloodSkip"/>.</summary>
+    FloodSkipped,
+    /// <summary>For an output port. A: 1 when the packet leaves with a VLAN tag.</summary>
+    Retagged,
+    /// <summary>Handed to the worker that owns the queue. Port: output, A: that worker.</summary>
+    HandedOver,
+    /// <summary>Handed to the device. Port: output, A: length, B: one of <see cref="OutputWork"/>.</summary>
+    Output,
+    /// <summary>Segmented in software. Port: output, A: number of packets.</summary>
+    Segmented,
+    /// <summary>Dropped. Port: on which it is counted, A: the reason.</summary>
+    Dropped,
+
+    Count,
+}
+
+/// <summary>Why flooding leaves a port out, beside the drop reasons.</summary>
+public enum FloodSkip : byte
+{
+    /// <summary>The port does not take packets of this kind.</summary>
+    NotWanted = 254,
+    /// <summary>The port does not carry the VLAN.</summary>
+    OtherVlan = 255,
+}
+
+/// <summary>What was left to do for a packet at its output.</summary>
+public enum OutputWork : byte
+{
+    Nothing,
+    /// <summary>The device completes the checksum, or cuts the segment.</summary>
+    ByDevice,
+    /// <summary>The switch completed the checksum.</summary>
+    Checksum,
+}

@@ -1,0 +1,104 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Dataplane.Observation;
+using Dataplane.Interop.Dpdk;
+using Dataplane.Interop.Linux;
+
+namespace Dataplane.Packets;
+
+/// <summary>
+/// Per-packet notes in the private area of an mbuf. They are valid only while a flag of the mbuf says so: a packet that never
+/// asked for an offload and is not traced costs no access to this line.
+/// </summary>
+[StructLayout(LayoutKind.Explicit, Size = SizeInBytes)]
+public struct PacketMeta
+{
+    public const int SizeInBytes = 64;
+
+    /// <summary>
+    /// What the sender left to be done, as the TAP device said it (virtio specification, 5.1.6). Valid only while
+    /// <see cref="Offload.IsPending"/>.
+    /// </summary>
+    [FieldOffset(0)] public virtio_net_hdr Vnet;
+
+    /// <summary>Number of a traced packet, and for which sessions. Valid only with <see cref="Observation.PacketWatch.TraceFlag"/>.</summary>
+    [FieldOffset(16)] public uint Trace;
+    [FieldOffset(20)] public uint TraceSessions;
+}
+
+/// <summary>
+/// Work that the sender of a packet left to whoever can do it: completing a TCP or UDP checksum, and cutting a large segment
+/// into packets. An mbuf with such work carries the matching DPDK transmit flag, and the details in <see cref="PacketMeta"/>.
+/// </summary>
+public static unsafe class Offload
+{
+    /// <summary>Any of these flags: look at the private area.</summary>
+    public const ulong PendingMask = ChecksumFlag | SegmentFlag;
+
+    /// <summary>RTE_MBUF_F_TX_TCP_CKSUM: bytes from csum_start are to be summed up (whatever the protocol).</summary>
+    public const ulong ChecksumFlag = 1ul << 52;
+
+    /// <summary>RTE_MBUF_F_TX_TCP_SEG: larger than the wire allows; to be cut at gso_size.</summary>
+    public const ulong SegmentFlag = 1ul << 50;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool IsPending(rte_mbuf* mbuf) => (mbuf->ol_flags & PendingMask) != 0;
+
+    /// <summary>The private area. mbufs of the dataplane's pools all have one.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static PacketMeta* Meta(rte_mbuf* mbuf) => (PacketMeta*)(mbuf + 1);
+
+    /// <summary>Bytes of a packet that one buffer of a pool holds.</summary>
+    public static uint Room(MbufPool pool) => (uint)(pool.DataRoom - Mbuf.DefaultHeadroom);
+
+    /// <summary>Takes over what a TAP device said of a packet. False when it makes no sense for a packet of this length.</summary>
+    public static bool Accept(rte_mbuf* mbuf, in virtio_net_hdr vnet)
+    {
+        if ((vnet.flags & virtio_net_hdr.VIRTIO_NET_HDR_F_NEEDS_CSUM) == 0)
+        {
+            // Without a checksum to complete there is nothing to segment either: the kernel always asks for both.
+            return vnet.gso_type == virtio_net_hdr.VIRTIO_NET_HDR_GSO_NONE;
+        }
+        if (vnet.csum_start < Wire.EthernetHeader || (uint)vnet.csum_start + vnet.csum_offset + 2 > mbuf->pkt_len)
+        {
+            return false;
+        }
+        ulong flags = ChecksumFlag;
+        if (vnet.gso_type != virtio_net_hdr.VIRTIO_NET_HDR_GSO_NONE)
+        {
+            if (vnet.gso_size == 0)
+            {
+                return false;
+            }
+            flags |= SegmentFlag;
+        }
+        Meta(mbuf)->Vnet = vnet;
+        mbuf->ol_flags |= flags;
+        return true;
+    }
+
+    /// <summary>Headers grew or shrank by so many bytes in front of the part that the offload speaks of.</summary>
+    public static void Shift(rte_mbuf* mbuf, int bytes)
+    {
+        if (IsPending(mbuf))
+        {
+            ref virtio_net_hdr vnet = ref Meta(mbuf)->Vnet;
+            vnet.csum_start = (ushort)(vnet.csum_start + bytes);
+            if (vnet.hdr_len != 0) // not given without segmentation
+            {
+                vnet.hdr_len = (ushort)(vnet.hdr_len + bytes);
+            }
+        }
+    }
+
+    /// <summary>A copy has the same work left, and is traced as the packet is.</summary>
+    public static void Copy(rte_mbuf* from, rte_mbuf* to)
+    {
+        const ulong Noted = PendingMask | PacketWatch.TraceFlag;
+        to->ol_flags = (to->ol_flags & ~Noted) | (from->ol_flags & Noted);
+        if ((from->ol_flags & Noted) != 0)
+        {
+            *Meta(to) = *Meta(from);
+        }
+    }
+}

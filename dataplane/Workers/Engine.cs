@@ -1,0 +1,266 @@
+using Dataplane.Interop.Dpdk;
+using Dataplane.Interop.Linux;
+using Dataplane.Memory;
+using Dataplane.Packets;
+using Dataplane.Ports;
+
+namespace Dataplane.Workers;
+
+/// <summary>
+/// The packet engine: workers over a segment, the ports attached to them, and the housekeeping thread. Ports come and go while
+/// traffic flows; a worker sees the change at its next poll and the others' packets are not touched.
+/// <para>
+/// With <see cref="Start"/> the workers run on threads of their own. Without it a test turns them by hand
+/// (<see cref="Worker.PollOnce"/>), deterministically.
+/// </para>
+/// </summary>
+public sealed unsafe class Engine : IDisposable
+{
+    /// <summary>How long a worker may take to finish its burst before it counts as hung.</summary>
+    private static readonly TimeSpan GraceTimeout = TimeSpan.FromSeconds(10);
+
+    /// <summary>Bytes of a small buffer: a frame of an ordinary MTU, room to grow a header, and DPDK's headroom.</summary>
+    private const int SmallRoom = 2048 + Mbuf.DefaultHeadroom;
+
+    private static int s_serial;
+
+    private readonly Lock _changes = new();
+    private readonly SortedDictionary<int, EnginePort> _ports = [];
+    private readonly Worker[] _workers;
+    private readonly EngineOptions _options;
+    private readonly List<Thread> _threads = [];
+    private bool _disposed;
+
+    /// <param name="segment">The tables. The engine takes it over from a predecessor that crashed.</param>
+    /// <param name="options">How to run.</param>
+    /// <param name="clock">The time; CLOCK_MONOTONIC when not given.</param>
+    public Engine(Segment segment, EngineOptions? options = null, EngineClock? clock = null)
+    {
+        _options = options ?? new EngineOptions();
+        if (_options.Workers < 1 || _options.Workers > segment.MaxWorkers)
+        {
+            throw new ArgumentException($"{_options.Workers} workers asked for; this segment has room for 1 to {segment.MaxWorkers}", nameof(options));
+        }
+        Segment = segment;
+        Clock = clock ?? new MonotonicClock();
+        TakeOver();
+        int serial = Interlocked.Increment(ref s_serial);
+        Small = MbufPool.Create($"small{serial}", _options.SmallBuffers, privateSize: PacketMeta.SizeInBytes, dataRoom: SmallRoom);
+        Large = MbufPool.Create($"large{serial}", _options.LargeBuffers, cache: 0, privateSize: PacketMeta.SizeInBytes, dataRoom: ushort.MaxValue);
+        _workers = [.. Enumerable.Range(0, _options.Workers).Select(i => new Worker(i, segment, Small, Large, Clock))];
+        foreach (Worker worker in _workers)
+        {
+            worker.Connect(_workers);
+        }
+        Housekeeping = new Housekeeping(this);
+    }
+
+    public Segment Segment { get; }
+    public EngineClock Clock { get; }
+    public MbufPool Small { get; }
+    public MbufPool Large { get; }
+    public IReadOnlyList<Worker> Workers => _workers;
+    public Housekeeping Housekeeping { get; }
+
+    /// <summary>The attached ports, by index.</summary>
+    public IReadOnlyList<EnginePort> Ports
+    {
+        get
+        {
+            lock (_changes)
+            {
+                return [.. _ports.Values];
+            }
+        }
+    }
+
+    /// <summary>Starts the threads.</summary>
+    public void Start()
+    {
+        for (int i = 0; i < _workers.Length; i++)
+        {
+            Worker worker = _workers[i];
+            int cpu = _options.Cores.Count == 0 ? -1 : _options.Cores[i % _options.Cores.Count];
+            var thread = new Thread(() => RunWorker(worker, cpu)) { Name = $"worker-{i}", IsBackground = true, Priority = ThreadPriority.Highest };
+            _threads.Add(thread);
+            thread.Start();
+        }
+        Housekeeping.Start();
+    }
+
+    /// <summary>Makes a port part of the switch. The engine owns it from now on; when this throws it is the caller's as before.</summary>
+    /// <exception cref="InvalidOperationException">The index is taken.</exception>
+    /// <exception cref="LinuxException">A descriptor of the port cannot be watched.</exception>
+    public void Attach(EnginePort port)
+    {
+        lock (_changes)
+        {
+            if (port.Index <= 0 || port.Index >= Segment.MaxPorts)
+            {
+                throw new ArgumentException($"port \"{port.Name}\": index {port.Index} is not from 1 to {Segment.MaxPorts - 1}", nameof(port));
+            }
+            if (_ports.TryGetValue(port.Index, out EnginePort? there))
+            {
+                throw new InvalidOperationException($"port \"{port.Name}\": index {port.Index} is taken by \"{there.Name}\"");
+            }
+            ref PortRuntime runtime = ref Segment.PortRuntime[port.Index];
+            runtime.Mac = port.Mac;
+            runtime.Error = 0;
+            // An err-disabled port stays so across a restart of the engine, until the administrator enables it.
+            if (runtime.State != PortState.ErrDisabled)
+            {
+                runtime.State = PortState.Up;
+            }
+            _ports.Add(port.Index, port);
+            try
+            {
+                foreach ((Worker worker, RxQueue queue) in PublishSets(port))
+                {
+                    worker.Watch(queue);
+                }
+            }
+            catch
+            {
+                TakeOut(port);
+                throw;
+            }
+        }
+    }
+
+    /// <summary>Takes a port out. When this returns no worker uses it and its device is closed. False when there is none.</summary>
+    public bool Detach(int index)
+    {
+        lock (_changes)
+        {
+            if (!_ports.TryGetValue(index, out EnginePort? port))
+            {
+                return false;
+            }
+            TakeOut(port);
+            port.Dispose();
+            return true;
+        }
+    }
+
+    /// <summary>
+    /// Ends the threads. What a worker had handed to another one is sent first, so the counters balance. The workers can be
+    /// turned by hand afterwards.
+    /// </summary>
+    public void Stop()
+    {
+        Housekeeping.Stop();
+        foreach (Worker worker in _workers)
+        {
+            worker.Stop();
+        }
+        foreach (Thread thread in _threads)
+        {
+            thread.Join();
+        }
+        _threads.Clear();
+        foreach (Worker worker in _workers)
+        {
+            worker.SendHandedOver();
+        }
+    }
+
+    /// <summary>Stops the threads and closes all ports.</summary>
+    public void Dispose()
+    {
+        if (_disposed)
+        {
+            return;
+        }
+        _disposed = true;
+        Stop();
+        foreach (int index in _ports.Keys.ToArray())
+        {
+            Detach(index);
+        }
+        foreach (Worker worker in _workers)
+        {
+            worker.Dispose();
+        }
+        Small.Dispose();
+        Large.Dispose();
+        Segment.Header.EnginePid = 0;
+    }
+
+    /// <summary>When this returns no worker uses the port.</summary>
+    private void TakeOut(EnginePort port)
+    {
+        _ports.Remove(port.Index);
+        foreach ((Worker worker, RxQueue queue) in PublishSets(port))
+        {
+            worker.Unwatch(queue);
+        }
+        ref PortRuntime runtime = ref Segment.PortRuntime[port.Index];
+        if (runtime.State != PortState.ErrDisabled)
+        {
+            runtime.State = PortState.Detached;
+        }
+        if (_threads.Count != 0 && !Segment.Quiescence.Wait(Segment.Quiescence.Advance(), GraceTimeout))
+        {
+            // Closing would pull the device from under a worker that hangs in it. Better to leak it.
+            throw new TimeoutException($"port \"{port.Name}\": a worker has not finished a burst for {GraceTimeout.TotalSeconds:0} s");
+        }
+    }
+
+    /// <summary>Gives each worker its set of ports. Returns the queues of one port with the workers that poll them.</summary>
+    private List<(Worker Worker, RxQueue Queue)> PublishSets(EnginePort changed)
+    {
+        var queues = new List<(Worker, RxQueue)>();
+        foreach (Worker worker in _workers)
+        {
+            worker.Publish(ReceiveSet.For(worker.Index, _workers.Length, _ports.Values, Segment.MaxPorts));
+            foreach (RxQueue queue in ReceiveSet.QueuesOf(changed, worker.Index, _workers.Length))
+            {
+                queues.Add((worker, queue));
+            }
+        }
+        return queues;
+    }
+
+    private void RunWorker(Worker worker, int cpu)
+    {
+        if (cpu >= 0)
+        {
+            CpuAffinity.Set([cpu]);
+        }
+        Segment.Workers[worker.Index].Cpu = cpu;
+        // An lcore id of its own gives the thread a cache in each pool.
+        Eal.RegisterThread();
+        try
+        {
+            worker.Run(_options.BusyPoll);
+        }
+        finally
+        {
+            Eal.UnregisterThread();
+        }
+    }
+
+    /// <summary>What a predecessor on this segment left half done. No worker runs yet.</summary>
+    private void TakeOver()
+    {
+        for (int i = 0; i < Segment.MaxWorkers; i++)
+        {
+            Segment.Workers[i].Epoch = Quiescence.OfflineEpoch;
+        }
+        Segment.Macs.FreeAllDead();
+        LearnedCounts.Recount(Segment);
+        for (int i = 0; i < Segment.MaxPorts; i++)
+        {
+            ref PortState state = ref Segment.PortRuntime[i].State;
+            state = state == PortState.ErrDisabled ? state : PortState.Detached;
+        }
+        ref SegmentHeader header = ref Segment.Header;
+        header.EnginePid = (uint)Environment.ProcessId;
+        header.EngineWorkers = (uint)_options.Workers;
+        header.EngineStarts++;
+        header.TscHz = Shim.dps_tsc_hz();
+        header.EngineStarted = Clock.Nanoseconds;
+        header.EngineHeartbeat = Clock.Nanoseconds;
+        header.EngineCollections = 0;
+    }
+}

@@ -1,0 +1,413 @@
+using System.Runtime.Intrinsics.X86;
+using Dataplane.Interop.Dpdk;
+using Dataplane.Interop.Linux;
+using Dataplane.Memory;
+using Dataplane.Packets;
+using Dataplane.Ports;
+using Dataplane.Stages;
+
+namespace Dataplane.Workers;
+
+/// <summary>
+/// The poll loop, and what a worker does when there is nothing to do: it spins for a while (the next packet of a busy flow is
+/// microseconds away), then sleeps in epoll until a descriptor of its ports has something. A port that cannot wake it makes it
+/// look every millisecond.
+/// </summary>
+public sealed unsafe partial class Worker
+{
+    private const int ReadyCapacity = 64;
+    private const ulong WakeToken = ulong.MaxValue;
+
+    /// <summary>How long to spin before sleeping, in nanoseconds.</summary>
+    private const ulong SpinTime = 50_000;
+
+    /// <summary>Longest sleep, in milliseconds: the worker's statistics are this fresh at least.</summary>
+    private const int LongSleep = 1000;
+    private const int ShortSleep = 1;
+
+    /// <summary>While polled ports are busy, descriptors are looked at every so many polls.</summary>
+    private const int FdInterval = 8;
+
+    private readonly rte_mbuf** _rx;
+    private readonly byte* _ready;
+    private readonly Epoll _epoll = new();
+    private readonly EventFd _wake = new();
+    private readonly ulong _cyclesPerResolution;
+    private Handover?[] _incoming = [];
+    private Worker[] _siblings = [];
+    private ReceiveSet _published = ReceiveSet.Empty;
+    private ulong _clockCycles;
+    private ulong _stageCycles;
+    private ulong _inStagesSince;
+    private ulong _lastPoll;
+    private ulong _longestPoll;
+    private int _sinceFds;
+    private int _sleeping;
+    private volatile bool _stopping;
+
+    /// <summary>Makes the worker known to the others, before any of them runs.</summary>
+    internal void Connect(Worker[] siblings)
+    {
+        _siblings = siblings;
+        _incoming = new Handover?[siblings.Length];
+        for (int i = 0; i < siblings.Length; i++)
+        {
+            _incoming[i] = i == Index ? null : new Handover();
+        }
+        _epoll.Add(_wake.Fd, EpollEvents.In, WakeToken);
+    }
+
+    /// <summary>Gives the worker a new set of ports, from any thread.</summary>
+    internal void Publish(ReceiveSet set)
+    {
+        Volatile.Write(ref _published, set);
+        _wake.Signal();
+    }
+
+    /// <summary>Adds a queue's descriptor to those that wake the worker.</summary>
+    internal void Watch(RxQueue queue)
+    {
+        int fd = queue.Port.RxFd(queue.Queue);
+        if (fd >= 0)
+        {
+            // A device driver signals once per arming and nobody reads its descriptor: watch for the edge.
+            EpollEvents events = queue.Port.PollsByFd ? EpollEvents.In : EpollEvents.In | EpollEvents.EdgeTriggered;
+            _epoll.Add(fd, events, Token(queue));
+        }
+    }
+
+    /// <summary>
+    /// Takes it out again. Closing alone would not do: the control process holds the same device open, and epoll watches open
+    /// files, not descriptors.
+    /// </summary>
+    internal void Unwatch(RxQueue queue)
+    {
+        int fd = queue.Port.RxFd(queue.Queue);
+        if (fd >= 0)
+        {
+            _epoll.TryRemove(fd);
+        }
+    }
+
+    /// <summary>Ends <see cref="Run"/>, from any thread.</summary>
+    public void Stop()
+    {
+        _stopping = true;
+        _wake.Signal();
+    }
+
+    /// <summary>Forwards until <see cref="Stop"/>.</summary>
+    /// <param name="busyPoll">Never sleep.</param>
+    public void Run(bool busyPoll)
+    {
+        Quiescence quiescence = Segment.Quiescence;
+        quiescence.Online(Index);
+        WarmUp();
+        (_lastPoll, _longestPoll) = (Shim.dps_rdtsc(), 0);
+        long allocated = GC.GetAllocatedBytesForCurrentThread();
+        ulong idleSince = 0;
+        uint second = 0;
+        while (!_stopping)
+        {
+            int work = PollOnce();
+            if (second != NowSeconds)
+            {
+                second = NowSeconds;
+                _record->AllocatedBytes = (ulong)(GC.GetAllocatedBytesForCurrentThread() - allocated);
+                _record->LastSeen = Storm.Now;
+            }
+            if (work != 0)
+            {
+                idleSince = 0;
+                continue;
+            }
+            if (busyPoll)
+            {
+                continue;
+            }
+            if (idleSince == 0)
+            {
+                idleSince = Storm.Now;
+            }
+            else if (Storm.Now - idleSince >= SpinTime)
+            {
+                Sleep(quiescence);
+                RefreshClock();
+                _lastPoll = _clockCycles;
+            }
+            else if (X86Base.IsSupported)
+            {
+                X86Base.Pause();
+            }
+        }
+        quiescence.Offline(Index);
+    }
+
+    /// <summary>One turn over all queues. Gives the number of packets received.</summary>
+    public int PollOnce()
+    {
+        Segment.Quiescence.Quiescent(Index);
+        _generation = Segment.Generation;
+        Watcher.Refresh(Volatile.Read(ref Segment.Header.ActiveCaptures));
+        _set = Volatile.Read(ref _published);
+        ReceiveSet set = _set;
+        ulong start = Shim.dps_rdtsc();
+        if (start - _lastPoll > _longestPoll)
+        {
+            _record->LongestPoll = _longestPoll = start - _lastPoll;
+        }
+        _lastPoll = start;
+        if (start - _clockCycles >= _cyclesPerResolution)
+        {
+            RefreshClock();
+        }
+
+        int received = 0;
+        foreach (ref readonly RxQueue queue in set.Polled.AsSpan())
+        {
+            received += Receive(queue.Port, queue.Queue);
+        }
+        if (set.ByFd.Length != 0 && (received == 0 || ++_sinceFds >= FdInterval))
+        {
+            _sinceFds = 0;
+            received += ReceiveReady(0);
+        }
+        received += TakeHandedOver();
+        if (_flushCount + _freeCount != 0)
+        {
+            FlushAll();
+        }
+
+        _record->Polls++;
+        LeaveStages();
+        if (received != 0)
+        {
+            _record->Packets += (uint)received;
+            _record->BusyCycles += Shim.dps_rdtsc() - start;
+            _record->StageCycles += _stageCycles;
+            _stageCycles = 0;
+        }
+        else
+        {
+            _record->EmptyPolls++;
+        }
+        return received;
+    }
+
+    /// <summary>Passes packets to the worker that owns the transmit queue. Gives how many were taken.</summary>
+    internal int HandOver(int worker, int outPort, rte_mbuf** mbufs, int count)
+    {
+        Worker owner = _siblings[worker];
+        int n = owner._incoming[Index]!.Put(outPort, mbufs, count);
+        _record->HandedOver += (uint)n;
+        // Either the owner sees our packets when it looks once more before it sleeps, or we see that it sleeps.
+        Interlocked.MemoryBarrier();
+        if (Volatile.Read(ref owner._sleeping) != 0)
+        {
+            owner._wake.Signal();
+        }
+        return n;
+    }
+
+    /// <summary>Sends what other workers have handed over. Only while no worker runs.</summary>
+    internal void SendHandedOver()
+    {
+        while (TakeHandedOver() != 0)
+        {
+            FlushAll();
+        }
+    }
+
+    /// <summary>From here on the clock counts for the stages, not for a driver.</summary>
+    private void EnterStages() => _inStagesSince = Shim.dps_rdtsc();
+
+    private void LeaveStages()
+    {
+        if (_inStagesSince != 0)
+        {
+            _stageCycles += Shim.dps_rdtsc() - _inStagesSince;
+            _inStagesSince = 0;
+        }
+    }
+
+    /// <summary>Hands packets to a device.</summary>
+    internal TxResult Transmit(EnginePort port, rte_mbuf** mbufs, int count)
+    {
+        LeaveStages();
+        TxResult result = port.Tx(Index, mbufs, count);
+        EnterStages();
+        return result;
+    }
+
+    private int Receive(EnginePort port, int queue)
+    {
+        LeaveStages();
+        int n = port.Rx(queue, _rx, BurstSize);
+        if (n == 0)
+        {
+            return 0;
+        }
+        EnterStages();
+        if (Watcher.IsActive)
+        {
+            Watcher.Received(port.Index, _rx, n);
+        }
+        PortCounters* counters = _counters + port.Index;
+        counters->RxPackets += (uint)n;
+        counters->RxBursts++;
+        counters->RxBytes += BridgeStage.Run(this, port.Index, _rx, n);
+        FlushFull();
+        return n;
+    }
+
+    /// <summary>Receives from the queues whose descriptors say that they have something.</summary>
+    private int ReceiveReady(int timeout)
+    {
+        int ready = _epoll.Wait(_ready, ReadyCapacity, timeout);
+        int received = 0;
+        for (int i = 0; i < ready; i++)
+        {
+            ulong token = Epoll.DataAt(_ready, i);
+            if (token == WakeToken)
+            {
+                _wake.Drain();
+                continue;
+            }
+            if (PortObject((int)(token >> 16)) is not { PollsByFd: true } port)
+            {
+                continue; // detached meanwhile, or polled anyway
+            }
+            int queue = (int)(token & 0xFFFF);
+            received += Receive(port, queue);
+            int refused = port.TakeRxRefused(queue);
+            if (refused != 0)
+            {
+                _counters[port.Index].RxPackets += (uint)refused;
+                CountDrops(port.Index, DropReason.BadOffload, refused);
+            }
+            if (port.LostError != 0)
+            {
+                Lose(port, queue);
+            }
+        }
+        return received;
+    }
+
+    private int TakeHandedOver()
+    {
+        int n = 0;
+        foreach (Handover? handover in _incoming)
+        {
+            while (handover != null && n < BurstSize && handover.TryTake(out int outPort, out rte_mbuf* mbuf))
+            {
+                Send(outPort, mbuf);
+                n++;
+            }
+        }
+        return n;
+    }
+
+    /// <summary>Waits for a descriptor. The worker reads nothing meanwhile, so no writer waits for it.</summary>
+    private void Sleep(Quiescence quiescence)
+    {
+        ReceiveSet set = _set;
+        bool canSleep = set.CanSleep, armed = false;
+        foreach (ref readonly RxQueue queue in set.Polled.AsSpan())
+        {
+            armed |= queue.Port.CanWake;
+            canSleep &= !queue.Port.CanWake || queue.Port.Arm(queue.Queue);
+        }
+        // A packet that came between the last poll and the arming signals nothing: look once more.
+        if (armed && PollOnce() != 0)
+        {
+            Disarm(set);
+            return;
+        }
+        Volatile.Write(ref _sleeping, 1);
+        Interlocked.MemoryBarrier();
+        bool somethingCame = ReferenceEquals(set, Volatile.Read(ref _published)) is false || _stopping;
+        foreach (Handover? handover in _incoming)
+        {
+            somethingCame |= handover is { IsEmpty: false };
+        }
+        if (!somethingCame)
+        {
+            quiescence.Offline(Index);
+            _record->Sleeps++;
+            // What is ready is not handled here but by the next poll, which sees it again.
+            int ready = _epoll.Wait(_ready, 1, canSleep ? LongSleep : ShortSleep);
+            if (ready == 1 && Epoll.DataAt(_ready, 0) == WakeToken)
+            {
+                _wake.Drain();
+            }
+            quiescence.Online(Index);
+        }
+        Volatile.Write(ref _sleeping, 0);
+        Disarm(set);
+    }
+
+    private static void Disarm(ReceiveSet set)
+    {
+        foreach (ref readonly RxQueue queue in set.Polled.AsSpan())
+        {
+            queue.Port.Disarm(queue.Queue);
+        }
+    }
+
+    /// <summary>
+    /// Calls each native function of the loop once. The runtime allocates when it binds a function at its first call; after this
+    /// the thread allocates nothing.
+    /// </summary>
+    private void WarmUp()
+    {
+        rte_mbuf* mbuf = Shim.dps_mbuf_alloc(Small.Pointer);
+        if (mbuf != null)
+        {
+            rte_mbuf* copy = MbufCopy.Deep(mbuf, Small, Large);
+            Shim.dps_mbuf_ref(mbuf, 1);
+            _ = Shim.dps_mbuf_refcnt(mbuf);
+            Shim.dps_mbuf_ref(mbuf, -1);
+            Free(mbuf);
+            if (copy != null)
+            {
+                Free(copy);
+            }
+            FreeAll();
+        }
+        rte_mbuf* one;
+        if (Shim.dps_mbuf_alloc_bulk(Small.Pointer, &one, 1) == 0)
+        {
+            Shim.dps_mbuf_free(one);
+        }
+        _ = Libc.readv(-1, null, 0);
+        _ = Libc.writev(-1, null, 0);
+        _ = Libc.Errno();
+        _wake.Signal();
+        _ = _epoll.Wait(_ready, 1, 0);
+        _wake.Drain();
+        _ = _epoll.TryRemove(-1);
+        PollOnce();
+    }
+
+    /// <summary>A device went away under its port: stop looking at it, and say so.</summary>
+    private void Lose(EnginePort port, int queue)
+    {
+        _epoll.TryRemove(port.RxFd(queue)); // it would stay readable for ever
+        ref uint state = ref System.Runtime.CompilerServices.Unsafe.As<PortState, uint>(ref _runtime[port.Index].State);
+        if (Interlocked.Exchange(ref state, (uint)PortState.Lost) != (uint)PortState.Lost)
+        {
+            _runtime[port.Index].Error = port.LostError;
+            WriteEvent(new EventRecord { Kind = EventKind.PortLost, Port = (ushort)port.Index, Error = port.LostError });
+        }
+    }
+
+    private void RefreshClock()
+    {
+        _clockCycles = Shim.dps_rdtsc();
+        ulong now = _clock.Nanoseconds;
+        Storm.Now = now;
+        NowSeconds = (uint)(now / 1_000_000_000);
+    }
+
+    private static ulong Token(RxQueue queue) => ((ulong)queue.Port.Index << 16) | (uint)queue.Queue;
+}

@@ -1,0 +1,346 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Dataplane.Observation;
+using Dataplane.Interop.Dpdk;
+using Dataplane.Memory;
+using Dataplane.Packets;
+using Dataplane.Ports;
+using Dataplane.Stages;
+using Dataplane.Tables;
+
+namespace Dataplane.Workers;
+
+/// <summary>
+/// One forwarding thread: receive a burst, run it through the stages, send what came of it, and again.
+/// <para>
+/// A worker owns its receive and transmit queues, its counters, its buffers and its event ring; of what it shares it only reads,
+/// or changes single words with one atomic instruction. Between two polls it announces a quiescent state
+/// (<see cref="Quiescence"/>) and reads the committed generation, which holds for the whole of the next poll.
+/// </para>
+/// <para>This file is what stages use; the loop is in <c>Worker.Loop.cs</c>.</para>
+/// </summary>
+public sealed unsafe partial class Worker : IDisposable
+{
+    /// <summary>Packets received at once.</summary>
+    public const int BurstSize = 64;
+
+    /// <summary>How many packets ahead of the one at hand a loop asks for headers.</summary>
+    public const int PrefetchAhead = 4;
+
+    private readonly PortCounters* _counters;
+    private readonly WorkerRecord* _record;
+    private readonly Versioned<PortRecord>* _ports;
+    private readonly Versioned<BridgeRecord>* _bridges;
+    private readonly PortRuntime* _runtime;
+    private readonly TxBuffer* _tx;
+    private readonly ushort* _flushList;
+    private readonly rte_mbuf** _freeList;
+    private readonly EngineClock _clock;
+    private int _flushCount;
+    private int _freeCount;
+    private ulong _generation;
+    private ReceiveSet _set = ReceiveSet.Empty;
+    private uint _eventSecond;
+    private readonly int[] _eventsThisSecond = new int[(int)EventKind.LearnLimit + 1];
+
+    internal Worker(int index, Segment segment, MbufPool small, MbufPool large, EngineClock clock)
+    {
+        Index = index;
+        Segment = segment;
+        Small = small;
+        Large = large;
+        _clock = clock;
+        _counters = segment.Counters(index);
+        _record = segment.Workers + index;
+        _ports = segment.Ports;
+        _bridges = segment.Bridges;
+        _runtime = segment.PortRuntime;
+        Macs = segment.Macs;
+        PortWords = (segment.MaxPorts + 63) / 64;
+        Bridged = (BridgeEntry*)NativeMemory.AlignedAlloc((nuint)(sizeof(BridgeEntry) * BurstSize), 64);
+        FloodTargets = (FloodTargets*)NativeMemory.AlignedAlloc((nuint)sizeof(FloodTargets), 64);
+        SegmentScratch = (rte_mbuf**)NativeMemory.AlignedAlloc((nuint)(OutputStage.MaxSegments * sizeof(nint)), 64);
+        _tx = (TxBuffer*)NativeMemory.AlignedAlloc((nuint)(sizeof(TxBuffer) * segment.MaxPorts), 64);
+        NativeMemory.Clear(_tx, (nuint)(sizeof(TxBuffer) * segment.MaxPorts));
+        _flushList = (ushort*)NativeMemory.AlignedAlloc((nuint)(sizeof(ushort) * segment.MaxPorts), 64);
+        _freeList = (rte_mbuf**)NativeMemory.AlignedAlloc((nuint)(BurstSize * sizeof(nint)), 64);
+        // What lies behind a burst is only prefetched.
+        _rx = (rte_mbuf**)NativeMemory.AlignedAlloc((nuint)((BurstSize + PrefetchAhead) * sizeof(nint)), 64);
+        NativeMemory.Clear(_rx, (nuint)((BurstSize + PrefetchAhead) * sizeof(nint)));
+        _ready = (byte*)NativeMemory.AlignedAlloc((nuint)Interop.Linux.Epoll.BufferSize(ReadyCapacity), 64);
+        Egress = new EgressMatrix(segment);
+        Storm = new StormControl(segment);
+        Watcher = new PacketWatch(segment, index, clock);
+        _cyclesPerResolution = (ulong)(clock.Resolution * (decimal)Shim.dps_tsc_hz() / 1_000_000_000);
+        RefreshClock();
+    }
+
+    /// <summary>0 for the first worker.</summary>
+    public int Index { get; }
+
+    public Segment Segment { get; }
+
+    /// <summary>Buffers for ordinary packets, and for what exceeds them.</summary>
+    public MbufPool Small { get; }
+    public MbufPool Large { get; }
+
+    public MacTable Macs { get; }
+    public EgressMatrix Egress { get; }
+    public StormControl Storm { get; }
+    public PacketWatch Watcher { get; }
+    public BridgeEntry* Bridged { get; }
+    public FloodTargets* FloodTargets { get; }
+    public rte_mbuf** SegmentScratch { get; }
+
+    /// <summary>64-bit words of a <see cref="PortSet"/> that can have a bit set.</summary>
+    public int PortWords { get; }
+
+    /// <summary>Time of this poll.</summary>
+    public uint NowSeconds { get; private set; }
+
+    /// <summary>A port's configuration, as it is for the whole of this poll.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ref readonly PortRecord Port(int index) => ref Versioned<PortRecord>.Read(in _ports[index], _generation);
+
+    /// <summary>A bridge's configuration, as it is for the whole of this poll.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ref readonly BridgeRecord Bridge(int index) => ref Versioned<BridgeRecord>.Read(in _bridges[index], _generation);
+
+    /// <summary>The device of a port, or null when none is attached.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public EnginePort? PortObject(int index) => (uint)index < (uint)_set.ByIndex.Length ? _set.ByIndex[index] : null;
+
+    /// <summary>How many workers receive from a port.</summary>
+    public uint PollersOf(int port) => (uint)Math.Clamp(PortObject(port)?.RxQueues ?? 1, 1, _siblings.Length);
+
+    /// <summary>This worker's counters of a port.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public PortCounters* Counters(int port) => _counters + port;
+
+    /// <summary>Verdicts for packets from a port, by output port.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public byte* EgressVerdicts(int inPort) => Egress.Row(inPort, _generation);
+
+    /// <summary>Whether the switch itself has disabled the port.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public bool IsErrDisabled(int port) => _runtime[port].State == PortState.ErrDisabled;
+
+    /// <summary>Puts a packet into the transmit buffer of a port.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void Send(int outPort, rte_mbuf* mbuf)
+    {
+        TxBuffer* buffer = _tx + outPort;
+        int n = buffer->Count;
+        buffer->Mbufs[n] = (nint)mbuf;
+        buffer->Count = n + 1;
+        if (n == 0)
+        {
+            List(outPort, buffer);
+        }
+        if (n == TxBuffer.Capacity - 1)
+        {
+            Flush(outPort, buffer);
+        }
+    }
+
+    /// <summary>
+    /// As <see cref="Send"/>, at most <see cref="BurstSize"/> times between two calls of <see cref="FlushFull"/>, which leaves that
+    /// much room in every buffer. It calls nothing.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void SendRoomy(int outPort, rte_mbuf* mbuf)
+    {
+        TxBuffer* buffer = _tx + outPort;
+        int n = buffer->Count;
+        buffer->Mbufs[n] = (nint)mbuf;
+        buffer->Count = n + 1;
+        if (n == 0)
+        {
+            List(outPort, buffer);
+        }
+    }
+
+    /// <summary>Counts and frees a packet: on the port it came from, or for one that is to be sent, on the output port.</summary>
+    public void Drop(int port, rte_mbuf* mbuf, DropReason reason)
+    {
+        _counters[port].Drops[(int)reason]++;
+        if (Watcher.IsActive)
+        {
+            Watcher.Dropped(port, mbuf, reason);
+        }
+        Free(mbuf);
+    }
+
+    /// <summary>Counts and frees a burst. Gives its bytes.</summary>
+    public ulong DropAll(int inPort, rte_mbuf** mbufs, int count, DropReason reason)
+    {
+        ulong bytes = 0;
+        for (int i = 0; i < count; i++)
+        {
+            bytes += mbufs[i]->pkt_len;
+            Drop(inPort, mbufs[i], reason);
+        }
+        return bytes;
+    }
+
+    /// <summary>Counts packets that never had a buffer, or have none any more.</summary>
+    public void CountDrops(int port, DropReason reason, int count)
+    {
+        _counters[port].Drops[(int)reason] += (uint)count;
+        if (Watcher.IsActive)
+        {
+            Watcher.DroppedUnseen(port, reason, count);
+        }
+    }
+
+    /// <summary>Counts and frees packets that an output port was offered.</summary>
+    public void EgressDrop(int outPort, rte_mbuf** mbufs, int count, DropReason reason)
+    {
+        for (int i = 0; i < count; i++)
+        {
+            Drop(outPort, mbufs[i], reason);
+        }
+    }
+
+    /// <summary>Offers a packet to an output port, which drops it.</summary>
+    public void EgressDropOffered(int outPort, rte_mbuf* mbuf, DropReason reason)
+    {
+        _counters[outPort].Offered++;
+        Drop(outPort, mbuf, reason);
+    }
+
+    /// <summary>Frees a chain, together with others.</summary>
+    public void Free(rte_mbuf* mbuf)
+    {
+        _freeList[_freeCount++] = mbuf;
+        if (_freeCount == BurstSize)
+        {
+            FreeAll();
+        }
+    }
+
+    /// <summary>A copy that may be changed, or null.</summary>
+    public rte_mbuf* DeepCopy(rte_mbuf* mbuf) => MbufCopy.Deep(mbuf, Small, Large);
+
+    /// <summary>The switch disables a port, until the administrator enables it again.</summary>
+    public void ErrDisable(int port, int bridge)
+    {
+        ref uint state = ref Unsafe.As<PortState, uint>(ref _runtime[port].State);
+        if (Interlocked.CompareExchange(ref state, (uint)PortState.ErrDisabled, (uint)PortState.Up) == (uint)PortState.Up)
+        {
+            WriteEvent(new EventRecord { Kind = EventKind.BpduGuard, Port = (ushort)port, Bridge = (ushort)bridge });
+        }
+    }
+
+    /// <summary>Tells the control plane about an address. At most <see cref="EventsPerSecond"/> of a kind a second; the rest is counted as lost.</summary>
+    public void Event(EventKind kind, int port, ulong key, int bridge, int otherPort = 0)
+    {
+        if (_eventSecond != NowSeconds)
+        {
+            _eventSecond = NowSeconds;
+            Array.Clear(_eventsThisSecond);
+        }
+        if (++_eventsThisSecond[(int)kind] > EventsPerSecond)
+        {
+            _record->EventsLost++;
+            return;
+        }
+        WriteEvent(new EventRecord
+        {
+            Kind = kind,
+            Port = (ushort)port,
+            OtherPort = (ushort)otherPort,
+            Bridge = (ushort)bridge,
+            Vlan = Fids.VlanOf((ushort)(key >> 48)),
+            Mac = key & MacAddress.Mask,
+        });
+    }
+
+    /// <summary>
+    /// Events about addresses that a worker reports per second and kind: an attacker must neither fill the ring nor, with many of
+    /// one kind, hide those of another.
+    /// </summary>
+    public const int EventsPerSecond = 32;
+
+    private void WriteEvent(EventRecord record)
+    {
+        record.Time = Storm.Now;
+        if (!EventRing.TryWrite(ref Segment.Events(Index), in record))
+        {
+            _record->EventsLost++;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void List(int outPort, TxBuffer* buffer)
+    {
+        if (!buffer->IsListed)
+        {
+            buffer->IsListed = true;
+            _flushList[_flushCount++] = (ushort)outPort;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private void Flush(int outPort, TxBuffer* buffer)
+    {
+        int n = buffer->Count;
+        buffer->Count = 0;
+        if (n != 0)
+        {
+            OutputStage.Flush(this, outPort, (rte_mbuf**)buffer->Mbufs, n);
+        }
+    }
+
+    /// <summary>Sends whole bursts at once, while their packets are still in the cache.</summary>
+    private void FlushFull()
+    {
+        for (int i = 0; i < _flushCount; i++)
+        {
+            TxBuffer* buffer = _tx + _flushList[i];
+            if (buffer->Count >= BurstSize)
+            {
+                Flush(_flushList[i], buffer);
+            }
+        }
+    }
+
+    private void FlushAll()
+    {
+        for (int i = 0; i < _flushCount; i++)
+        {
+            TxBuffer* buffer = _tx + _flushList[i];
+            buffer->IsListed = false;
+            Flush(_flushList[i], buffer);
+        }
+        _flushCount = 0;
+        FreeAll();
+    }
+
+    private void FreeAll()
+    {
+        if (_freeCount != 0)
+        {
+            Shim.dps_mbuf_free_bulk(_freeList, (uint)_freeCount);
+            _freeCount = 0;
+        }
+    }
+
+    public void Dispose()
+    {
+        FlushAll();
+        foreach (Handover? handover in _incoming)
+        {
+            handover?.Dispose();
+        }
+        Egress.Dispose();
+        Storm.Dispose();
+        _epoll.Dispose();
+        _wake.Dispose();
+        foreach (nint memory in (ReadOnlySpan<nint>)[(nint)Bridged, (nint)FloodTargets, (nint)SegmentScratch, (nint)_tx,
+            (nint)_flushList, (nint)_freeList, (nint)_rx, (nint)_ready])
+        {
+            NativeMemory.AlignedFree((void*)memory);
+        }
+    }
+}

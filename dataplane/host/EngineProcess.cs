@@ -1,0 +1,84 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using Dataplane.Interop.Dpdk;
+using Dataplane.Interop.Linux;
+using Dataplane.Memory;
+using Dataplane.Protocol;
+using Dataplane.Workers;
+
+namespace Dataplane.Host;
+
+/// <summary>The engine's command line.</summary>
+internal sealed record EngineArguments
+{
+    public required string SegmentPath { get; init; }
+    public required string SocketPath { get; init; }
+    public string? PidFile { get; init; }
+    public int Workers { get; init; } = 1;
+    public string? Cores { get; init; }
+    public bool BusyPoll { get; init; }
+    public int MemoryMegabytes { get; init; } = 256;
+    public int SmallBuffers { get; init; } = 16_384;
+    public int LargeBuffers { get; init; } = 512;
+    public bool Hugepages { get; init; }
+    public bool NewSession { get; init; }
+}
+
+/// <summary>From an empty process to a forwarding one, and back. Exit codes: 0 stopped in order, 1 could not start.</summary>
+internal static class EngineProcess
+{
+    public static int Run(EngineArguments arguments)
+    {
+        try
+        {
+            return Start(arguments);
+        }
+        catch (Exception e) when (e is DpdkException or DpdkUnavailableException or LinuxException or SegmentException or ArgumentException or IOException or FormatException)
+        {
+            Log($"error: {e.Message}");
+            return 1;
+        }
+    }
+
+    private static int Start(EngineArguments arguments)
+    {
+        if (arguments.NewSession)
+        {
+            LinuxProcess.SetSid();
+        }
+        using FileLock? only = arguments.PidFile is null ? null : FileLock.Acquire(arguments.PidFile);
+        using Segment segment = Segment.Open(arguments.SegmentPath);
+
+        string prefix = $"dataplane-{Environment.ProcessId}";
+        Eal.Init(arguments.Hugepages
+            ? Eal.HugePageArguments(arguments.MemoryMegabytes, prefix)
+            : Eal.LaptopArguments(arguments.MemoryMegabytes, prefix));
+
+        var options = new EngineOptions
+        {
+            Workers = arguments.Workers,
+            Cores = arguments.Cores is null ? [] : CpuAffinity.Parse(arguments.Cores),
+            BusyPoll = arguments.BusyPoll,
+            SmallBuffers = arguments.SmallBuffers,
+            LargeBuffers = arguments.LargeBuffers,
+        };
+        using var engine = new Engine(segment, options);
+        using var server = new EngineServer(arguments.SocketPath, engine, arguments.SegmentPath, Log);
+        using PosixSignalRegistration term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => Stop(context, server));
+        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context => Stop(context, server));
+        engine.Start();
+        Log($"forwarding: {options.Workers} worker(s), {Eal.Version}, segment {arguments.SegmentPath}");
+        server.Run();
+        Log("stopping");
+        return 0;
+    }
+
+    private static void Stop(PosixSignalContext context, EngineServer server)
+    {
+        context.Cancel = true;
+        server.Stop();
+    }
+
+    private static void Log(string text) =>
+        Console.Error.WriteLine($"{DateTime.UtcNow.ToString("HH:mm:ss.fff", CultureInfo.InvariantCulture)} engine: {text}");
+}
