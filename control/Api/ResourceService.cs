@@ -1,0 +1,156 @@
+using Dataplane.Control.Api.Access;
+using Dataplane.Control.Api.V1;
+using Dataplane.Control.Runtime;
+using Dataplane.Control.State;
+using Grpc.Core;
+
+namespace Dataplane.Control.Api;
+
+/// <summary>The service Resources: desired state.</summary>
+public sealed class ResourceService(Controller controller, CallBudgets budgets) : Resources.ResourcesBase
+{
+    private const int LargestPage = 1000;
+
+    public override Task<Resource> Get(GetRequest request, ServerCallContext context)
+    {
+        CheckKind(request.Kind);
+        return Task.FromResult(controller.Status.Find(controller.State, request.Kind, request.Name) ?? throw NotFound(request.Kind, request.Name));
+    }
+
+    public override Task<ListResponse> List(ListRequest request, ServerCallContext context)
+    {
+        CheckKind(request.Kind);
+        DesiredState state = controller.State;
+        int size = request.PageSize is 0 or > LargestPage ? LargestPage : (int)request.PageSize;
+        var response = new ListResponse { Revision = state.Revision };
+        // The token is the last name of the page before: a listing goes on where it was, whatever has changed meanwhile.
+        foreach (string name in state.Names(request.Kind, after: request.PageToken))
+        {
+            if (!Matches(state, request.Kind, name, request.Filter))
+            {
+                continue;
+            }
+            if (response.Resources.Count == size)
+            {
+                response.NextPageToken = response.Resources[^1].Name;
+                break;
+            }
+            response.Resources.Add(controller.Status.Find(state, request.Kind, name));
+        }
+        return Task.FromResult(response);
+    }
+
+    public override async Task<ApplyResponse> Apply(ApplyRequest request, ServerCallContext context)
+    {
+        var batch = new Batch { Apply = request.Resources, CreateOnly = request.CreateOnly };
+        CommitResult result = await controller.CommitAsync(batch, request.DryRun, context.CancellationToken);
+        var response = new ApplyResponse { Revision = result.Revision };
+        response.Changes.AddRange(result.Changes);
+        return response;
+    }
+
+    public override async Task<DeleteResponse> Delete(DeleteRequest request, ServerCallContext context)
+    {
+        var batch = new Batch { Delete = request.Keys, IgnoreMissing = request.IgnoreMissing };
+        CommitResult result = await controller.CommitAsync(batch, request.DryRun, context.CancellationToken);
+        var response = new DeleteResponse { Revision = result.Revision };
+        response.Changes.AddRange(result.Changes);
+        return response;
+    }
+
+    public override Task Push(IAsyncStreamReader<PushRequest> requests, IServerStreamWriter<PushResponse> responses, ServerCallContext context) =>
+        new PushSession(controller, responses, cancel => WaitForShareAsync(context, cancel)).RunAsync(requests, context.CancellationToken);
+
+    public override async Task Watch(WatchRequest request, IServerStreamWriter<WatchEvent> stream, ServerCallContext context)
+    {
+        foreach (Kind kind in request.Kinds)
+        {
+            CheckKind(kind);
+        }
+        HashSet<Kind> kinds = request.Kinds.Count > 0 ? [.. request.Kinds] : [Kind.Network, Kind.Port, Kind.StaticMac];
+        bool Wants(WatchEvent change) => kinds.Contains(change.Resource.Kind);
+        DesiredState? snapshot = null;
+        ulong revision;
+        ChangeLog.Watcher watcher;
+        if (request.FromRevision == 0)
+        {
+            (snapshot, watcher) = controller.WatchNow(Wants);
+            revision = snapshot.Revision;
+        }
+        else
+        {
+            revision = request.FromRevision;
+            watcher = controller.WatchFrom(revision, Wants) ?? throw new RpcException(new Status(
+                StatusCode.OutOfRange, $"changes since revision {revision} are not remembered; list again, then watch from the revision of the list"));
+        }
+        using (watcher)
+        {
+            if (snapshot is not null)
+            {
+                await SendSnapshot(snapshot, kinds, stream, context.CancellationToken);
+            }
+            foreach (WatchEvent missed in watcher.Missed)
+            {
+                revision = missed.Revision;
+                await stream.WriteAsync(missed, context.CancellationToken);
+            }
+            await stream.WriteAsync(new WatchEvent { Type = WatchEvent.Types.Type.Synced, Revision = revision }, context.CancellationToken);
+            await foreach (WatchEvent change in watcher.Changes(context.CancellationToken))
+            {
+                await stream.WriteAsync(change, context.CancellationToken);
+            }
+        }
+    }
+
+    private async Task WaitForShareAsync(ServerCallContext context, CancellationToken cancel)
+    {
+        if (context.GetHttpContext().Features.Get<Caller>() is { } caller)
+        {
+            (await budgets.WaitForChangeAsync(caller, cancel)).Dispose();
+        }
+    }
+
+    private async Task SendSnapshot(DesiredState state, HashSet<Kind> kinds, IServerStreamWriter<WatchEvent> stream, CancellationToken cancel)
+    {
+        foreach (Kind kind in kinds.Order())
+        {
+            foreach (string name in state.Names(kind))
+            {
+                var found = new WatchEvent
+                {
+                    Type = WatchEvent.Types.Type.Snapshot,
+                    Resource = controller.Status.Find(state, kind, name),
+                    Revision = state.Revision,
+                };
+                await stream.WriteAsync(found, cancel);
+            }
+        }
+    }
+
+    private static bool Matches(DesiredState state, Kind kind, string name, Filter? filter)
+    {
+        if (filter is null)
+        {
+            return true;
+        }
+        string network = kind switch
+        {
+            Kind.Port => state.Ports[name].Spec.Network,
+            Kind.StaticMac => state.StaticMacs[name].Network,
+            _ => name,
+        };
+        return (filter.Network.Length == 0 || filter.Network == network)
+            && (filter.Name.Length == 0 || System.IO.Enumeration.FileSystemName.MatchesSimpleExpression(filter.Name, name, ignoreCase: false));
+    }
+
+    private static void CheckKind(Kind kind)
+    {
+        if (kind is not (Kind.Network or Kind.Port or Kind.StaticMac))
+        {
+            throw new ProblemException(StatusCode.InvalidArgument, "the kind is missing; kinds are NETWORK, PORT, STATIC_MAC");
+        }
+    }
+
+    private static ProblemException NotFound(Kind kind, string name) =>
+        new(StatusCode.NotFound, [new Problem { Kind = kind, Name = name, Field = "name", Message = "does not exist" }]);
+}

@@ -1,0 +1,84 @@
+using Dataplane.Control.Api.V1;
+using Dataplane.Control.Runtime;
+using Dataplane.Control.State;
+using Grpc.Core;
+
+namespace Dataplane.Control.Api;
+
+/// <summary>The service Stats: counters and state of the engine.</summary>
+public sealed class StatsService(Controller controller, CounterReader counters, InstanceInfo instance) : Stats.StatsBase
+{
+    /// <summary>Buckets of the MAC table read between two looks at the stream: a listing of a million never blocks for long.</summary>
+    private const int Slice = 4096;
+
+    public override Task<EngineStatus> GetEngine(GetEngineRequest request, ServerCallContext context)
+    {
+        EngineStatus status = counters.Engine(controller.State, instance);
+        status.Store = controller.StoreStatus;
+        return Task.FromResult(status);
+    }
+
+    public override Task<PortStats> GetPorts(GetPortsRequest request, ServerCallContext context)
+    {
+        DesiredState state = controller.State;
+        var answer = new PortStats();
+        foreach (PortEntry port in Find(state, request.Ports))
+        {
+            answer.Ports.Add(counters.Port(port));
+        }
+        return Task.FromResult(answer);
+    }
+
+    public override Task<WorkerStats> GetWorkers(GetWorkersRequest request, ServerCallContext context) => Task.FromResult(counters.Workers());
+
+    public override Task<DropStats> GetDrops(GetDropsRequest request, ServerCallContext context)
+    {
+        IEnumerable<PortEntry>? ports = request.Port.Length > 0 ? Find(controller.State, [request.Port]) : null;
+        var answer = new DropStats();
+        answer.Drops.AddRange(counters.Drops(ports?.Select(p => p.Index), request.All));
+        return Task.FromResult(answer);
+    }
+
+    public override async Task ListMacs(ListMacsRequest request, IServerStreamWriter<MacEntry> stream, ServerCallContext context)
+    {
+        DesiredState state = controller.State;
+        MacListing listing = MacListing.Of(state, controller.Segment, request);
+        for (int bucket = 0; bucket < listing.Buckets; bucket += Slice)
+        {
+            foreach (MacEntry entry in listing.Read(bucket, Slice))
+            {
+                await stream.WriteAsync(entry, context.CancellationToken);
+            }
+        }
+    }
+
+    public override async Task WatchEvents(WatchEventsRequest request, IServerStreamWriter<Event> stream, ServerCallContext context)
+    {
+        if (request.NoFollow)
+        {
+            foreach (Event recent in controller.Events.Recent())
+            {
+                await stream.WriteAsync(recent, context.CancellationToken);
+            }
+            return;
+        }
+        await foreach (Event happened in controller.Events.Follow(context.CancellationToken))
+        {
+            await stream.WriteAsync(happened, context.CancellationToken);
+        }
+    }
+
+    private static IEnumerable<PortEntry> Find(DesiredState state, IReadOnlyCollection<string> names)
+    {
+        if (names.Count == 0)
+        {
+            return state.Ports.Values;
+        }
+        var problems = new ProblemCollector();
+        foreach (string name in names.Where(n => !state.Ports.ContainsKey(n)))
+        {
+            problems.Add(Kind.Port, name, "name", "does not exist", code: StatusCode.NotFound);
+        }
+        return problems.Any ? throw problems.ToException() : names.Select(n => state.Ports[n]);
+    }
+}

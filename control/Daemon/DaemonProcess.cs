@@ -1,0 +1,267 @@
+using System.Runtime.InteropServices;
+using Dataplane.Control.Api;
+using Dataplane.Control.Api.Access;
+using Dataplane.Control.Api.V1;
+using Dataplane.Control.Observation;
+using Dataplane.Control.Compiler;
+using Dataplane.Control.Engine;
+using Dataplane.Control.Manifests;
+using Dataplane.Control.Ports;
+using Dataplane.Control.Runtime;
+using Dataplane.Control.State;
+using Dataplane.Control.State.Etcd;
+using Dataplane.Control.State.Sqlite;
+using Dataplane.Interop.Linux;
+using Dataplane.Memory;
+using Microsoft.Extensions.Logging;
+
+namespace Dataplane.Control.Daemon;
+
+/// <summary>The control process from its start to its end.</summary>
+internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactory logging)
+{
+    private static readonly TimeSpan ReconcileInterval = TimeSpan.FromSeconds(1), EventInterval = TimeSpan.FromMilliseconds(250), StorePatience = TimeSpan.FromSeconds(8), StorePatienceWithCopy = TimeSpan.FromSeconds(1);
+
+    private readonly ILogger _log = logging.CreateLogger("Daemon");
+    private readonly StopRequests _stop = new();
+    private Remains _remains;
+
+    /// <summary>What is left in the file system when the process ends.</summary>
+    private enum Remains
+    {
+        /// <summary>For the engine that goes on, and the next daemon.</summary>
+        Everything,
+        /// <summary>Desired state, for the next daemon to begin with.</summary>
+        State,
+        Nothing,
+    }
+
+    /// <summary>Runs until a signal or a caller ends it.</summary>
+    /// <exception cref="DaemonException">It cannot run.</exception>
+    public async Task RunAsync()
+    {
+        if (Preflight.Problems(options) is { Count: > 0 } missing)
+        {
+            throw new DaemonException(string.Join("\nerror: ", missing));
+        }
+        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+        using PosixSignalRegistration terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+        using PosixSignalRegistration hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, Stop);
+
+        using FileLock only = InstanceLock.Acquire(options.Paths);
+        bool fresh = Directory.EnumerateFileSystemEntries(options.Paths.Directory).All(f => f == options.Paths.Lock);
+        _remains = fresh ? Remains.Nothing : Remains.Everything;
+        try
+        {
+            await RunLockedAsync();
+        }
+        finally
+        {
+            if (_remains != Remains.Everything)
+            {
+                Leftovers.RemoveFiles(options.Paths, keepState: _remains == Remains.State);
+            }
+        }
+    }
+
+    private async Task RunLockedAsync()
+    {
+        using IStateStore store = OpenStore();
+        using Segment segment = OpenSegment(inUse: EngineProcess.IsRunning(options.Paths, out _));
+        using var link = new EngineLink();
+        var supervisor = new EngineSupervisor(options.Paths, options.Engine, link, segment, logging.CreateLogger<EngineSupervisor>());
+        bool takenOver = false, orderly = false, keepEngine = false;
+        try
+        {
+            takenOver = await StartEngineAsync(supervisor);
+            using var controller = new Controller(segment, store, link, new TapDevices(), TimeProvider.System, logging.CreateLogger<Controller>());
+            keepEngine = await ServeAsync(controller, store as EtcdStore, supervisor, segment, link);
+            if (!keepEngine)
+            {
+                await controller.TearDownAsync();
+            }
+            orderly = true;
+        }
+        finally
+        {
+            // What forwarded before we came goes on when we cannot stay, and no failure costs what was acknowledged.
+            keepEngine = orderly ? keepEngine : takenOver;
+            bool asked = _stop.Requested.IsCompleted;
+            _remains = keepEngine ? Remains.Everything : !orderly && !asked && store.Load().Revision > 0 ? Remains.State : Remains.Nothing;
+            if (!keepEngine)
+            {
+                await supervisor.StopAsync();
+            }
+        }
+    }
+
+    private IStateStore OpenStore()
+    {
+        try
+        {
+            if (options.StateDirectory is { } directory)
+            {
+                Directory.CreateDirectory(directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            }
+            var file = new SqliteStore(options.StateFile);
+            file.Load();
+            return options.Etcd is { } etcd ? new EtcdStore(etcd, file, logging.CreateLogger<EtcdStore>()) : file;
+        }
+        catch (StateStoreException e)
+        {
+            throw new DaemonException(options.StateDirectory is null ? e.Message : $"{e.Message} (by hand: `clean` leaves --state-dir alone)");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new DaemonException($"--state-dir {options.StateDirectory}: {e.Message}");
+        }
+    }
+
+    private Segment OpenSegment(bool inUse) => SegmentFile.OpenOrCreate(options.Paths.Segment, options.Segment, inUse, _log);
+
+    private async Task<bool> StartEngineAsync(EngineSupervisor supervisor)
+    {
+        try
+        {
+            using var interrupted = new CancellationTokenSource();
+            _ = _stop.Requested.ContinueWith(_ => interrupted.Cancel(), TaskScheduler.Default);
+            return await supervisor.StartAsync(interrupted.Token);
+        }
+        catch (EngineStartException e)
+        {
+            throw new DaemonException(e.Message);
+        }
+        catch (OperationCanceledException)
+        {
+            throw new DaemonException("interrupted while the engine was starting");
+        }
+    }
+
+    /// <summary>Brings everything up and serves until asked to end. Gives whether the engine is to go on.</summary>
+    private async Task<bool> ServeAsync(Controller controller, EtcdStore? etcd, EngineSupervisor supervisor, Segment segment, EngineLink link)
+    {
+        using var ending = new CancellationTokenSource();
+        supervisor.Died = reason => controller.Events.Add(new Event { Type = Event.Types.Type.EngineFailed, Text = reason });
+        supervisor.Restarted = async () =>
+        {
+            await controller.ReattachAsync(ending.Token);
+            controller.Events.Add(new Event { Type = Event.Types.Type.EngineStarted, Text = "the engine was started again, and has its ports" });
+        };
+        await ResumeAsync(controller);
+        Task? following = etcd?.FollowAsync(() => controller.State, controller.FollowAsync, ending.Token);
+        if (etcd is not null && !await IsInStepAsync(etcd, hasCopy: controller.State.Revision > 0) && controller.State.Revision == 0)
+        {
+            await ending.CancelAsync();
+            await following!;
+            throw new DaemonException($"{etcd.Location}: {etcd.WhyUnavailable ?? etcd.Trouble ?? "it does not answer"}; there is no local copy to begin with");
+        }
+        await ApplyConfigAsync(controller);
+
+        var instance = new InstanceInfo(options.Paths.Name, options.Paths.Segment, options.Paths.EngineLog, DateTimeOffset.UtcNow);
+        var captures = new CaptureHub(segment);
+        var counters = new CounterReader(segment, link, TimeProvider.System);
+        var access = new ApiAccess { Group = options.SocketGroup is { } name ? SocketGroup.Find(name) : null, Tcp = options.Tcp };
+        await using ApiServer server = await ApiServer.StartAsync(options.Paths.ApiSocket, access, controller, counters, captures, instance, _stop, logging);
+        Task[] loops =
+        [
+            supervisor.SuperviseAsync(ending.Token),
+            ReconcileAsync(controller, ending.Token),
+            captures.RunAsync(ending.Token),
+            .. following is null ? Array.Empty<Task>() : [following],
+            PumpEventsAsync(new EventPump(segment, () => controller.State, controller.Events), ending.Token),
+        ];
+        LogReady(options.Paths.ApiSocket, controller.State.Networks.Count, controller.State.Ports.Count);
+        // A loop ends only by a fault before it is told to: then so does the daemon, rather than go on half alive.
+        await Task.WhenAny([_stop.Requested, .. loops]);
+        await Task.WhenAll(loops.Where(l => l.IsFaulted));
+        bool keepEngine = await _stop.Requested;
+        LogEnding(keepEngine ? "; the engine goes on" : "");
+        await ending.CancelAsync();
+        await Task.WhenAll(loops);
+        return keepEngine;
+    }
+
+    private static async Task<bool> IsInStepAsync(EtcdStore etcd, bool hasCopy) =>
+        await Task.WhenAny(etcd.InStep, Task.Delay(hasCopy ? StorePatienceWithCopy : StorePatience)) == etcd.InStep;
+
+    private static async Task ResumeAsync(Controller controller)
+    {
+        try
+        {
+            await controller.ResumeAsync(CancellationToken.None);
+        }
+        catch (Exception e) when (e is EngineUnavailableException or EngineRefusedException or TimeoutException or TableFullException)
+        {
+            throw new DaemonException($"the saved state cannot be taken up: {e.Message}");
+        }
+    }
+
+    private async Task ApplyConfigAsync(Controller controller)
+    {
+        if (options.Config.Count == 0)
+        {
+            return;
+        }
+        try
+        {
+            CommitResult result = await controller.CommitAsync(new Batch { Apply = [.. options.Config.Select(l => l.Resource)] }, dryRun: false, CancellationToken.None);
+            LogConfigured(result.Changes.Count(c => c.Action != Change.Types.Action.Unchanged), result.Changes.Count);
+        }
+        catch (ProblemException e)
+        {
+            throw new DaemonException(Cli.Problems.Locate(e.Problems, options.Config));
+        }
+    }
+
+    private async Task ReconcileAsync(Controller controller, CancellationToken cancel)
+    {
+        while (await Sleep(ReconcileInterval, cancel))
+        {
+            try
+            {
+                await controller.TickAsync(cancel);
+            }
+            catch (Exception e) when (e is EngineUnavailableException or TimeoutException)
+            {
+                LogTickFailed(e.Message);
+            }
+            catch (OperationCanceledException)
+            {
+                return;
+            }
+        }
+    }
+
+    private static async Task PumpEventsAsync(EventPump pump, CancellationToken cancel)
+    {
+        while (await Sleep(EventInterval, cancel))
+        {
+            pump.Pump();
+        }
+    }
+
+    /// <summary>False when cancelled.</summary>
+    private static async Task<bool> Sleep(TimeSpan time, CancellationToken cancel)
+    {
+        await Task.Delay(time, cancel).ContinueWith(_ => { }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+        return !cancel.IsCancellationRequested;
+    }
+
+    private void Stop(PosixSignalContext signal)
+    {
+        signal.Cancel = true;
+        _stop.Request(options.KeepEngine);
+    }
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Ready: {Socket}, {Networks} networks, {Ports} ports")]
+    private partial void LogReady(string socket, int networks, int ports);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Ending{How}")]
+    private partial void LogEnding(string how);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Applied the configuration: {Changed} of {All} resources changed")]
+    private partial void LogConfigured(int changed, int all);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Checking the ports failed and is tried again: {Reason}")]
+    private partial void LogTickFailed(string reason);
+}

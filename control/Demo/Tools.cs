@@ -1,0 +1,165 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+
+namespace Dataplane.Control.Demo;
+
+/// <summary>What a program said, and how it ended.</summary>
+internal readonly record struct ToolResult(int ExitCode, string Output, string Error)
+{
+    public bool Ok => ExitCode == 0;
+
+    /// <summary>The last line it wrote, for a message.</summary>
+    public string LastLine =>
+        (Error + "\n" + Output).Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries) is [.., var last]
+            ? last : $"exit code {ExitCode}";
+}
+
+/// <summary>The programs that a demo shows the switch with: those that everybody has, not imitations of them.</summary>
+internal static partial class Tools
+{
+    /// <summary>Runs a program to its end, or to the end of <paramref name="limit"/>; its exit code is then -1.</summary>
+    public static async Task<ToolResult> RunAsync(IEnumerable<string> command, TimeSpan limit, CancellationToken cancel)
+    {
+        using var timer = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        timer.CancelAfter(limit);
+        using Process process = Start(command);
+        var output = new StringBuilder();
+        var error = new StringBuilder();
+        process.OutputDataReceived += (_, line) => output.AppendLine(line.Data);
+        process.ErrorDataReceived += (_, line) => error.AppendLine(line.Data);
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+        try
+        {
+            await process.WaitForExitAsync(timer.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            process.Kill();
+            await process.WaitForExitAsync(CancellationToken.None);
+            cancel.ThrowIfCancellationRequested();
+            return new ToolResult(-1, output.ToString(), $"no end within {limit.TotalSeconds:0} s");
+        }
+        return new ToolResult(process.ExitCode, output.ToString(), error.ToString());
+    }
+
+    /// <summary>Starts a program whose output is read from pipes.</summary>
+    public static Process Start(IEnumerable<string> command)
+    {
+        string[] words = [.. command];
+        var info = new ProcessStartInfo(words[0], words[1..])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            RedirectStandardInput = true,
+        };
+        // The texts that are read here are the untranslated ones.
+        info.Environment["LC_ALL"] = "C";
+        try
+        {
+            Process process = Process.Start(info)!;
+            process.StandardInput.Close();
+            return process;
+        }
+        catch (System.ComponentModel.Win32Exception e)
+        {
+            throw new DemoException($"cannot run {words[0]}: {e.Message} (`./build.sh setup demo` installs it)");
+        }
+    }
+
+    /// <summary>The command that runs another one in a node's namespace.</summary>
+    public static IEnumerable<string> In(Node node, params IEnumerable<string> command) =>
+        node.Namespace is null ? command : [.. EnterNamespace(node.Namespace), .. command];
+
+    public static IEnumerable<string> EnterNamespace(string name) => ["nsenter", $"--net=/run/netns/{name}", "--"];
+
+    /// <summary>Pings; gives the smallest round trip in milliseconds, or why there is none.</summary>
+    public static async Task<PingResult> PingAsync(Node from, Node to, int count, CancellationToken cancel)
+    {
+        string[] command = ["ping", "-n", "-q", "-c", $"{count}", "-i", "0.02", "-W", "1", $"{to.Address}"];
+        ToolResult result = await RunAsync(In(from, command), TimeSpan.FromSeconds(3 + count), cancel);
+        return ParsePing(result);
+    }
+
+    public static PingResult ParsePing(ToolResult result)
+    {
+        Match times = PingTimes().Match(result.Output), counts = PingCounts().Match(result.Output);
+        if (!times.Success || !counts.Success)
+        {
+            return new PingResult(null, counts.Success ? "no answer" : result.LastLine);
+        }
+        string sent = counts.Groups[1].Value, received = counts.Groups[2].Value;
+        return new PingResult(Number(times.Groups[1].Value), sent == received ? null : $"{received} of {sent} answered");
+    }
+
+    /// <summary>One TCP stream from a node to another; gives what arrived in bits per second.</summary>
+    public static async Task<IperfResult> IperfAsync(Node from, Node to, int seconds, CancellationToken cancel)
+    {
+        // -1: the server ends after one client. Its own report is not needed, only that it listens.
+        using Process server = Start(In(to, "iperf3", "-s", "-1", "--forceflush"));
+        try
+        {
+            while (await server.StandardOutput.ReadLineAsync(cancel) is { } line && !line.Contains("listening", StringComparison.Ordinal))
+            {
+            }
+            string[] client = ["iperf3", "-c", $"{to.Address}", "-t", $"{seconds}", "-J"];
+            ToolResult result = await RunAsync(In(from, client), TimeSpan.FromSeconds(seconds + 10), cancel);
+            return ParseIperf(result);
+        }
+        finally
+        {
+            if (!server.HasExited)
+            {
+                server.Kill();
+            }
+        }
+    }
+
+    public static IperfResult ParseIperf(ToolResult result)
+    {
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(result.Output);
+            JsonElement root = document.RootElement;
+            if (root.TryGetProperty("error", out JsonElement error))
+            {
+                return new IperfResult(0, 0, error.GetString());
+            }
+            JsonElement end = root.GetProperty("end");
+            return new IperfResult(
+                end.GetProperty("sum_received").GetProperty("bits_per_second").GetDouble(),
+                end.GetProperty("sum_sent").TryGetProperty("retransmits", out JsonElement resent) ? resent.GetInt64() : 0,
+                null);
+        }
+        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
+        {
+            return new IperfResult(0, 0, result.LastLine);
+        }
+    }
+
+    private static double Number(string text) => double.Parse(text, CultureInfo.InvariantCulture);
+
+    [GeneratedRegex(@"(?:rtt|round-trip) min/avg/max(?:/mdev)? = ([0-9.]+)/")]
+    private static partial Regex PingTimes();
+
+    [GeneratedRegex(@"(\d+) packets transmitted, (\d+) (?:packets )?received")]
+    private static partial Regex PingCounts();
+}
+
+/// <param name="Milliseconds">The smallest round trip.</param>
+/// <param name="Problem">Null when every request was answered.</param>
+internal sealed record PingResult(double? Milliseconds, string? Problem);
+
+/// <param name="BitsPerSecond">Received payload.</param>
+/// <param name="Retransmits">TCP segments sent again.</param>
+/// <param name="Problem">Null when it went well.</param>
+internal sealed record IperfResult(double BitsPerSecond, long Retransmits, string? Problem)
+{
+    public string Figure => $"{BitsPerSecond / 1e9:0.00} Gb/s";
+}
+
+/// <summary>Ends the demo with a message for people.</summary>
+internal sealed class DemoException(string message) : Exception(message);

@@ -1,0 +1,71 @@
+using System.Globalization;
+using Dataplane.Observation;
+using Dataplane.Control.State;
+using Dataplane.Memory;
+using Dataplane.Packets;
+using Dataplane.Stages;
+
+namespace Dataplane.Control.Observation;
+
+/// <summary>A step of a traced packet in words, with the names that the operator gave.</summary>
+public static class TraceText
+{
+    /// <summary>The stage, and what it decided.</summary>
+    public static (string Stage, string Text) Of(in CaptureRecord record, DesiredState state)
+    {
+        string port = Port(state, record.Port);
+        string mac = new MacAddress(record.A & MacAddress.Mask).ToString();
+        return (TraceStep)record.Code switch
+        {
+            TraceStep.Received => ("receive", $"from {port}, by worker {record.A}{Network(state, record.Port)}"),
+            TraceStep.Classified => ("vlan", Classified((ushort)record.A)),
+            TraceStep.SourceKnown => ("learn", $"{mac} is known on {port}"),
+            TraceStep.SourceStatic => ("learn", $"{mac} is fixed to {port}"),
+            TraceStep.SourceIgnored => ("learn", $"{mac} is not learned: {port} does not learn"),
+            TraceStep.SourceLearned => ("learn", $"{mac} is new, and learned on {port}"),
+            TraceStep.SourceMoved => ("learn", $"{mac} moved from {Port(state, (int)record.B)} to {port}"),
+            TraceStep.SourceFlapping => ("learn", $"{mac} moved from {Port(state, (int)record.B)} to {port}, too often: it flaps"),
+            TraceStep.SourceLimited => ("learn", $"{mac} is not learned: the limit of {port} or of its network is reached"),
+            TraceStep.SourceTableFull => ("learn", $"{mac} is not learned: the table is full near it"),
+            TraceStep.DestinationKnown => ("lookup", $"{mac} is {(record.B != 0 ? "fixed to" : "known on")} {port}"),
+            TraceStep.Flooded => ("flood", Flooded(record.A & MacAddress.Mask, mac)),
+            TraceStep.FloodSkipped => ("flood", $"not to {port}: {Skipped(record.A)}"),
+            TraceStep.Retagged => ("vlan", record.A != 0 ? $"leaves with tag of VLAN {record.B}" : "leaves without tag"),
+            TraceStep.HandedOver => ("output", $"to {port}, handed to worker {record.A}, which owns its queue"),
+            TraceStep.Output => ("output", $"to {port}, {record.A} bytes{Work((OutputWork)record.B)}"),
+            TraceStep.Segmented => ("output", $"to {port}, cut into {record.A} packets"),
+            TraceStep.Dropped => ("drop", Dropped(record, port)),
+            _ => ("unknown", string.Create(CultureInfo.InvariantCulture, $"step {record.Code}")),
+        };
+    }
+
+    private static string Port(DesiredState state, int index) => state.PortName(index) is { } name ? $"port {name}" : $"port #{index}";
+
+    private static string Network(DesiredState state, int index) =>
+        state.PortName(index) is { } name && state.Ports.TryGetValue(name, out PortEntry? port) ? $", network {port.Spec.Network}" : "";
+
+    private static string Classified(ushort tag) => $"VLAN {tag & VlanTag.VidMask}, " + ((tag & VlanTag.Priority) != 0 ? "by the port, with a priority tag"
+        : (tag & VlanTag.Tagged) != 0 ? "by its tag" : "by the port, without tag");
+
+    private static string Flooded(ulong destination, string mac) =>
+        destination == MacAddress.Mask ? "broadcast" : (destination & 1) != 0 ? $"{mac} is a multicast group" : $"{mac} is unknown";
+
+    private static string Skipped(ulong why) => (FloodSkip)why switch
+    {
+        FloodSkip.NotWanted => "it takes no flooded packets of this kind",
+        FloodSkip.OtherVlan => "it does not carry the VLAN",
+        _ when why == (ulong)DropReason.SamePort => "the packet came from it",
+        _ => why < (ulong)DropReason.Count ? ((DropReason)why).Text() : "",
+    };
+
+    private static string Work(OutputWork work) => work switch
+    {
+        OutputWork.ByDevice => ", segmentation and checksum left to the device",
+        OutputWork.Checksum => ", checksum completed",
+        _ => "",
+    };
+
+    private static string Dropped(in CaptureRecord record, string port) => record.A < (ulong)DropReason.Count
+        ? $"{((DropReason)record.A).Name()}: {((DropReason)record.A).Text()} (counted on {port})"
+        : $"reason {record.A}";
+}

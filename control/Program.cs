@@ -1,0 +1,1 @@
+return await Dataplane.Control.Cli.RootCommands.RunAsync(args);

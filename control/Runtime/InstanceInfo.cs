@@ -1,0 +1,8 @@
+namespace Dataplane.Control.Runtime;
+
+/// <summary>What status calls say of this daemon.</summary>
+/// <param name="Name">Name of the instance.</param>
+/// <param name="SegmentPath">The shared-memory file; empty for private memory.</param>
+/// <param name="EngineLog">The engine's log file; empty when there is none.</param>
+/// <param name="Started">When the control process started.</param>
+public sealed record InstanceInfo(string Name, string SegmentPath, string EngineLog, DateTimeOffset Started);

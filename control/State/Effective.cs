@@ -1,0 +1,118 @@
+using System.Net;
+using System.Text;
+using Dataplane.Control.Api.V1;
+using Dataplane.Packets;
+
+namespace Dataplane.Control.State;
+
+/// <summary>
+/// What is in force where a resource leaves a field at its default. Resources are stored as the operator wrote them, so
+/// that they can be read back and edited; everything that acts on them asks here.
+/// </summary>
+public static class Effective
+{
+    public const uint DefaultMtu = 1500;
+
+    /// <summary>IEEE 802.1D-2004, table 7-5.</summary>
+    public const uint DefaultAgeingSeconds = 300;
+
+    /// <summary>VLAN of a port that says nothing of VLANs (IEEE 802.1Q, table 9-2).</summary>
+    public const uint DefaultVlan = 1;
+
+    extension(Network network)
+    {
+        public uint MtuInForce => network.Mtu == 0 ? DefaultMtu : network.Mtu;
+        public uint AgeingInForce => network.HasAgeingSeconds ? network.AgeingSeconds : DefaultAgeingSeconds;
+
+        public MacAddress MacInForce => MacAddress.TryParse(network.Mac, out MacAddress mac) ? mac : Derive("network", network.Name);
+
+        /// <summary>The subnets, without those that cannot be read.</summary>
+        public IEnumerable<Cidr> Prefixes => network.Subnets.Select(s => Cidr.TryParse(s, out Cidr c) ? c : (Cidr?)null).OfType<Cidr>();
+
+        /// <summary>The gateways with the prefix length of their subnet.</summary>
+        public IEnumerable<Cidr> GatewayAddresses
+        {
+            get
+            {
+                foreach (string text in network.Gateways)
+                {
+                    if (Cidr.TryParseAddress(text, out IPAddress? gateway))
+                    {
+                        foreach (Cidr subnet in network.Prefixes.Where(p => p.Contains(gateway)).Take(1))
+                        {
+                            yield return new Cidr(gateway, subnet.Length);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    extension(Port port)
+    {
+        public bool EnabledInForce => !port.HasEnabled || port.Enabled;
+        public bool LearningInForce => !port.HasLearning || port.Learning;
+        public bool FloodUnknownUnicastInForce => !port.HasFloodUnknownUnicast || port.FloodUnknownUnicast;
+        public bool FloodMulticastInForce => !port.HasFloodMulticast || port.FloodMulticast;
+        public bool FloodBroadcastInForce => !port.HasFloodBroadcast || port.FloodBroadcast;
+
+        public bool IsHost => port.Tap is { Host: true };
+
+        public uint MtuInForce(Network network) => port.Mtu == 0 ? network.MtuInForce : port.Mtu;
+
+        /// <summary>Name of the TAP device, or what DPDK calls the device.</summary>
+        public string DeviceInForce => port.AttachmentCase switch
+        {
+            Port.AttachmentOneofCase.Tap when port.Tap.Device.Length > 0 => port.Tap.Device,
+            Port.AttachmentOneofCase.Tap => port.Tap.Netns.Length > 0 ? "eth0" : port.Name,
+            Port.AttachmentOneofCase.Dpdk => port.Dpdk.Devargs.Split(',', 2)[0],
+            Port.AttachmentOneofCase.Pcap => "pcap",
+            Port.AttachmentOneofCase.Memory => "memory",
+            _ => "",
+        };
+
+        /// <summary>Address of the TAP device.</summary>
+        public MacAddress MacInForce(Network network) =>
+            MacAddress.TryParse(port.Tap?.Mac, out MacAddress mac) ? mac
+            : port.IsHost ? network.MacInForce
+            : Derive("port", port.Name);
+
+        /// <summary>Addresses of the TAP device.</summary>
+        public IEnumerable<Cidr> AddressesInForce(Network network) =>
+            port.Tap is not { } tap ? []
+            : tap is { Host: true, Addresses.Count: 0 } ? network.GatewayAddresses
+            : tap.Addresses.Select(a => Cidr.TryParse(a, out Cidr c) ? c : (Cidr?)null).OfType<Cidr>();
+
+        /// <summary>Next hops of the default routes of the TAP device.</summary>
+        public IEnumerable<IPAddress> DefaultRoutesInForce(Network network)
+        {
+            if (port.Tap is not { DefaultRoute: true } tap)
+            {
+                return [];
+            }
+            var families = port.AddressesInForce(network).Select(a => a.Address.AddressFamily).ToHashSet();
+            return (tap.Gateways.Count > 0 ? tap.Gateways : network.Gateways)
+                .Select(g => Cidr.TryParseAddress(g, out IPAddress? a) ? a : null)
+                .OfType<IPAddress>()
+                .Where(a => families.Contains(a.AddressFamily));
+        }
+    }
+
+    /// <summary>
+    /// A locally administered unicast address (IEEE 802, 8.4) that is the same after every start: 02, then 40 bits of a
+    /// hash of kind and name (FNV-1a, whose bits are then mixed as SplitMix64 does, so that names that differ in one
+    /// character get addresses that differ everywhere).
+    /// </summary>
+    private static MacAddress Derive(string kind, string name)
+    {
+        ulong hash = 0xcbf2_9ce4_8422_2325;
+        foreach (byte b in Encoding.UTF8.GetBytes($"{kind}/{name}"))
+        {
+            hash = (hash ^ b) * 0x100_0000_01b3;
+        }
+        hash = (hash ^ (hash >> 30)) * 0xbf58_476d_1ce4_e5b9;
+        hash = (hash ^ (hash >> 27)) * 0x94d0_49bb_1331_11eb;
+        hash ^= hash >> 31;
+        return new MacAddress(0x02 | ((hash << 8) & MacAddress.Mask));
+    }
+}

@@ -1,0 +1,322 @@
+using Dataplane.Control.Api.V1;
+using Etcdserverpb;
+using Google.Protobuf;
+using Grpc.Core;
+using Microsoft.Extensions.Logging;
+using WatchRequest = Etcdserverpb.WatchRequest;
+
+namespace Dataplane.Control.State.Etcd;
+
+/// <summary>
+/// Desired state of a cluster, in etcd: a key per resource (<see cref="EtcdKeys"/>), with its spec as JSON. A batch is one
+/// transaction; a batch with more changes than etcd takes in one (<c>--max-txn-ops</c>, 128) is refused. The watch brings
+/// what others changed, and the switch follows.
+/// <para>
+/// The local file is this node's copy, with what is its own: revisions and table indexes. It lets the node start while etcd
+/// is away. When it cannot be written the state is safe in etcd all the same, so that is reported and no more.
+/// </para>
+/// </summary>
+public sealed partial class EtcdStore : IStateStore
+{
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(300), Retry = TimeSpan.FromSeconds(1);
+
+    private readonly EtcdOptions _options;
+    private readonly IStateStore _local;
+    private readonly ILogger _log;
+    private readonly EtcdKeys _keys;
+    private readonly EtcdView _view;
+    private readonly object _lock = new();
+    private readonly TaskCompletionSource _inStep = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private EtcdConnection? _connection;
+    private volatile string? _away;
+    private volatile string? _refused, _localFailure;
+    private bool _relist = true;
+
+    /// <param name="options">Which etcd.</param>
+    /// <param name="local">This node's copy; disposed with this.</param>
+    /// <param name="log">Where to say what happens.</param>
+    public EtcdStore(EtcdOptions options, IStateStore local, ILogger log)
+    {
+        _options = options;
+        _local = local;
+        _log = log;
+        _keys = new EtcdKeys(options.Prefix, options.Node);
+        _view = new EtcdView(_keys);
+        _away = "etcd was not reached yet";
+    }
+
+    public string Location => $"{_options.Location}, node {_options.Node}";
+
+    public string? WhyUnavailable => _away;
+
+    /// <summary>What is not as it should be, although changes can be saved.</summary>
+    public string? Trouble => _refused ?? _localFailure;
+
+    /// <summary>Completes when this node has done all that the store says for the first time.</summary>
+    public Task InStep => _inStep.Task;
+
+    /// <summary>The state of this node's own copy.</summary>
+    public DesiredState Load() => _local.Load();
+
+    public void Save(StateChange change)
+    {
+        lock (_lock)
+        {
+            AwaitOwn(change);
+            if (_connection is not { } connection)
+            {
+                throw new StateStoreException(_away ?? "etcd is away", StatusCode.Unavailable, "try again in a moment");
+            }
+            CheckOthers(change);
+            var transaction = new EtcdTransaction(_keys, _view, change);
+            TxnResponse answer;
+            try
+            {
+                answer = connection.Kv.Txn(transaction.Request, connection.Short());
+            }
+            catch (RpcException e)
+            {
+                throw Explain(e, connection.Server);
+            }
+            if (!answer.Succeeded)
+            {
+                throw LostRace();
+            }
+            transaction.Succeeded(answer.Header.Revision);
+        }
+        Adopt(change);
+    }
+
+    public void Adopt(StateChange change)
+    {
+        try
+        {
+            _local.Save(change);
+            _localFailure = null;
+        }
+        catch (StateStoreException e)
+        {
+            LogLocalFailure(e.Message);
+            _localFailure = $"the local copy is not up to date: {e.Message}";
+        }
+    }
+
+    /// <summary>Keeps connected and in step until cancelled.</summary>
+    /// <param name="state">The state that the switch has.</param>
+    /// <param name="follow">Gives the switch a batch, which it makes in the switch's turn, and says when that is done.</param>
+    /// <param name="cancel">The end.</param>
+    public async Task FollowAsync(Func<DesiredState> state, Func<Func<Batch>, Action, CancellationToken, Task> follow, CancellationToken cancel)
+    {
+        for (int attempt = 0; !cancel.IsCancellationRequested; attempt++)
+        {
+            string server = _options.Servers[attempt % _options.Servers.Count];
+            try
+            {
+                using var connection = new EtcdConnection(_options, server);
+                await connection.AuthenticateAsync(cancel);
+                await WatchAsync(connection, state, follow, cancel);
+            }
+            catch (Exception e) when (cancel.IsCancellationRequested && e is RpcException or OperationCanceledException)
+            {
+            }
+            catch (Exception e) when (e is RpcException or StateStoreException or IOException or HttpRequestException)
+            {
+                Away($"etcd at {server} does not answer: {(e is RpcException r ? r.Status.Detail : e.Message)}");
+            }
+            await Task.Delay(Pause, cancel).ContinueWith(_ => { }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+        }
+        lock (_lock)
+        {
+            _connection = null;
+        }
+    }
+
+    public void Dispose() => _local.Dispose();
+
+    private async Task WatchAsync(EtcdConnection connection, Func<DesiredState> state, Func<Func<Batch>, Action, CancellationToken, Task> follow, CancellationToken cancel)
+    {
+        ByteString start = ByteString.CopyFromUtf8(_keys.Root), end = EtcdTransaction.EndOf(_keys.Root);
+        if (_relist)
+        {
+            RangeResponse all = await connection.Kv.RangeAsync(new RangeRequest { Key = start, RangeEnd = end }, connection.Short(cancel));
+            lock (_lock)
+            {
+                _view.Replace(all.Kvs, all.Header.Revision, state());
+            }
+            _relist = false;
+        }
+        using AsyncDuplexStreamingCall<WatchRequest, WatchResponse> watch = connection.Watcher.Watch(connection.Long(cancel));
+        await watch.RequestStream.WriteAsync(
+            new WatchRequest { CreateRequest = new WatchCreateRequest { Key = start, RangeEnd = end, StartRevision = _view.Revision + 1 } }, cancel);
+        Task<bool> next = watch.ResponseStream.MoveNext(cancel);
+        while (true)
+        {
+            // What could not be done is tried again: its obstacle may be gone.
+            if (await Task.WhenAny(next, Task.Delay(Retry, cancel)) == next)
+            {
+                if (!await next)
+                {
+                    throw new RpcException(new Status(StatusCode.Unavailable, "it ended the watch"));
+                }
+                WatchResponse told = watch.ResponseStream.Current;
+                if (told.Canceled)
+                {
+                    // What happened since was compacted away, or we may not watch any more: either way begin anew.
+                    _relist = true;
+                    throw new RpcException(new Status(StatusCode.Unavailable, told.CompactRevision > 0 ? "changes were compacted, everything is listed again" : told.CancelReason));
+                }
+                lock (_lock)
+                {
+                    _view.Apply(told.Events);
+                    Monitor.PulseAll(_lock);
+                }
+                next = watch.ResponseStream.MoveNext(cancel);
+                if (told.Created)
+                {
+                    Here(connection);
+                }
+            }
+            cancel.ThrowIfCancellationRequested();
+            await GiveAsync(follow, cancel);
+        }
+    }
+
+    private async Task GiveAsync(Func<Func<Batch>, Action, CancellationToken, Task> follow, CancellationToken cancel)
+    {
+        lock (_lock)
+        {
+            if (_view.Pending.Count == 0)
+            {
+                _refused = null;
+                _inStep.TrySetResult();
+                return;
+            }
+        }
+        try
+        {
+            await follow(MakeBatch, Given, cancel);
+            _refused = null;
+            _inStep.TrySetResult();
+        }
+        catch (Exception e) when (e is ProblemException or InvalidDataException)
+        {
+            string refused = $"what the store says cannot be done here: {e.Message}";
+            if (_refused != refused)
+            {
+                LogRefused(e.Message);
+            }
+            _refused = refused;
+        }
+    }
+
+    private Batch MakeBatch()
+    {
+        lock (_lock)
+        {
+            var apply = new List<Resource>();
+            var delete = new List<ResourceKey>();
+            foreach (ResourceKey key in _view.Pending)
+            {
+                if (_view.Find(key) is { } resource)
+                {
+                    apply.Add(resource);
+                }
+                else
+                {
+                    delete.Add(key);
+                }
+            }
+            return new Batch { Apply = apply, Delete = delete, IgnoreMissing = true };
+        }
+    }
+
+    private void Given()
+    {
+        lock (_lock)
+        {
+            _view.Given();
+        }
+    }
+
+    /// <summary>
+    /// A change of networks relies on all that the watch has told. So it waits until that has caught up with what this node
+    /// wrote itself, or that would look like a change behind our back.
+    /// </summary>
+    private void AwaitOwn(StateChange change)
+    {
+        if (change.Keys.Any(k => k.Kind == Kind.Network))
+        {
+            while (_view.AwaitsOwn && _connection is not null && Monitor.Wait(_lock, Retry))
+            {
+            }
+        }
+    }
+
+    private void CheckOthers(StateChange change)
+    {
+        // A change that is on its way to us. When it is one we cannot follow, this batch may be what repairs it.
+        if (_refused is null && change.Keys.Any(k => _view.Pending.Contains(k)))
+        {
+            throw LostRace();
+        }
+        foreach (ResourceKey key in change.Keys.Where(k => k.Kind == Kind.Network && !change.After.Networks.ContainsKey(k.Name)))
+        {
+            if (_view.OfOthers(key.Name).Take(4).ToList() is { Count: > 0 } others)
+            {
+                throw new StateStoreException($"network \"{key.Name}\" is in use elsewhere ({string.Join(", ", others)})", StatusCode.FailedPrecondition, "delete that first");
+            }
+        }
+    }
+
+    private static StateStoreException LostRace() =>
+        new("another node or client changed the same at the same moment", StatusCode.Aborted, "read it again, then repeat the change");
+
+    private StateStoreException Explain(RpcException e, string server)
+    {
+        string said = e.Status.Detail;
+        return e.StatusCode switch
+        {
+            StatusCode.InvalidArgument when said.Contains("too many operations", StringComparison.Ordinal) => new(
+                "the batch has more changes than etcd takes in one transaction", StatusCode.InvalidArgument, "split it, or raise etcd's --max-txn-ops", e),
+            StatusCode.ResourceExhausted => new($"etcd at {server}: {said}", StatusCode.ResourceExhausted, inner: e),
+            StatusCode.PermissionDenied => new($"etcd at {server}: {said}", StatusCode.PermissionDenied, "grant the node's user the keys under its prefix", e),
+            _ => new($"etcd at {server} did not answer: {said}; should it have taken the batch, it takes effect when etcd is back", StatusCode.Unavailable, "try again in a moment", e),
+        };
+    }
+
+    private void Here(EtcdConnection connection)
+    {
+        lock (_lock)
+        {
+            _connection = connection;
+            _away = null;
+        }
+        LogHere(connection.Server);
+    }
+
+    private void Away(string reason)
+    {
+        bool news = _away is null || _connection is not null;
+        lock (_lock)
+        {
+            _connection = null;
+            _away = reason;
+        }
+        if (news)
+        {
+            LogAway(reason);
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "The store is there: etcd at {Server}")]
+    private partial void LogHere(string server);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The store is away, forwarding goes on and changes are refused: {Reason}")]
+    private partial void LogAway(string reason);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "What the store says cannot be done here, and is tried again: {Reason}")]
+    private partial void LogRefused(string reason);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "The local copy of the store is not up to date: {Reason}")]
+    private partial void LogLocalFailure(string reason);
+}

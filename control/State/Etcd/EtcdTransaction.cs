@@ -1,0 +1,100 @@
+using Dataplane.Control.Api.V1;
+using Etcdserverpb;
+using Google.Protobuf;
+
+namespace Dataplane.Control.State.Etcd;
+
+/// <summary>
+/// A change as one transaction of etcd. It is guarded by the revisions of everything that its check relied upon: the keys it
+/// writes, the networks its ports are in; and, when networks change, everything there is, because prefixes of networks must
+/// not overlap and a network with ports is not deleted.
+/// </summary>
+internal sealed class EtcdTransaction
+{
+    private readonly EtcdKeys _keys;
+    private readonly EtcdView _view;
+
+    public EtcdTransaction(EtcdKeys keys, EtcdView view, StateChange change)
+    {
+        _keys = keys;
+        _view = view;
+        var networks = new HashSet<string>(StringComparer.Ordinal);
+        foreach (ResourceKey key in change.Keys)
+        {
+            Resource? after = change.After.Find(key.Kind, key.Name);
+            string? place = after is null ? null : keys.Of(after);
+            foreach (string other in keys.All(key))
+            {
+                Guard(other);
+                if (other == place)
+                {
+                    Put(other, after!);
+                }
+                else if (view.ModRevision(other) != 0)
+                {
+                    Delete(other);
+                }
+            }
+            if ((after?.Port?.Network ?? after?.StaticMac?.Network) is { Length: > 0 } network)
+            {
+                networks.Add(network);
+            }
+        }
+        bool changesNetworks = change.Keys.Any(k => k.Kind == Kind.Network);
+        foreach (string network in networks.Where(n => !change.Keys.Any(k => k.Kind == Kind.Network && k.Name == n)))
+        {
+            Guard(keys.Network(network));
+        }
+        if (changesNetworks)
+        {
+            GuardAll(keys.Root);
+        }
+    }
+
+    public TxnRequest Request { get; } = new();
+
+    /// <summary>What is written where; null where something is deleted.</summary>
+    public List<(string Key, Resource? Resource)> Writes { get; } = [];
+
+    /// <summary>The first key behind all those that begin with a text.</summary>
+    public static ByteString EndOf(string start) => ByteString.CopyFromUtf8(start[..^1] + (char)(start[^1] + 1));
+
+    /// <summary>Tells the view that it succeeded.</summary>
+    public void Succeeded(long revision)
+    {
+        foreach ((string key, Resource? resource) in Writes)
+        {
+            _view.Written(key, resource, revision);
+        }
+    }
+
+    private void Guard(string key) => Request.Compare.Add(new Compare
+    {
+        Key = ByteString.CopyFromUtf8(key),
+        Target = Compare.Types.CompareTarget.Mod,
+        Result = Compare.Types.CompareResult.Equal,
+        ModRevision = _view.ModRevision(key),
+    });
+
+    /// <summary>Nothing that begins with a text was changed behind our back.</summary>
+    private void GuardAll(string start) => Request.Compare.Add(new Compare
+    {
+        Key = ByteString.CopyFromUtf8(start),
+        RangeEnd = EndOf(start),
+        Target = Compare.Types.CompareTarget.Mod,
+        Result = Compare.Types.CompareResult.Less,
+        ModRevision = _view.Revision + 1,
+    });
+
+    private void Put(string key, Resource resource)
+    {
+        Writes.Add((key, resource));
+        Request.Success.Add(new RequestOp { RequestPut = new PutRequest { Key = ByteString.CopyFromUtf8(key), Value = ByteString.CopyFromUtf8(EtcdView.ToValue(resource)) } });
+    }
+
+    private void Delete(string key)
+    {
+        Writes.Add((key, null));
+        Request.Success.Add(new RequestOp { RequestDeleteRange = new DeleteRangeRequest { Key = ByteString.CopyFromUtf8(key) } });
+    }
+}

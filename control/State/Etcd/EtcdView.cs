@@ -1,0 +1,188 @@
+using System.Text;
+using Dataplane.Control.Api.V1;
+using Google.Protobuf;
+using Mvccpb;
+using Event = Mvccpb.Event;
+
+namespace Dataplane.Control.State.Etcd;
+
+/// <summary>
+/// What etcd holds under the prefix, as far as the watch has told. It remembers which resources of this node differ from
+/// what the switch was given (<see cref="Pending"/>): however they came to differ, giving them to it again is right.
+/// </summary>
+internal sealed class EtcdView(EtcdKeys keys)
+{
+    private static readonly JsonFormatter Formatter = new(JsonFormatter.Settings.Default.WithPreserveProtoFieldNames(true));
+    private static readonly JsonParser Parser = new(JsonParser.Settings.Default.WithIgnoreUnknownFields(true));
+
+    private readonly Dictionary<string, Entry> _entries = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, long> _written = new(StringComparer.Ordinal);
+    private readonly HashSet<ResourceKey> _pending = [];
+
+    /// <param name="ModRevision">etcd's revision of the last change.</param>
+    /// <param name="Resource">What lies there; null when it cannot be read.</param>
+    /// <param name="Flaw">Why not.</param>
+    private sealed record Entry(long ModRevision, Resource? Resource, string? Flaw);
+
+    /// <summary>etcd's revision up to which everything is known.</summary>
+    public long Revision { get; private set; }
+
+    /// <summary>Resources that the switch does not have yet as they are here.</summary>
+    public IReadOnlyCollection<ResourceKey> Pending => _pending;
+
+    /// <summary>Whether this node wrote something that the watch has not told yet.</summary>
+    public bool AwaitsOwn => _written.Count > 0;
+
+    public long ModRevision(string key) => _entries.TryGetValue(key, out Entry? entry) ? entry.ModRevision : 0;
+
+    public static string ToValue(Resource resource)
+    {
+        Resource copy = resource.Clone();
+        switch (copy.ResourceCase)
+        {
+            case Resource.ResourceOneofCase.Network: copy.Network.Revision = 0; return Formatter.Format(copy.Network);
+            case Resource.ResourceOneofCase.Port: copy.Port.Revision = 0; return Formatter.Format(copy.Port);
+            default: copy.StaticMac.Revision = 0; return Formatter.Format(copy.StaticMac);
+        }
+    }
+
+    /// <summary>Begins anew with a whole listing. What the switch has and the listing has not is pending too.</summary>
+    public void Replace(IEnumerable<KeyValue> all, long revision, DesiredState state)
+    {
+        _entries.Clear();
+        _written.Clear();
+        foreach (KeyValue pair in all)
+        {
+            Put(pair.Key.ToStringUtf8(), pair);
+        }
+        Revision = revision;
+        foreach (Kind kind in new[] { Kind.Network, Kind.Port, Kind.StaticMac })
+        {
+            _pending.UnionWith(state.Names(kind).Select(name => new ResourceKey { Kind = kind, Name = name }));
+        }
+    }
+
+    /// <summary>Takes up what the watch tells.</summary>
+    public void Apply(IEnumerable<Event> events)
+    {
+        foreach (Event e in events)
+        {
+            // Not the revision in the answer's header: with a backlog that is ahead of the events.
+            Revision = Math.Max(Revision, e.Kv.ModRevision);
+            string key = e.Kv.Key.ToStringUtf8();
+            if (_written.TryGetValue(key, out long written))
+            {
+                if (e.Kv.ModRevision < written)
+                {
+                    continue;
+                }
+                _written.Remove(key);
+                if (e.Kv.ModRevision == written)
+                {
+                    continue; // our own
+                }
+            }
+            if (e.Type == Event.Types.EventType.Put)
+            {
+                Put(key, e.Kv);
+            }
+            else
+            {
+                _entries.Remove(key);
+                MarkPending(key);
+            }
+        }
+    }
+
+    /// <summary>This node has written a key itself: the switch has it already.</summary>
+    public void Written(string key, Resource? resource, long revision)
+    {
+        if (resource is null)
+        {
+            _entries.Remove(key);
+        }
+        else
+        {
+            _entries[key] = new Entry(revision, resource, null);
+        }
+        _written[key] = revision;
+        if (keys.Parse(key) is var (_, kind, name))
+        {
+            _pending.Remove(new ResourceKey { Kind = kind, Name = name });
+        }
+    }
+
+    /// <summary>The resource that holds on this node, or null.</summary>
+    /// <exception cref="InvalidDataException">What lies there cannot be read.</exception>
+    public Resource? Find(ResourceKey key)
+    {
+        foreach (string place in keys.All(key))
+        {
+            if (_entries.TryGetValue(place, out Entry? entry))
+            {
+                return entry.Resource ?? throw new InvalidDataException($"the key {place} cannot be read: {entry.Flaw}");
+            }
+        }
+        return null;
+    }
+
+    /// <summary>Everything pending was given to the switch.</summary>
+    public void Given() => _pending.Clear();
+
+    /// <summary>Ports and static MACs of other nodes in a network: "node b: port web".</summary>
+    public IEnumerable<string> OfOthers(string network) =>
+        from pair in _entries
+        let place = keys.Parse(pair.Key)
+        where place is not null && !keys.IsOwnOrShared(place.Value.Node)
+        where pair.Value.Resource is { } r && (r.Port?.Network == network || r.StaticMac?.Network == network)
+        orderby pair.Key
+        select $"node {place.Value.Node}: {place.Value.Kind.Text} {place.Value.Name}";
+
+    private void Put(string key, KeyValue pair)
+    {
+        if (keys.Parse(key) is not var (_, kind, name))
+        {
+            return;
+        }
+        try
+        {
+            _entries[key] = new Entry(pair.ModRevision, Read(kind, name, pair.Value.ToStringUtf8()), null);
+        }
+        catch (Exception e) when (e is InvalidProtocolBufferException or InvalidJsonException or DecoderFallbackException)
+        {
+            _entries[key] = new Entry(pair.ModRevision, null, e.Message);
+        }
+        MarkPending(key);
+    }
+
+    private void MarkPending(string key)
+    {
+        if (keys.Parse(key) is var (owner, kind, name) && keys.IsOwnOrShared(owner))
+        {
+            _pending.Add(new ResourceKey { Kind = kind, Name = name });
+        }
+    }
+
+    /// <summary>The key says the name; the value need not.</summary>
+    private static Resource Read(Kind kind, string name, string json)
+    {
+        switch (kind)
+        {
+            case Kind.Network:
+                Network network = Parser.Parse<Network>(json);
+                network.Name = name;
+                network.Revision = 0;
+                return ResourceKeys.Of(network);
+            case Kind.Port:
+                Port port = Parser.Parse<Port>(json);
+                port.Name = name;
+                port.Revision = 0;
+                return ResourceKeys.Of(port);
+            default:
+                StaticMac mac = Parser.Parse<StaticMac>(json);
+                mac.Name = name;
+                mac.Revision = 0;
+                return ResourceKeys.Of(mac);
+        }
+    }
+}

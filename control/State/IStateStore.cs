@@ -1,0 +1,58 @@
+using Dataplane.Control.Api.V1;
+using Grpc.Core;
+
+namespace Dataplane.Control.State;
+
+/// <summary>A step from one state to the next one.</summary>
+/// <param name="Before">The state that the step begins with.</param>
+/// <param name="After">The state that it leads to.</param>
+/// <param name="Keys">Everything that the two differ in lies under these keys, so that nobody needs to compare the rest.</param>
+public sealed record StateChange(DesiredState Before, DesiredState After, IReadOnlyList<ResourceKey> Keys)
+{
+    /// <summary>The way back.</summary>
+    public StateChange Reversed => new(After, Before, Keys);
+}
+
+/// <summary>Where desired state survives the control process. Used by one caller at a time.</summary>
+public interface IStateStore : IDisposable
+{
+    /// <summary>The state saved last, or the empty state when there is none.</summary>
+    /// <exception cref="StateStoreException">There is one, and it cannot be read.</exception>
+    DesiredState Load();
+
+    /// <summary>
+    /// Saves a change as a whole, at a cost proportional to the change. When it returns the new state is durable; when it
+    /// throws the one before is.
+    /// </summary>
+    /// <exception cref="StateStoreException">The change could not be saved.</exception>
+    void Save(StateChange change);
+
+    /// <summary>Notes a change that came out of the store itself, made by another node.</summary>
+    /// <exception cref="StateStoreException">It could not be noted.</exception>
+    void Adopt(StateChange change) => Save(change);
+
+    /// <summary>Where the state is, for people.</summary>
+    string Location { get; }
+
+    /// <summary>Why no change can be saved now, or null when one can.</summary>
+    string? WhyUnavailable => null;
+
+    /// <summary>What is not as it should be although changes can be saved, or null.</summary>
+    string? Trouble => null;
+}
+
+/// <summary>Desired state could not be read or saved, with what the operator can do about it.</summary>
+/// <param name="message">What is wrong, and with which file or server.</param>
+/// <param name="code">How a call ends that is refused for it.</param>
+/// <param name="fix">What to do about it, when that is known.</param>
+/// <param name="inner">The error below.</param>
+public sealed class StateStoreException(string message, StatusCode code = StatusCode.Internal, string fix = "", Exception? inner = null)
+    : Exception(fix.Length == 0 ? message : $"{message}; {fix}", inner)
+{
+    public StatusCode Code { get; } = code;
+
+    /// <summary>The message without its fix.</summary>
+    public string Problem { get; } = message;
+
+    public string Fix { get; } = fix;
+}

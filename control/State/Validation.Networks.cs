@@ -1,0 +1,111 @@
+using System.Net;
+using Dataplane.Control.Api.V1;
+
+namespace Dataplane.Control.State;
+
+public static partial class Validation
+{
+    private const uint MaxAgeing = 1_000_000;
+
+    private static void CheckNetwork(DesiredState state, Network network, ProblemCollector problems)
+    {
+        CheckName(Kind.Network, network.Name, problems);
+        CheckSubnets(state, network, Report);
+        CheckGateways(network, Report);
+        if (network.Mac.Length > 0 && MacProblem(network.Mac) is { } mac)
+        {
+            Report("mac", mac);
+        }
+        if (MtuProblem(network.Mtu, network.Prefixes.Any(p => p.IsIPv6)) is { } mtu)
+        {
+            Report("mtu", mtu);
+        }
+        if (network.HasAgeingSeconds && network.AgeingSeconds > MaxAgeing)
+        {
+            Report("ageing_seconds", $"ageing of {network.AgeingSeconds} s is above {MaxAgeing} s", "0 means never");
+        }
+
+        void Report(string field, string message, string fix = "") => problems.Add(Kind.Network, network.Name, field, message, fix);
+    }
+
+    private static void CheckSubnets(DesiredState state, Network network, Action<string, string, string> report)
+    {
+        var mine = new List<Cidr>();
+        for (int i = 0; i < network.Subnets.Count; i++)
+        {
+            string text = network.Subnets[i], field = $"subnets[{i}]";
+            if (!Cidr.TryParse(text, out Cidr subnet))
+            {
+                report(field, $"\"{text}\" is not a subnet", "write it like 172.18.0.0/16 or fd00::/64");
+            }
+            else if (subnet.Prefix != subnet)
+            {
+                report(field, $"subnet {text} has bits set behind its prefix", $"write {subnet.Prefix}");
+            }
+            else if (subnet.Length == 0 || IPAddress.IsLoopback(subnet.Address) || IsMulticast(subnet.Address))
+            {
+                report(field, $"subnet {text} cannot be the subnet of a network", "");
+            }
+            else
+            {
+                foreach (Cidr other in mine.Where(other => other.Overlaps(subnet)))
+                {
+                    report(field, $"subnet {subnet} overlaps subnet {other} of the same network", "");
+                }
+                foreach (Network other in state.Networks.Values.Select(n => n.Spec).Where(n => n.Name != network.Name))
+                {
+                    foreach (Cidr theirs in other.Prefixes.Where(p => p.Overlaps(subnet)))
+                    {
+                        report(field, $"subnet {subnet} overlaps {theirs} of network \"{other.Name}\"", "");
+                    }
+                }
+                mine.Add(subnet);
+            }
+        }
+    }
+
+    private static void CheckGateways(Network network, Action<string, string, string> report)
+    {
+        var subnets = network.Prefixes.ToList();
+        var used = new Dictionary<Cidr, string>();
+        for (int i = 0; i < network.Gateways.Count; i++)
+        {
+            string text = network.Gateways[i], field = $"gateways[{i}]";
+            if (!Cidr.TryParseAddress(text, out IPAddress? gateway))
+            {
+                report(field, $"\"{text}\" is not an IP address", text.Contains('/') ? "the prefix length is the subnet's: leave it out" : "");
+                continue;
+            }
+            List<Cidr> homes = [.. subnets.Where(s => s.Contains(gateway))];
+            if (homes.Count == 0)
+            {
+                string where = subnets.Count == 0 ? "the network has no subnet" : $"is outside the subnets of the network ({string.Join(", ", subnets)})";
+                report(field, $"gateway {text}: {where}", "");
+            }
+            else if (IsReserved(gateway, homes[0]) is { } reserved)
+            {
+                report(field, $"gateway {text} is {reserved} of {homes[0]}", "");
+            }
+            else if (!used.TryAdd(homes[0], text))
+            {
+                report(field, $"gateway {text}: subnet {homes[0]} already has {used[homes[0]]}", "");
+            }
+        }
+    }
+
+    /// <summary>"the network address", "the broadcast address", or null. Not for point-to-point prefixes (RFC 3021) and IPv6.</summary>
+    private static string? IsReserved(IPAddress address, Cidr subnet)
+    {
+        if (subnet.IsIPv6 || subnet.Length >= 31)
+        {
+            return null;
+        }
+        byte[] bytes = address.GetAddressBytes();
+        uint value = ((uint)bytes[0] << 24) | ((uint)bytes[1] << 16) | ((uint)bytes[2] << 8) | bytes[3];
+        uint host = value & (uint.MaxValue >> subnet.Length);
+        return host == 0 ? "the network address" : host == uint.MaxValue >> subnet.Length ? "the broadcast address" : null;
+    }
+
+    private static bool IsMulticast(IPAddress address) =>
+        address.IsIPv6Multicast || (address.GetAddressBytes() is { Length: 4 } b && b[0] >= 224);
+}

@@ -1,0 +1,53 @@
+using Dataplane.Control.Api.V1;
+using Dataplane.Packets;
+
+namespace Dataplane.Control.State;
+
+public static partial class Validation
+{
+    private static void CheckStaticMac(DesiredState state, StaticMac mac, ProblemCollector problems)
+    {
+        if (MacProblem(mac.Mac) is { } bad)
+        {
+            Report("mac", bad);
+        }
+        if (!state.Networks.TryGetValue(mac.Network, out NetworkEntry? network))
+        {
+            Report("network", $"network \"{mac.Network}\" does not exist", "networks: " + ListNames(state.Networks.Keys));
+        }
+        else if (mac.Vlan != 0 && !network.Spec.VlanFiltering)
+        {
+            Report("vlan", $"network \"{mac.Network}\" does not look at VLANs", "leave vlan out");
+        }
+        else if (mac.Vlan == 0 && network.Spec.VlanFiltering)
+        {
+            Report("vlan", $"network \"{mac.Network}\" looks at VLANs, and none is named", "set vlan");
+        }
+        else if (MacAddress.TryParse(mac.Mac, out MacAddress address) && address == network.Spec.MacInForce)
+        {
+            Report("mac", $"MAC address {address} is that of network \"{mac.Network}\" itself");
+        }
+        if (mac.Vlan != 0 && !VlanRanges.IsValid(mac.Vlan))
+        {
+            Report("vlan", VlanText(mac.Vlan));
+        }
+
+        switch (mac.TargetCase)
+        {
+            case StaticMac.TargetOneofCase.Port when !state.Ports.TryGetValue(mac.Port, out PortEntry? port):
+                Report("port", $"port \"{mac.Port}\" does not exist");
+                break;
+            case StaticMac.TargetOneofCase.Port when state.Ports[mac.Port].Spec.Network != mac.Network:
+                Report("port", $"port \"{mac.Port}\" is in network \"{state.Ports[mac.Port].Spec.Network}\", not in \"{mac.Network}\"");
+                break;
+            case StaticMac.TargetOneofCase.Drop when !mac.Drop:
+                Report("drop", "drop is false", "give a port, or drop: true");
+                break;
+            case StaticMac.TargetOneofCase.None:
+                Report("port", "goes nowhere", "give a port, or drop: true");
+                break;
+        }
+
+        void Report(string field, string message, string fix = "") => problems.Add(Kind.StaticMac, mac.Name, field, message, fix);
+    }
+}
