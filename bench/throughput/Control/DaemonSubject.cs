@@ -1,0 +1,126 @@
+using System.Globalization;
+using System.Net.Sockets;
+using Dataplane.Control.Api.V1;
+using Dataplane.Memory;
+using Dataplane.ThroughputBench.Harness;
+using Dataplane.ThroughputBench.Machine;
+using Grpc.Core;
+using Grpc.Net.Client;
+
+namespace Dataplane.ThroughputBench.Control;
+
+/// <summary>
+/// Our daemon and its engine, the programs as they are installed, with a connection to the API and a view of the segment. Its
+/// files lie where the benchmark says, so that durable means on a disk.
+/// </summary>
+public sealed class DaemonSubject : IDisposable
+{
+    public const string Network = "bench";
+    private const int NetworkIndex = 1;
+    private static readonly TimeSpan StartTime = TimeSpan.FromSeconds(60);
+
+    private readonly ChildProcess _process;
+    private readonly GrpcChannel _channel;
+
+    /// <param name="directory">For its files.</param>
+    /// <param name="macs">Addresses that must fit.</param>
+    /// <param name="core">CPU of the one worker.</param>
+    /// <param name="cancel">Ends the start.</param>
+    public DaemonSubject(string directory, int macs, int core, CancellationToken cancel)
+    {
+        string program = Path.Combine(Repository.Root, "out", "control", "dataplane");
+        if (!File.Exists(program))
+        {
+            throw new BenchException($"there is no daemon at {program}: build it with `./build.sh build`");
+        }
+        string instance = string.Create(CultureInfo.InvariantCulture, $"bench-{Environment.ProcessId}");
+        _process = new ChildProcess(
+            program,
+            ["run", "--instance", instance, "--mac-capacity", macs.ToString(CultureInfo.InvariantCulture), "--busy-poll", "--cores", core.ToString(CultureInfo.InvariantCulture)],
+            directory,
+            new Dictionary<string, string> { ["DATAPLANE_RUN_DIR"] = directory });
+        _channel = GrpcChannel.ForAddress("http://localhost", new GrpcChannelOptions
+        {
+            HttpHandler = new SocketsHttpHandler { UseProxy = false, ConnectCallback = (_, stop) => ConnectAsync(Path.Combine(directory, instance, "api.sock"), stop) },
+        });
+        Resources = new Resources.ResourcesClient(_channel);
+        Stats = new Stats.StatsClient(_channel);
+        try
+        {
+            while (_process.ReadLine(StartTime, cancel) is { } line && !line.Contains("Ready", StringComparison.Ordinal))
+            {
+            }
+            if (_process.HasExited)
+            {
+                throw _process.Failure("did not start");
+            }
+            Segment = Segment.Open($"/dev/shm/dataplane-{instance}", readOnly: true);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    public Resources.ResourcesClient Resources { get; }
+
+    public Stats.StatsClient Stats { get; }
+
+    /// <summary>The tables, as a worker sees them.</summary>
+    public Segment Segment { get; } = null!;
+
+    public string CommandLine => _process.CommandLine;
+
+    /// <summary>Resident memory of the control process in bytes.</summary>
+    public long ResidentBytes
+    {
+        get
+        {
+            string line = File.ReadLines($"/proc/{_process.Id}/status").First(l => l.StartsWith("VmRSS:", StringComparison.Ordinal));
+            return long.Parse(line.AsSpan("VmRSS:".Length).TrimEnd("kB").Trim(), CultureInfo.InvariantCulture) * 1024;
+        }
+    }
+
+    /// <summary>Cycles between two polls of the worker, the longest so far.</summary>
+    public ulong LongestPoll => Stats.GetWorkers(new GetWorkersRequest()).Workers[0].LongestPollCycles;
+
+    /// <summary>A network with a port for the addresses, and nothing behind it.</summary>
+    public void MakeNetwork()
+    {
+        var request = new ApplyRequest
+        {
+            Resources =
+            {
+                new Resource { Network = new Network { Name = Network } },
+                new Resource { Port = new Port { Name = "target", Network = Network, Memory = new Dataplane.Control.Api.V1.Memory() } },
+            },
+        };
+        Resources.Apply(request);
+    }
+
+    /// <summary>Whether a worker that looks up this address now finds it.</summary>
+    public bool IsVisible(ulong mac) => Segment.Macs.Find(Tables.MacTable.Key(NetworkIndex, mac)) != 0;
+
+    public void Dispose()
+    {
+        _channel.Dispose();
+        Segment?.Dispose();
+        _process.Dispose();
+    }
+
+    private static async ValueTask<Stream> ConnectAsync(string path, CancellationToken cancel)
+    {
+        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), cancel);
+            return new NetworkStream(socket, ownsSocket: true);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+}

@@ -1,0 +1,29 @@
+namespace Dataplane.ThroughputBench.Harness;
+
+/// <summary>What is the same for every subject of a benchmark.</summary>
+public sealed record RunSettings
+{
+    /// <summary>Packets received at once. The engine's is fixed; the others are told the same.</summary>
+    public const int Burst = Workers.Worker.BurstSize;
+
+    /// <summary>Each subject is started so many times, in turn with the others.</summary>
+    public required int Runs { get; init; }
+
+    /// <summary>Seconds measured per run.</summary>
+    public required int Seconds { get; init; }
+
+    /// <summary>
+    /// A run is measured in windows of this length. One second when programs are compared, since testpmd knows no other; shorter
+    /// ones of the engine alone find moments in which nothing else disturbs it.
+    /// </summary>
+    public required TimeSpan Window { get; init; }
+
+    /// <summary>CPU that forwards.</summary>
+    public required int Core { get; init; }
+
+    /// <summary>CPU for whatever else the subjects do.</summary>
+    public required int OtherCore { get; init; }
+
+    /// <summary>Packet buffers from hugepages; without it from ordinary pages, for all subjects alike.</summary>
+    public required bool Hugepages { get; init; }
+}

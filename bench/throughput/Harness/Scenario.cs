@@ -1,0 +1,42 @@
+using Dataplane.Memory;
+
+namespace Dataplane.ThroughputBench.Harness;
+
+/// <summary>A workload: the packets that arrive at the two ports, and what the engine's tables say about them.</summary>
+public abstract class Scenario(string name, int size)
+{
+    /// <summary>Index of the first port in the segment; the second has the next.</summary>
+    public const int FirstPort = 1;
+
+    public string Name { get; } = name;
+
+    /// <summary>Addresses, prefixes or flows.</summary>
+    public int Size { get; } = size;
+
+    /// <summary>Packets in each port's capture file. They are received over and over.</summary>
+    public abstract int PacketsPerPort { get; }
+
+    /// <summary>Sizes of the engine's tables.</summary>
+    public abstract SegmentOptions SegmentOptions { get; }
+
+    /// <summary>Writes a capture file per port into a directory. Gives their paths.</summary>
+    public abstract IReadOnlyList<string> WriteTraffic(string directory);
+
+    /// <summary>Fills the engine's tables; a commit is begun, and committed by the caller.</summary>
+    public abstract void Configure(SegmentWriter writer);
+
+    /// <summary>Whether the engine has learned what it will; <paramref name="progress"/> tells how far it is.</summary>
+    public abstract bool IsSettled(Segment segment, out string progress);
+
+    /// <summary>
+    /// Packet buffers that all subjects get: each capture driver keeps the packets of its file in memory, and what is in flight
+    /// comes on top.
+    /// </summary>
+    public int Buffers => (2 * PacketsPerPort) + 16_384;
+
+    /// <summary>
+    /// Memory in MiB for these buffers and what DPDK itself needs. On ordinary pages a pool puts no buffer across two pages, and so
+    /// only one on each.
+    /// </summary>
+    public int MemoryMegabytes(bool hugepages) => 256 + (int)((long)Buffers * (hugepages ? 2560 : 4096) >> 20);
+}

@@ -1,0 +1,26 @@
+namespace Dataplane.ThroughputBench.Harness;
+
+/// <summary>What a run needs to know.</summary>
+/// <param name="Scenario">The workload.</param>
+/// <param name="Settings">What is the same for every subject.</param>
+/// <param name="Traffic">A capture file per port.</param>
+/// <param name="Directory">For the files of this run.</param>
+public sealed record RunContext(Scenario Scenario, RunSettings Settings, IReadOnlyList<string> Traffic, string Directory);
+
+/// <summary>
+/// Something that forwards packets: our engine, or a program to compare it with. A run starts it afresh, so that where its memory
+/// happens to lie is drawn anew each time, and leaves nothing behind.
+/// </summary>
+public abstract class Subject(string name)
+{
+    /// <summary>Short, for tables.</summary>
+    public string Name { get; } = name;
+
+    /// <summary>Version, once it has run; null where it does not tell.</summary>
+    public string? Version { get; protected set; }
+
+    /// <summary>Starts, warms up, measures and stops.</summary>
+    /// <exception cref="BenchException">It did not start or did not forward.</exception>
+    /// <exception cref="OperationCanceledException">The user has enough.</exception>
+    public abstract RunResult Run(RunContext context, CancellationToken cancel);
+}

@@ -1,0 +1,66 @@
+using System.Globalization;
+using Dataplane.ThroughputBench.Harness;
+
+namespace Dataplane.ThroughputBench.Subjects;
+
+/// <summary>
+/// DPDK's own test program, in a forwarding mode that knows where each packet goes: <c>io</c> does not look at packets at all (what
+/// the ports alone cost), <c>macswap</c> exchanges the two addresses of each.
+/// </summary>
+public sealed class TestpmdSubject(string program, string mode) : Subject($"testpmd {mode}")
+{
+    public const string Program = "dpdk-testpmd";
+    public const string Package = "dpdk-dev";
+
+    /// <summary>Its start, with a large memory area to prepare, must not take longer than this before it says something.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+
+    /// <summary>The first figure covers no time, the second the start.</summary>
+    private const int WarmUpFigures = 2;
+
+    public override RunResult Run(RunContext context, CancellationToken cancel)
+    {
+        using var process = new ChildProcess(program, Arguments(context), context.Directory);
+        var parser = new TestpmdOutput(context.Traffic.Count);
+        var windows = new List<Window>();
+        int figures = 0;
+        while (windows.Count < context.Settings.Seconds)
+        {
+            string line = process.ReadLine(Patience, cancel) ?? throw process.Failure("ended before it was measured");
+            if (parser.Take(line, out double packetsPerSecond) && ++figures > WarmUpFigures)
+            {
+                if (packetsPerSecond == 0)
+                {
+                    throw process.Failure("forwards nothing");
+                }
+                windows.Add(new Window { PacketsPerSecond = packetsPerSecond });
+            }
+        }
+        Version ??= parser.Version;
+        return new RunResult { Windows = windows, CommandLine = process.CommandLine };
+    }
+
+    private List<string> Arguments(RunContext context)
+    {
+        RunSettings settings = context.Settings;
+        // Lcore 0 prints, lcore 1 forwards.
+        List<string> arguments =
+        [
+            "-v", "--no-pci", "--no-telemetry",
+            "--lcores", Text($"0@{settings.OtherCore},1@{settings.Core}"), "--main-lcore", "0",
+            "-m", Text($"{context.Scenario.MemoryMegabytes(settings.Hugepages)}"),
+        ];
+        // In memory: nothing stays behind in hugetlbfs, however it ends. EAL does not allow that without hugepages.
+        arguments.AddRange(settings.Hugepages ? ["--in-memory"] : ["--no-huge", "--no-shconf"]);
+        for (int i = 0; i < context.Traffic.Count; i++)
+        {
+            arguments.AddRange("--vdev", Text($"net_pcap{i},rx_pcap={context.Traffic[i]},infinite_rx=1"));
+        }
+        arguments.AddRange(
+            "--", $"--forward-mode={mode}", Text($"--burst={RunSettings.Burst}"), "--nb-cores=1",
+            Text($"--total-num-mbufs={context.Scenario.Buffers}"), "--auto-start", "--stats-period=1");
+        return arguments;
+    }
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+}
