@@ -1,0 +1,203 @@
+using Dataplane.Interop.Dpdk;
+using Dataplane.Interop.Linux;
+using Dataplane.Memory;
+using Dataplane.PacketTests.Harness;
+using Dataplane.Packets;
+using Dataplane.Tables;
+using Dataplane.Workers;
+using static Dataplane.PacketTests.Harness.Frame;
+
+namespace Dataplane.PacketTests;
+
+/// <summary>
+/// A worker that allocates nothing is never stopped by the garbage collector. Measured, not believed: a million packets of each
+/// kind, and not one byte.
+/// </summary>
+public sealed unsafe class AllocationTests
+{
+    private const int Million = 1_000_000;
+    private const int Fewer = 200_000;
+    private const int WarmUp = 2_048;
+    private const int Burst = 64;
+
+    /// <param name="Description">What the packets meet.</param>
+    /// <param name="Switch">The switch; packets enter by port 1.</param>
+    /// <param name="Packet">The packet, copied a million times.</param>
+    /// <param name="Out">Packets that leave by port 2, for each that enters.</param>
+    /// <param name="Change">Changes the copy number n, when it is to be another one each time.</param>
+    /// <param name="After">Done after each burst.</param>
+    /// <param name="Count">Packets: a million of each kind that the steady path has, fewer of what is rare.</param>
+    private sealed record Row(string Description, Func<TestSwitch> Switch, Func<Unfinished> Packet, double Out,
+        Action<nint, int>? Change = null, Action<TestSwitch, int>? After = null, int Count = Million);
+
+    private static readonly Row[] Table =
+    [
+        new("known unicast", () => Known(Two()), () => Plain(Of(B, A)), 1),
+        new("flooding", () => Two().Port(3).Port(4), () => Plain(Of(Broadcast, A)), 1),
+        new("from an access port to a trunk", () => Known(Vlans().Access(1, 10).Trunk(2, [10]), 10), () => Plain(Of(B, A)), 1),
+        new("from a trunk to an access port", () => Known(Vlans().Trunk(1, [10]).Access(2, 10), 10), () => Plain(Tagged(B, A, 10)), 1),
+        new("from trunk to trunk", () => Known(Vlans().Trunk(1, [10]).Trunk(2, [10]), 10), () => Plain(Tagged(B, A, 10)), 1),
+        new("flooding to ports of both forms", () => Vlans().Trunk(1, [10]).Access(2, 10).Trunk(3, [10]), () => Plain(Tagged(Broadcast, A, 10)), 1),
+        new("a new address in each packet, and all of them aged", () => Known(Two()), () => Plain(Of(B, A)), 1, NewSource, AgeAll),
+        new("an address that moves with each packet", () => Known(Two()).Port(3), () => Plain(Of(B, A)), 1, After: MoveAway),
+        new("an address in each packet that the limit forbids", () => Limited(Known(Two())), () => Plain(Of(B, A)), 1, NewSource, NextSecond, Count: Fewer),
+        new("a large packet passed on", () => Known(Taps()), () => Inet.Tcp(1400, 700), 1),
+        new("a large packet cut", () => Known(new TestSwitch().Port(1, takesOffloads: true).Port(2)), () => Inet.Tcp(300, 100), 3),
+        new("a checksum completed", () => Known(new TestSwitch().Port(1, takesOffloads: true).Port(2)), () => Inet.Tcp(300), 1),
+        new("a large packet flooded to both kinds", () => Taps().Port(3), () => Inet.Tcp(300, 100, destination: Broadcast), 1, Count: Fewer),
+        new("a runt", Two, () => Plain(Of(B, A)[..13]), 0),
+        new("a source that makes no sense", Two, () => Plain(Of(B, Broadcast)), 0, Count: Fewer),
+        new("a link-local destination", Two, () => Plain(Of(BridgeGroup, A)), 0, Count: Fewer),
+        new("a black hole", () => BlackHole(Two()), () => Plain(Of(B, A)), 0),
+        new("a wrong VLAN", () => Vlans().Trunk(1, [10]).Trunk(2, [10]), () => Plain(Tagged(B, A, 11)), 0, Count: Fewer),
+        new("a storm", () => new TestSwitch().Port(1, change: r => r with { StormRate = 1, StormBurst = 1 }).Port(2), () => Plain(Of(Broadcast, A)), 1e-6),
+        new("larger than the MTU", () => Known(Two()), () => Plain(Of(B, A, payload: 1600)), 0, Count: Fewer),
+        new("segments that cannot be cut", () => Known(new TestSwitch(largeBuffers: 2 * Burst).Port(1).Port(2)), () => Inet.Tcp(2000, 1), 0, Count: Fewer),
+        new("a queue that is full", () => Known(new TestSwitch().Port(1).Port(2, depth: 2)), () => Plain(Of(B, A)), 1.0 / Burst, Count: Fewer),
+        new("a port without device", () => Gone(Known(Two())), () => Plain(Of(B, A)), 0, Count: Fewer),
+        new("a worker that hands packets over", () => Known(Two(workers: 2)), () => Plain(Of(B, A)), 1),
+    ];
+
+    public static TheoryData<string> Rows => [.. Table.Select(row => row.Description)];
+
+    [Theory]
+    [MemberData(nameof(Rows))]
+    public void NotOneByte(string description)
+    {
+        Row row = Table.Single(r => r.Description == description);
+        using TestSwitch sw = row.Switch();
+        Unfinished packet = row.Packet();
+        rte_mbuf* template = MbufCopy.FromBytes(packet.Frame, sw.Engine.Small, sw.Engine.Large);
+        Assert.True(Offload.Accept(template, packet.Vnet));
+
+        // What is done for the first time may allocate: code is compiled, statics come to life.
+        Forward(sw, template, row, 0, WarmUp);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Forward(sw, template, row, WarmUp, row.Count);
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+
+        Shim.dps_mbuf_free(template);
+        Assert.True(sw.Counters(1).RxPackets >= (ulong)row.Count);
+        Assert.Equal(Math.Round((sw.Counters(1).RxPackets + sw.Counters(3).RxPackets) * row.Out), sw.Counters(2).TxPackets);
+    }
+
+    /// <summary>And on the worker's own thread, with its sleeping and waking.</summary>
+    [Fact]
+    public void NotOneByteOnAThread()
+    {
+        using TestSwitch sw = new(workers: 2, clock: new MonotonicClock());
+        sw.Port(1).Port(2).Start();
+        Traffic traffic = new(sw, (1, 2, false), (2, 1, true));
+        traffic.Run(500_000);
+        foreach (Worker worker in sw.Engine.Workers)
+        {
+            WorkerRecord* record = sw.Segment.Workers + worker.Index;
+            ulong seen = Volatile.Read(ref record->LastSeen);
+            sw.Until(() => Volatile.Read(ref record->LastSeen) != seen, "figures of the next second");
+            Assert.Equal(0ul, Volatile.Read(ref record->AllocatedBytes));
+        }
+    }
+
+    /// <summary>Housekeeping neither: it runs in the same process, and a collection would stop the workers, too.</summary>
+    [Fact]
+    public void HousekeepingDoesNot()
+    {
+        using TestSwitch sw = new TestSwitch(options: new SegmentOptions { MacCapacity = 4096, MaxPorts = 64, MaxWorkers = 4 }).Port(1).Port(2);
+        rte_mbuf* template = MbufCopy.FromBytes(Of(Broadcast, A), sw.Engine.Small, sw.Engine.Large);
+        var row = new Row("", () => sw, () => Plain([]), 1, NewSource, AgeAll);
+        Forward(sw, template, row, 0, 10 * WarmUp);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Forward(sw, template, row, 10 * WarmUp, 200_000);
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Assert.True(sw.BridgeRuntime.Aged >= 200_000);
+        Shim.dps_mbuf_free(template);
+    }
+
+    private static void Forward(TestSwitch sw, rte_mbuf* template, Row row, int from, int count)
+    {
+        int bursts = (count + Burst - 1) / Burst;
+        for (int burst = 0; burst < bursts; burst++)
+        {
+            for (int i = 0; i < Burst; i++)
+            {
+                rte_mbuf* copy = MbufCopy.Deep(template, sw.Engine.Small, sw.Engine.Large);
+                row.Change?.Invoke((nint)copy, from + (burst * Burst) + i);
+                Assert.True(sw.TryInject(1, copy));
+            }
+            PollAll(sw);
+            row.After?.Invoke(sw, from + (burst * Burst));
+            for (int port = 1; port <= 4; port++)
+            {
+                sw.Drain(port);
+            }
+        }
+    }
+
+    private static void PollAll(TestSwitch sw)
+    {
+        // The first worker last: it owns the transmit queues.
+        for (int i = sw.Engine.Workers.Count - 1; i >= 0; i--)
+        {
+            sw.Engine.Workers[i].PollOnce();
+        }
+    }
+
+    private static void NewSource(nint mbuf, int number) =>
+        *(uint*)(Mbuf.Data((rte_mbuf*)mbuf) + 8) = (uint)number;
+
+    private static void AgeAll(TestSwitch sw, int number)
+    {
+        if (number % 512 == 0)
+        {
+            sw.Clock.Advance(TimeSpan.FromSeconds(301));
+            for (int i = 0; i < 4; i++)
+            {
+                PollAll(sw);
+                sw.Engine.Housekeeping.RunOnce();
+            }
+        }
+    }
+
+    private static void NextSecond(TestSwitch sw, int number) => sw.Clock.Advance(TimeSpan.FromMilliseconds(100));
+
+    private static void MoveAway(TestSwitch sw, int number)
+    {
+        // One packet by another port, so that each burst begins with a move.
+        rte_mbuf* mbuf;
+        if ((mbuf = sw.TakeMbuf(2)) != null)
+        {
+            sw.TryInject(3, mbuf);
+            PollAll(sw);
+        }
+    }
+
+    private static Unfinished Plain(byte[] frame) => new(frame, default);
+    private static TestSwitch Two() => new TestSwitch().Port(1).Port(2);
+    private static TestSwitch Two(int workers) => new TestSwitch(workers).Port(1).Port(2);
+    private static TestSwitch Taps() => new TestSwitch().Port(1, takesOffloads: true).Port(2, takesOffloads: true);
+    private static TestSwitch Vlans() => new(bridge: TestSwitch.VlanAware);
+
+    private static TestSwitch Known(TestSwitch sw, int vlan = 0)
+    {
+        sw.SetStatic(B, 2, vlan: vlan);
+        return sw;
+    }
+
+    private static TestSwitch Limited(TestSwitch sw)
+    {
+        sw.Change(1, record => record with { LearnLimit = 1 });
+        return sw;
+    }
+
+    private static TestSwitch BlackHole(TestSwitch sw)
+    {
+        sw.SetStatic(B, 0, MacFlags.Drop);
+        return sw;
+    }
+
+    private static TestSwitch Gone(TestSwitch sw)
+    {
+        sw.Detach(2);
+        return sw;
+    }
+}

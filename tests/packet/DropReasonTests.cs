@@ -1,0 +1,227 @@
+using Dataplane.Interop.Dpdk;
+using Dataplane.Interop.Linux;
+using Dataplane.Memory;
+using Dataplane.PacketTests.Harness;
+using Dataplane.Packets;
+using Dataplane.Ports;
+using Dataplane.Tables;
+using static Dataplane.PacketTests.Harness.Frame;
+
+namespace Dataplane.PacketTests;
+
+/// <summary>Each reason for which a packet may end: what provokes it, and that it alone is counted, on the right port.</summary>
+public sealed unsafe class DropReasonTests
+{
+    /// <param name="Description">What happens, as a sentence.</param>
+    /// <param name="Reason">What is counted.</param>
+    /// <param name="Port">Where: the port it came from, or for reasons at the way out the one it was meant for.</param>
+    /// <param name="Switch">The switch.</param>
+    /// <param name="Provoke">Sends the packets.</param>
+    /// <param name="Count">How many of them are dropped.</param>
+    private sealed record Row(string Description, DropReason Reason, int Port, Func<TestSwitch> Switch, Action<TestSwitch> Provoke, ulong Count = 1);
+
+    private static readonly Row[] Table =
+    [
+        new("a frame of 13 bytes", DropReason.Truncated, 1, Two, sw => sw.Send(1, Of(B, A)[..13])),
+        new("a tag that the frame ends in", DropReason.Truncated, 1, Trunks, sw => sw.Send(1, Tagged(B, A, 10)[..17])),
+        new("a group address as source", DropReason.SourceMulticast, 1, Two, sw => sw.Send(1, Of(B, "01:00:5e:00:00:01"))),
+        new("broadcast as source", DropReason.SourceMulticast, 1, Two, sw => sw.Send(1, Of(B, Broadcast))),
+        new("no source", DropReason.SourceZero, 1, Two, sw => sw.Send(1, Of(B, "00:00:00:00:00:00"))),
+        new("the bridge's address as source", DropReason.SourceOwn, 1,
+            () => Two(b => b with { Mac = MacAddress.Parse(C).Value }), sw => sw.Send(1, Of(B, C))),
+        new("a source that is fixed to another port", DropReason.SourceStatic, 1, Two, sw =>
+        {
+            sw.SetStatic(A, 2);
+            sw.Send(1, Of(B, A));
+        }),
+        new("a port disabled by the administrator", DropReason.PortDisabled, 1, Two, sw =>
+        {
+            sw.Flags(1, clear: PortFlags.Enabled);
+            sw.Send(1, Of(B, A));
+        }),
+        new("a port disabled by the switch", DropReason.PortDisabled, 1, Two, sw =>
+        {
+            sw.Runtime(1).State = PortState.ErrDisabled;
+            sw.Send(1, Of(B, A));
+        }),
+        new("a port without configuration", DropReason.PortDisabled, 1, Two, sw =>
+        {
+            sw.Change(1, _ => default);
+            sw.Send(1, Of(B, A));
+        }),
+        new("a port in no bridge", DropReason.NoBridge, 1, Two, sw =>
+        {
+            sw.Change(1, record => record with { Bridge = 0 });
+            sw.Send(1, Of(B, A));
+        }),
+        new("a port in a bridge that is gone", DropReason.NoBridge, 1, Two, sw =>
+        {
+            sw.SetBridge(default);
+            sw.Send(1, Of(B, A));
+        }),
+        new("a link-local destination", DropReason.LinkLocal, 1, Two, sw => sw.Send(1, Of("01:80:c2:00:00:0e", A))),
+        new("a bridge protocol data unit, unguarded", DropReason.LinkLocal, 1, Two, sw => sw.Send(1, Of(BridgeGroup, A))),
+        new("a bridge protocol data unit, guarded", DropReason.BpduGuard, 1, Two, sw =>
+        {
+            sw.Flags(1, set: PortFlags.BpduGuard);
+            sw.Send(1, Of(BridgeGroup, A));
+        }),
+        new("a VLAN that the input port does not carry", DropReason.VlanNotAllowed, 1, Trunks, sw => sw.Send(1, Tagged(B, A, 11))),
+        new("a VLAN that the known output port does not carry", DropReason.VlanNotAllowed, 1, Trunks, sw =>
+        {
+            sw.SetStatic(B, 2, vlan: 10);
+            sw.Change(2, record => TestSwitch.Vlan(record, [20], 0));
+            sw.Send(1, Tagged(B, A, 10));
+        }),
+        new("a tag on an access port", DropReason.VlanTagged, 1, Accesses, sw => sw.Send(1, Tagged(B, A, 10))),
+        new("no tag on a trunk without native VLAN", DropReason.VlanUntagged, 1, Trunks, sw => sw.Send(1, Of(B, A))),
+        new("a priority tag on a trunk without native VLAN", DropReason.VlanUntagged, 1, Trunks, sw => sw.Send(1, Tagged(B, A, 0))),
+        new("a drop entry for the destination", DropReason.BlackHole, 1, Two, sw =>
+        {
+            sw.SetStatic(B, 0, MacFlags.Drop);
+            sw.Send(1, Of(B, A));
+        }),
+        new("a drop entry for the source", DropReason.BlackHole, 1, Two, sw =>
+        {
+            sw.SetStatic(A, 0, MacFlags.Drop);
+            sw.Send(1, Of(B, A));
+        }),
+        new("a destination behind the input port", DropReason.SamePort, 1, Two, sw =>
+        {
+            sw.SetStatic(B, 1);
+            sw.Send(1, Of(B, A));
+        }),
+        new("from one isolated port to another", DropReason.Isolated, 1, Two, sw =>
+        {
+            sw.SetStatic(B, 2);
+            sw.Flags(1, set: PortFlags.Isolated);
+            sw.Flags(2, set: PortFlags.Isolated);
+            sw.Send(1, Of(B, A));
+        }),
+        new("a bridge with one port", DropReason.NoFloodTarget, 1, () => new TestSwitch().Port(1), sw => sw.Send(1, Of(Broadcast, A))),
+        new("the third flooded packet where two are allowed", DropReason.StormControl, 1, Two, sw =>
+        {
+            sw.Change(1, record => record with { StormRate = 1, StormBurst = 2 });
+            sw.Send(1, Of(Broadcast, A), Of(Broadcast, A), Of(Broadcast, A));
+        }),
+        new("a checksum to be completed behind the end", DropReason.BadOffload, 3, Two, sw =>
+        {
+            sw.Tap(3, out TapWire wire);
+            Assert.True(wire.Send(Of(B, A), new virtio_net_hdr { flags = 1, csum_start = 100, csum_offset = 16 }));
+            sw.Poll();
+        }),
+        new("no room for a tag in front of the frame", DropReason.Oversized, 1, AccessToTrunk, sw =>
+        {
+            sw.SetStatic(B, 2, vlan: 10);
+            rte_mbuf* mbuf = MbufCopy.FromBytes(Of(B, A), sw.Engine.Small, sw.Engine.Large);
+            int headroom = Mbuf.Headroom(mbuf);
+            byte[] frame = [.. Of(B, A), .. new byte[headroom - 3]];
+            frame.CopyTo(new Span<byte>(Mbuf.Prepend(mbuf, headroom - 3), frame.Length));
+            Assert.True(sw.TryInject(1, mbuf));
+            sw.Poll();
+        }),
+        new("an address on a port that is in another bridge now", DropReason.OutputGone, 1, Two, sw =>
+        {
+            sw.Send(2, Of(Broadcast, B));
+            sw.Change(2, record => record with { Bridge = 2 });
+            sw.Send(1, Of(B, A));
+        }),
+        new("an address on a port that the administrator disabled", DropReason.OutputDisabled, 1, Two, sw =>
+        {
+            sw.Send(2, Of(Broadcast, B));
+            sw.Flags(2, clear: PortFlags.Enabled);
+            sw.Send(1, Of(B, A));
+        }),
+        new("a tag to put into a packet that others hold, and no buffer", DropReason.NoBuffer, 1, AccessToTrunk, sw =>
+        {
+            sw.SetStatic(B, 2, vlan: 10);
+            rte_mbuf* mbuf = MbufCopy.FromBytes(Of(B, A), sw.Engine.Small, sw.Engine.Large);
+            Shim.dps_mbuf_ref(mbuf, 1);
+            Assert.True(sw.TryInject(1, mbuf));
+            using (Hoard.All(sw.Engine.Small))
+            {
+                sw.Poll();
+            }
+            Shim.dps_mbuf_free(mbuf);
+        }),
+        new("an output port without device", DropReason.EgressDetached, 2, Two, sw =>
+        {
+            sw.SetStatic(B, 2);
+            sw.Detach(2);
+            sw.Send(1, Of(B, A));
+        }),
+        new("the fourth packet into a queue for three", DropReason.EgressFull, 2, () => new TestSwitch().Port(1).Port(2, depth: 4), sw =>
+            sw.Send(1, Of(B, A), Of(B, A), Of(B, A), Of(B, A))),
+        new("five bytes more than MTU and tag", DropReason.EgressMtu, 2, Two, sw => sw.Send(1, Of(B, A, payload: 1505))),
+        new("segments that exceed the MTU", DropReason.EgressMtu, 2, Two, sw =>
+            sw.Send(1, Inet.Tcp(payload: 4000, mss: 1500))),
+        new("both forms of a flooded packet, and no buffer", DropReason.EgressNoBuffer, 3, () => new TestSwitch(bridge: TestSwitch.VlanAware).Access(1, 10).Trunk(2, [10]).Access(3, 10), sw =>
+        {
+            sw.Inject(1, Of(Broadcast, A));
+            using (Hoard.All(sw.Engine.Small))
+            {
+                sw.Poll();
+            }
+        }),
+        new("segments to cut, and no buffers", DropReason.EgressNoBuffer, 2, Two, sw =>
+        {
+            Unfinished packet = Inet.Tcp(payload: 4000, mss: 1000);
+            rte_mbuf* mbuf = MbufCopy.FromBytes(packet.Frame, sw.Engine.Small, sw.Engine.Large);
+            Assert.True(Offload.Accept(mbuf, packet.Vnet));
+            Assert.True(sw.TryInject(1, mbuf));
+            using (Hoard.All(sw.Engine.Small))
+            {
+                sw.Poll();
+            }
+        }),
+        new("segments of what is no IP packet", DropReason.EgressBadOffload, 2, Two, sw =>
+            sw.Send(1, new Unfinished(Of(B, A, payload: 400), new virtio_net_hdr { flags = 1, gso_type = 1, gso_size = 100, csum_start = 34, csum_offset = 16 }))),
+        new("a checksum field in the second buffer", DropReason.EgressBadOffload, 2, Two, sw =>
+            sw.Send(1, Inet.Udp(payload: 10), firstBuffer: 40)),
+        new("a device that refuses", DropReason.EgressDevice, 3, Two, sw =>
+        {
+            sw.Tap(3, out TapWire wire);
+            wire.Dispose();
+            sw.SetStatic(B, 3);
+            sw.Send(1, Of(B, A));
+        }),
+        new("an output port disabled by the switch", DropReason.EgressDisabled, 2, Two, sw =>
+        {
+            sw.Runtime(2).State = PortState.ErrDisabled;
+            sw.Send(1, Of(B, A));
+        }),
+    ];
+
+    public static TheoryData<string> Rows => [.. Table.Select(row => row.Description)];
+
+    [Theory]
+    [MemberData(nameof(Rows))]
+    public void IsCountedAlone(string description)
+    {
+        Row row = Table.Single(r => r.Description == description);
+        using TestSwitch sw = row.Switch();
+        row.Provoke(sw);
+        Assert.Equal($"{row.Port} {row.Reason} {row.Count}", sw.Drops());
+    }
+
+    [Fact]
+    public void EveryReasonHasARow() =>
+        Assert.Empty(DropReasons.All.Except(Table.Select(row => row.Reason)));
+
+    [Fact]
+    public void EveryReasonHasANameAndAText()
+    {
+        foreach (DropReason reason in DropReasons.All)
+        {
+            Assert.Matches("^[a-z]+(-[a-z]+)*$", reason.Name());
+            Assert.NotEmpty(reason.Text());
+        }
+        Assert.Equal(DropReasons.All.Count(), DropReasons.All.Select(reason => reason.Name()).Distinct().Count());
+    }
+
+    private static TestSwitch Two() => Two(null);
+    private static TestSwitch Two(Func<BridgeRecord, BridgeRecord>? bridge) => new TestSwitch(bridge: bridge).Port(1).Port(2);
+    private static TestSwitch Trunks() => new TestSwitch(bridge: TestSwitch.VlanAware).Trunk(1, [10]).Trunk(2, [10]);
+    private static TestSwitch Accesses() => new TestSwitch(bridge: TestSwitch.VlanAware).Access(1, 10).Access(2, 10);
+    private static TestSwitch AccessToTrunk() => new TestSwitch(bridge: TestSwitch.VlanAware).Access(1, 10).Trunk(2, [10]);
+}

@@ -1,0 +1,77 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using Dataplane.Interop.Linux;
+
+namespace Dataplane.SystemTests.Harness;
+
+/// <summary>Sends frames as they are from a device of a namespace; packet(7). Receives nothing.</summary>
+public sealed unsafe partial class RawSocket : IDisposable
+{
+    private const int AF_PACKET = 17, SOCK_RAW = 3, SOCK_CLOEXEC = 0x80000;
+
+    /// <summary>Frames that a device's queue takes at once with room to spare.</summary>
+    private const int BatchSize = 64;
+
+    private readonly int _fd;
+
+    internal RawSocket(Namespace ns, string device)
+    {
+        using NetNs open = NetNs.OpenNamed(ns.Name);
+        _fd = open.Run(() =>
+        {
+            int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+            if (fd < 0)
+            {
+                throw new LinuxException(Marshal.GetLastPInvokeError(), "open a packet socket");
+            }
+            byte* address = stackalloc byte[20];
+            new Span<byte>(address, 20).Clear();
+            BinaryPrimitives.WriteUInt16LittleEndian(new Span<byte>(address, 2), AF_PACKET);
+            BinaryPrimitives.WriteInt32LittleEndian(new Span<byte>(address + 4, 4), (int)if_nametoindex(device));
+            if (bind(fd, address, 20) < 0)
+            {
+                throw new LinuxException(Marshal.GetLastPInvokeError(), $"bind a packet socket to {device}");
+            }
+            return fd;
+        });
+    }
+
+    /// <summary>Sends one frame.</summary>
+    public void Send(byte[] frame)
+    {
+        fixed (byte* bytes = frame)
+        {
+            if (Libc.write(_fd, bytes, (nuint)frame.Length) != frame.Length)
+            {
+                throw new LinuxException(Libc.Errno(), $"send a frame of {frame.Length} bytes");
+            }
+        }
+    }
+
+    /// <summary>Sends many frames, never more at a time than the device's queue holds.</summary>
+    /// <param name="frames">The frames.</param>
+    /// <param name="received">How many packets the switch has received from this device.</param>
+    public void SendAll(IEnumerable<byte[]> frames, Func<ulong> received)
+    {
+        foreach (byte[][] batch in frames.Chunk(BatchSize))
+        {
+            ulong before = received();
+            foreach (byte[] frame in batch)
+            {
+                Send(frame);
+            }
+            Until.True(() => received() >= before + (ulong)batch.Length, "the switch has received the frames");
+        }
+    }
+
+    public void Dispose() => Libc.close(_fd);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int socket(int domain, int type, int protocol);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int bind(int fd, byte* address, uint length);
+
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial uint if_nametoindex(string name);
+}

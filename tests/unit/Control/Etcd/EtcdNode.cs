@@ -1,0 +1,53 @@
+using Dataplane.Control.Api.V1;
+using Dataplane.Control.State;
+using Dataplane.Control.State.Etcd;
+using Dataplane.Control.State.Sqlite;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Dataplane.UnitTests.Control.Etcd;
+
+/// <summary>A node of a cluster: a controller over cardboard, whose state is in a real etcd.</summary>
+internal sealed class EtcdNode : IAsyncDisposable
+{
+    private readonly CancellationTokenSource _end = new();
+    private readonly Task _following;
+
+    public EtcdNode(EtcdOptions options, string file)
+    {
+        Store = new EtcdStore(options, new SqliteStore(file), NullLogger.Instance);
+        Bench = new Bench(Store);
+        Bench.Controller.ResumeAsync(CancellationToken.None).Wait();
+        _following = Store.FollowAsync(() => Bench.Controller.State, Bench.Controller.FollowAsync, _end.Token);
+    }
+
+    public EtcdStore Store { get; }
+    public Bench Bench { get; }
+    public DesiredState State => Bench.Controller.State;
+    public StoreStatus Status => Bench.Controller.StoreStatus;
+
+    public static async Task<EtcdNode> InStep(EtcdOptions options, string file)
+    {
+        var node = new EtcdNode(options, file);
+        await node.Store.InStep.WaitAsync(TimeSpan.FromSeconds(20));
+        return node;
+    }
+
+    /// <summary>Waits until something of the node holds.</summary>
+    public async Task Until(Func<EtcdNode, bool> condition)
+    {
+        for (int i = 0; !condition(this); i++)
+        {
+            Assert.True(i < 2000, $"not in 20 s; {Status}");
+            await Task.Delay(10);
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _end.CancelAsync();
+        await _following;
+        Bench.Dispose();
+        Store.Dispose();
+        _end.Dispose();
+    }
+}
