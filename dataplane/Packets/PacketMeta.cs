@@ -77,6 +77,24 @@ public static unsafe class Offload
         return true;
     }
 
+    /// <summary>Bytes of the longest frame that a packet with <see cref="SegmentFlag"/> is to become, by what its sender says of it.</summary>
+    public static uint SegmentLength(rte_mbuf* mbuf)
+    {
+        ref readonly virtio_net_hdr vnet = ref Meta(mbuf)->Vnet;
+        const uint MinTcpHeader = 20, UdpHeader = 8, UdpChecksum = 6, TcpDataOffset = 12;
+        uint headers = vnet.csum_start;
+        if (vnet.csum_offset == UdpChecksum)
+        {
+            headers += UdpHeader;
+        }
+        else
+        {
+            uint dataOffset = headers + TcpDataOffset;
+            headers += dataOffset < mbuf->data_len ? ((uint)Mbuf.Data(mbuf)[dataOffset] >> 4) * 4 : MinTcpHeader;
+        }
+        return Math.Min(headers + vnet.gso_size, mbuf->pkt_len);
+    }
+
     /// <summary>Headers grew or shrank by so many bytes in front of the part that the offload speaks of.</summary>
     public static void Shift(rte_mbuf* mbuf, int bytes)
     {

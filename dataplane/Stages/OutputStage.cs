@@ -157,7 +157,7 @@ public static unsafe class OutputStage
                 w.EgressDropOffered(outPort, mbuf, DropReason.EgressMtu);
                 continue;
             }
-            if ((pending & Offload.SegmentFlag) != 0 && !SegmentsFit(mbuf, limit))
+            if ((pending & Offload.SegmentFlag) != 0 && Offload.SegmentLength(mbuf) > limit)
             {
                 w.EgressDropOffered(outPort, mbuf, DropReason.EgressMtu);
                 continue;
@@ -215,24 +215,6 @@ public static unsafe class OutputStage
         {
             Transmit(w, port, counters, ready, n, bytes);
         }
-    }
-
-    /// <summary>Whether the segments of a large packet will fit the MTU, by what its sender says of it.</summary>
-    private static bool SegmentsFit(rte_mbuf* mbuf, uint limit)
-    {
-        ref readonly var vnet = ref Offload.Meta(mbuf)->Vnet;
-        const uint MinTcpHeader = 20, UdpHeader = 8, UdpChecksum = 6, TcpDataOffset = 12;
-        uint headers = vnet.csum_start;
-        if (vnet.csum_offset == UdpChecksum)
-        {
-            headers += UdpHeader;
-        }
-        else
-        {
-            uint dataOffset = headers + TcpDataOffset;
-            headers += dataOffset < mbuf->data_len ? ((uint)Mbuf.Data(mbuf)[dataOffset] >> 4) * 4 : MinTcpHeader;
-        }
-        return Math.Min(headers + vnet.gso_size, mbuf->pkt_len) <= limit;
     }
 
     /// <summary>For a device that cannot gather.</summary>
