@@ -48,7 +48,8 @@ internal static unsafe class RouteBurst
         uint* address = state.Addresses4;
         ulong mac = itf.Mac, alias = itf.AliasMac != 0 ? itf.AliasMac : itf.Mac;
         ulong host = itf.HostPort != 0 ? itf.Mac : ulong.MaxValue;
-        SourceFilter4(in itf, out Vector128<uint> own, out Vector128<uint> masks);
+        ReadSubnets(in itf, out Vector128<uint> own, out Vector128<uint> masks);
+        bool checksNot = !itf.Has(InterfaceFlags.SourceCheck);
         ulong sum = 0;
         int plain = 0;
         for (rte_mbuf** at = mbufs, last = mbufs + count; at < last; at++, entry++, address++)
@@ -81,11 +82,15 @@ internal static unsafe class RouteBurst
             bits |= (Unsafe.ReadUnaligned<uint>(data + Wire.EtherTypeOffset) & 0x00FF_FFFF) ^ 0x0045_0008;
             bits |= (mbuf->refcnt ^ 1u) | (mbuf->ol_flags & (Rte.RTE_MBUF_F_INDIRECT | Rte.RTE_MBUF_F_EXTERNAL));
             long sign = (length - IPv4Header.MinLength) | padding | (MaxPadding - padding) | (ip[8] - 2L);
+            // The source against all subnets of the interface at once: the address of the router, that of a host, or the first or last
+            // one of a subnet, which no host has.
             Vector128<uint> address4 = Vector128.Create(source);
-            uint isOwn = Vector128.Equals(address4, own).ExtractMostSignificantBits();
-            uint isNear = Vector128.Equals((address4 ^ own) & masks, Vector128<uint>.Zero).ExtractMostSignificantBits();
+            Vector128<uint> near = Vector128.Equals((address4 ^ own) & masks, Vector128<uint>.Zero);
+            Vector128<uint> edge = Vector128.Equals(address4 | masks, Vector128<uint>.AllBitsSet)
+                | Vector128.Equals(Vector128.AndNot(address4, masks), Vector128<uint>.Zero) | Vector128.Equals(address4, own);
+            bool isStrange = ((near & edge).ExtractMostSignificantBits() != 0) | !(checksNot | (near.ExtractMostSignificantBits() != 0));
             bool isBad = (bits != 0) | (sign < 0) | IPAddresses.IsMartian4(source) | IPAddresses.IsMartian4(destination)
-                | (((isOwn != 0) | (isNear == 0)) & (from != host)) | !IPv4Header.IsChecksumGood(ip);
+                | (isStrange & (from != host)) | !IPv4Header.IsChecksumGood(ip);
             int good = isBad ? 0 : 1;
             entry->Length = (ushort)length;
             entry->Family = (byte)(good << 2);
@@ -343,18 +348,14 @@ internal static unsafe class RouteBurst
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static bool MayBeSyn(BurstPacket* entry, int tcp) => entry->Mbuf->data_len < tcp + 20 || (entry->Data[tcp + 13] & 2) != 0;
 
-    /// <summary>The interface's addresses and masks; the unused ones match no source, or without a check every mask any source.</summary>
-    private static void SourceFilter4(ref readonly InterfaceRecord itf, out Vector128<uint> own, out Vector128<uint> masks)
+    /// <summary>The interface's addresses and masks. The unused ones are near to no source but the one that is everybody's.</summary>
+    private static void ReadSubnets(ref readonly InterfaceRecord itf, out Vector128<uint> own, out Vector128<uint> masks)
     {
         own = masks = Vector128<uint>.AllBitsSet;
         for (int i = 0; i < itf.Count4; i++)
         {
             own = own.WithElement(i, itf.Addresses4[i].Address);
             masks = masks.WithElement(i, itf.Addresses4[i].Mask);
-        }
-        if (!itf.Has(InterfaceFlags.SourceCheck))
-        {
-            masks = Vector128<uint>.Zero;
         }
     }
 

@@ -30,7 +30,7 @@ public static unsafe partial class RouteStage
         }
         int header = IPv4Header.Length(ip), total = IPv4Header.TotalLength(ip);
         if (ip[0] >> 4 != 4 || header < IPv4Header.MinLength || total < header || header > packet.Readable
-            || total > packet.Mbuf->pkt_len - Wire.EthernetHeader)
+            || total > packet.Frame->pkt_len - Wire.EthernetHeader)
         {
             return DropReason.BadIpHeader;
         }
@@ -49,12 +49,12 @@ public static unsafe partial class RouteStage
         {
             return DropReason.Martian;
         }
-        if (!packet.IsFromHost && !IsSourceGood4(in itf, source, out reason: out DropReason reason))
+        if (!packet.IsFromHost && !IsSourceGood4(in itf, source, out DropReason reason))
         {
             return reason;
         }
         packet.Destination = new IPv6Number(0, destination);
-        return TrimTo(packet.Mbuf, (uint)total) ? DropReason.Count : DropReason.BadIpHeader;
+        return TrimTo(packet.Frame, (uint)total) ? DropReason.Count : DropReason.BadIpHeader;
     }
 
     private static bool IsSourceGood4(ref readonly InterfaceRecord itf, uint source, out DropReason reason)

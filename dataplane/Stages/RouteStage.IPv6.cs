@@ -51,7 +51,7 @@ public static unsafe partial class RouteStage
             return;
         }
         ref readonly VrfRecord vrf = ref packet.Worker.Vrf(packet.Interface.Vrf);
-        Follow(ref packet, packet.Worker.Routes.Find6(vrf.Root6, destination));
+        Follow(ref packet, packet.Worker.Routes.Find6(vrf.Root6, destination.High, destination.Low));
     }
 
     /// <summary>Whether a packet is sound (RFC 8200, 3). Cuts off padding.</summary>
@@ -62,7 +62,7 @@ public static unsafe partial class RouteStage
         {
             return DropReason.Truncated;
         }
-        long total = IPv6Header.Length + IPv6Header.PayloadLength(ip), present = packet.Mbuf->pkt_len - Wire.EthernetHeader;
+        long total = IPv6Header.Length + IPv6Header.PayloadLength(ip), present = packet.Frame->pkt_len - Wire.EthernetHeader;
         // A length of 0 would be a jumbogram's, whose length stands in an option (RFC 2675).
         bool isJumbo = IPv6Header.PayloadLength(ip) == 0 && IPv6Header.NextHeader(ip) == IPv6Header.HopByHop;
         if (ip[0] >> 4 != 6 || total > present || isJumbo)
@@ -71,7 +71,7 @@ public static unsafe partial class RouteStage
         }
         packet.Destination = IPv6Header.Destination(ip);
         // A packet that others hold too is to a group, and only read.
-        return packet.IsToGroup || TrimTo(packet.Mbuf, (uint)total) ? DropReason.Count : DropReason.BadIpHeader;
+        return packet.IsToGroup || TrimTo(packet.Frame, (uint)total) ? DropReason.Count : DropReason.BadIpHeader;
     }
 
     private static DropReason CheckAddresses6(ref Routed packet, IPv6Number source)
@@ -107,7 +107,7 @@ public static unsafe partial class RouteStage
     {
         if (packet.IsToGroup && IsDiscovery(ref packet))
         {
-            NeighbourStage.Discovery(packet.Worker, packet.Port, packet.Mbuf);
+            NeighbourStage.Discovery(packet.Worker, packet.Port, packet.Frame);
             return;
         }
         ref readonly InterfaceRecord itf = ref packet.Interface;
@@ -120,16 +120,16 @@ public static unsafe partial class RouteStage
             packet.Drop(DropReason.MulticastNotRouted);
             return;
         }
-        if (!IsOwn(packet.Mbuf) && (packet.Mbuf = Own(packet.Worker, packet.Port, packet.Mbuf)) == null)
+        if (!IsOwn(packet.Frame) && (packet.Frame = Own(packet.Worker, packet.Port, packet.Frame)) == null)
         {
             return;
         }
-        if (!TrimTo(packet.Mbuf, (uint)(IPv6Header.Length + IPv6Header.PayloadLength(packet.Ip))))
+        if (!TrimTo(packet.Frame, (uint)(IPv6Header.Length + IPv6Header.PayloadLength(packet.Ip))))
         {
             packet.Drop(DropReason.BadIpHeader);
             return;
         }
-        Responder.Take6(packet.Worker, packet.Port, packet.Mbuf, IcmpErrors.SourceFor6(in itf, source));
+        Responder.Take6(packet.Worker, packet.Port, packet.Frame, IcmpErrors.SourceFor6(in itf, source));
     }
 
     private static bool HasAddress6(ref readonly InterfaceRecord itf, IPv6Number address)

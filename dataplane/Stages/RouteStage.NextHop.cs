@@ -66,7 +66,7 @@ public static unsafe partial class RouteStage
             return;
         }
         int mtu = Mtu(w, in hop);
-        bool tooLarge = Length(packet.Mbuf) > mtu;
+        bool tooLarge = Length(packet.Frame) > mtu;
         if (tooLarge && (packet.IsIPv6 || (IPv4Header.Fragment(ip) & IPv4Header.DontFragment) != 0))
         {
             // Below its minimum, IPv6 is the link's business (RFC 8200, 5).
@@ -91,7 +91,7 @@ public static unsafe partial class RouteStage
         {
             SendFragments(ref packet, in hop, mtu);
         }
-        else if (TrySend(w, packet.Port, in hop, packet.Mbuf, out DropReason reason))
+        else if (TrySend(w, packet.Port, in hop, packet.Frame, out DropReason reason))
         {
             w.Counters(packet.Port)->Forwarded++;
         }
@@ -129,7 +129,7 @@ public static unsafe partial class RouteStage
             ? w.Neighbours.Key6(hop.Port, address.High, address.Low)
             : NeighbourTable.Key4(hop.Port, (uint)address.Low);
         ulong value = w.Neighbours.Find(in key);
-        if (!NeighbourValue.IsFresh(value) && !NeighbourStage.TryResolve(w, packet.Port, in key, packet.Mbuf, out value))
+        if (!NeighbourValue.IsFresh(value) && !NeighbourStage.TryResolve(w, packet.Port, in key, packet.Frame, out value))
         {
             mac = 0;
             return false;
@@ -160,8 +160,8 @@ public static unsafe partial class RouteStage
         Worker w = packet.Worker;
         rte_mbuf** parts = w.Routing.Segments;
         int count = 1;
-        parts[0] = packet.Mbuf;
-        DropReason reason = Complete(w, packet.Mbuf, parts, ref count);
+        parts[0] = packet.Frame;
+        DropReason reason = Complete(w, packet.Frame, parts, ref count);
         if (reason != DropReason.Count)
         {
             packet.Drop(reason);
@@ -183,7 +183,7 @@ public static unsafe partial class RouteStage
                     reason = refusal;
                 }
             }
-            if (parts[i] != packet.Mbuf)
+            if (parts[i] != packet.Frame)
             {
                 w.Free(parts[i]);
             }
@@ -193,11 +193,11 @@ public static unsafe partial class RouteStage
             packet.Drop(reason);
             return;
         }
-        w.Watcher.StepOf(packet.Mbuf, TraceStep.Fragmented, hop.Port, sent, (ulong)mtu);
+        w.Watcher.StepOf(packet.Frame, TraceStep.Fragmented, hop.Port, sent, (ulong)mtu);
         PortCounters* counters = w.Counters(packet.Port);
         counters->Forwarded++;
         counters->Copies += sent - 1;
-        w.Free(packet.Mbuf);
+        w.Free(packet.Frame);
     }
 
     /// <summary>Does the work that a packet's sender left undone, for none can be left to do with fragments.</summary>
@@ -242,9 +242,9 @@ public static unsafe partial class RouteStage
             return;
         }
         int limit = Math.Min(mtu, MtuBack(ref packet)) - TcpMinHeader - (packet.IsIPv6 ? IPv6Header.Length : IPv4Header.MinLength);
-        if (limit > 0 && MssClamp.Apply(tcp, readable, limit, Offload.IsPending(packet.Mbuf)))
+        if (limit > 0 && MssClamp.Apply(tcp, readable, limit, Offload.IsPending(packet.Frame)))
         {
-            w.Watcher.StepOf(packet.Mbuf, TraceStep.MssClamped, hop.Port, (ulong)limit);
+            w.Watcher.StepOf(packet.Frame, TraceStep.MssClamped, hop.Port, (ulong)limit);
         }
     }
 
@@ -254,8 +254,9 @@ public static unsafe partial class RouteStage
     {
         Worker w = packet.Worker;
         ref readonly VrfRecord vrf = ref w.Vrf(packet.Interface.Vrf);
+        IPv6Number source6 = packet.IsIPv6 ? IPv6Header.Source(packet.Ip) : default;
         uint route = packet.IsIPv6
-            ? w.Routes.Find6(vrf.Root6, IPv6Header.Source(packet.Ip))
+            ? w.Routes.Find6(vrf.Root6, source6.High, source6.Low)
             : w.Routes.Find4(vrf.Root4, IPv4Header.Source(packet.Ip));
         ref readonly NextHopRecord hop = ref w.NextHop((int)route);
         bool leads = hop.Kind is NextHopKind.Connected or NextHopKind.Gateway4 or NextHopKind.Gateway6 or NextHopKind.Adjacency;

@@ -19,7 +19,7 @@ public static unsafe partial class RouteStage
         /// <summary>The interface by which it came, which accounts for it.</summary>
         public required int Port;
         public required ref readonly InterfaceRecord Interface;
-        public required rte_mbuf* Mbuf;
+        public required rte_mbuf* Frame;
         public required bool IsIPv6;
         /// <summary>From the host, which shares its addresses with the interface.</summary>
         public required bool IsFromHost;
@@ -28,16 +28,16 @@ public static unsafe partial class RouteStage
         /// <summary>Destination; IPv4 in the lower half.</summary>
         public IPv6Number Destination;
 
-        public readonly byte* Data => Mbuf.Data(Mbuf);
-        public readonly byte* Ip => Mbuf.Data(Mbuf) + Wire.EthernetHeader;
-        public readonly int Readable => Mbuf->data_len - Wire.EthernetHeader;
+        public readonly byte* Data => Mbuf.Data(Frame);
+        public readonly byte* Ip => Mbuf.Data(Frame) + Wire.EthernetHeader;
+        public readonly int Readable => Frame->data_len - Wire.EthernetHeader;
 
-        public readonly void Drop(DropReason reason) => Worker.Drop(Port, Mbuf, reason);
+        public readonly void Drop(DropReason reason) => Worker.Drop(Port, Frame, reason);
 
         /// <summary>Tells the sender, and drops.</summary>
         public readonly void Reject(DropReason reason, IcmpError error, uint mtu = 0)
         {
-            IcmpErrors.Send(Worker, Port, Mbuf, error, mtu);
+            IcmpErrors.Send(Worker, Port, Frame, error, mtu);
             Drop(reason);
         }
     }
@@ -89,7 +89,7 @@ public static unsafe partial class RouteStage
             Worker = w,
             Port = port,
             Interface = ref itf,
-            Mbuf = mbuf,
+            Frame = mbuf,
             IsIPv6 = type == Wire.EtherTypeIPv6,
             IsFromHost = source == itf.Mac && itf.HostPort != 0,
             IsToGroup = isToGroup,
@@ -140,10 +140,10 @@ public static unsafe partial class RouteStage
         ref readonly InterfaceRecord itf = ref w.Interface(local);
         if (packet.IsIPv6 && IsDiscovery(ref packet))
         {
-            NeighbourStage.Discovery(w, packet.Port, packet.Mbuf);
+            NeighbourStage.Discovery(w, packet.Port, packet.Frame);
             return;
         }
-        if (IsUdp(ref packet) && DecapsulateStage.TryTake(w, packet.Port, packet.Mbuf))
+        if (IsUdp(ref packet) && DecapsulateStage.TryTake(w, packet.Port, packet.Frame))
         {
             return;
         }
@@ -152,17 +152,17 @@ public static unsafe partial class RouteStage
         {
             if (packet.IsIPv6)
             {
-                Responder.Take6(w, packet.Port, packet.Mbuf, packet.Destination);
+                Responder.Take6(w, packet.Port, packet.Frame, packet.Destination);
             }
             else
             {
-                Responder.Take4(w, packet.Port, packet.Mbuf);
+                Responder.Take4(w, packet.Port, packet.Frame);
             }
             return;
         }
         ulong source = Unsafe.ReadUnaligned<ulong>(packet.Data + 6) & MacAddress.Mask;
         LinkOutput.WriteAddresses(packet.Data, itf.Mac, source);
-        if (LinkOutput.TrySendTo(w, local, itf.HostPort, packet.Mbuf, out DropReason reason))
+        if (LinkOutput.TrySendTo(w, local, itf.HostPort, packet.Frame, out DropReason reason))
         {
             w.Counters(packet.Port)->Forwarded++;
         }

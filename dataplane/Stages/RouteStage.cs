@@ -61,7 +61,8 @@ public static unsafe partial class RouteStage
             w.Routes.Find6(vrf.Root6, state.Addresses6, state.Results6, count);
         }
         RouteBurst.Aim(w, in itf, count);
-        w.Counters(port)->Forwarded += Go(w, port, count);
+        uint sent = Go(w, port, count);
+        w.Counters(port)->Forwarded += sent;
         return bytes;
     }
 

@@ -99,6 +99,9 @@ public sealed unsafe class TestSwitch : IDisposable
         return this;
     }
 
+    /// <summary>A port that has no device: its counters take part in the accounting.</summary>
+    public void AlsoCheck(int index) => _everUsed.Add(index);
+
     /// <summary>Takes a port's device away, and its buffers with it. Its configuration stays.</summary>
     public void Detach(int index)
     {
