@@ -6,7 +6,7 @@ namespace Dataplane.Memory;
 /// The control plane's pen. One commit at a time: collect changes, then <see cref="Commit"/> makes them visible to every
 /// worker at its next burst, as a whole. There is one writer per segment; the type is not thread-safe.
 /// </summary>
-public sealed unsafe class SegmentWriter
+public sealed unsafe partial class SegmentWriter
 {
     private readonly Segment _segment;
     private readonly TimeSpan _timeout;
@@ -33,6 +33,7 @@ public sealed unsafe class SegmentWriter
                 _newStatics.Add(MacTable.Key(entry.Fid, entry.Mac));
             }
         }
+        TakeOverNeighbours();
         // A writer that died may have committed in the instant before: its grace period is unknown, so this is another one.
         _lastMacChange = _previousCommit = segment.Quiescence.Advance();
     }
@@ -50,6 +51,7 @@ public sealed unsafe class SegmentWriter
         }
         WaitFor(_previousCommit);
         SettleMacs();
+        SettleNeighbours();
         _formerFids.Clear();
         _next = _segment.Generation + 1;
     }
@@ -135,13 +137,14 @@ public sealed unsafe class SegmentWriter
     }
 
     /// <summary>
-    /// Waits until every worker sees the last commit, and the static MAC entries made since: what was there before is used by
-    /// nobody any more.
+    /// Waits until every worker sees the last commit, and the static MAC entries and neighbours made since: what was there before
+    /// is used by nobody any more.
     /// </summary>
     public void Synchronize()
     {
         WaitFor(_previousCommit);
         SettleMacs();
+        SettleNeighbours();
     }
 
     /// <summary>
