@@ -22,7 +22,11 @@ public readonly unsafe partial struct NeighbourTable
     /// <param name="slot">The entry, of this call or from before; of no use when the result is another one.</param>
     public NeighbourResult Insert(in NeighbourKey key, ulong value, uint now, out NeighbourSlot slot)
     {
-        slot = default;
+        // It may stand behind a slot that was freed since.
+        if (TryFind(in key, out slot))
+        {
+            return slot.Value != 0 ? NeighbourResult.Present : NeighbourResult.Busy;
+        }
         NeighbourBucket* home = Bucket(key.Word);
         for (int i = 0; i < Window; i++)
         {
@@ -43,15 +47,10 @@ public readonly unsafe partial struct NeighbourTable
                 {
                     continue;
                 }
-                ulong present = Volatile.Read(ref bucket->Values[way]);
-                if (present == 0)
+                // Another worker has begun it since we looked, or an IPv6 address with the same hash, which has to be ruled out.
+                if (Volatile.Read(ref bucket->Values[way]) == 0 || Holds(bucket, way, in key))
                 {
-                    return NeighbourResult.Busy; // another worker has begun it since we looked
-                }
-                if (Holds(bucket, way, in key))
-                {
-                    slot = new NeighbourSlot(&bucket->Keys[way], DetailOf(bucket, way));
-                    return NeighbourValue.IsDead(present) ? NeighbourResult.Busy : NeighbourResult.Present;
+                    return NeighbourResult.Busy;
                 }
             }
         }
