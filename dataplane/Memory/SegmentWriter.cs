@@ -6,7 +6,7 @@ namespace Dataplane.Memory;
 /// The control plane's pen. One commit at a time: collect changes, then <see cref="Commit"/> makes them visible to every
 /// worker at its next burst, as a whole. There is one writer per segment; the type is not thread-safe.
 /// </summary>
-public sealed unsafe class SegmentWriter
+public sealed unsafe partial class SegmentWriter
 {
     private readonly Segment _segment;
     private readonly TimeSpan _timeout;
@@ -35,6 +35,7 @@ public sealed unsafe class SegmentWriter
                 _newStatics.Add(MacTable.Key(entry.Fid, entry.Mac));
             }
         }
+        TakeOverNeighbours();
         // A writer that died may have committed in the instant before: its grace period is unknown, so this is another one.
         _lastMacChange = _previousCommit = segment.Quiescence.Advance();
         segment.TunnelTable.Publish(segment.Generation);
@@ -54,6 +55,7 @@ public sealed unsafe class SegmentWriter
         }
         WaitFor(_previousCommit);
         SettleMacs();
+        SettleNeighbours();
         if (_tunnelsToSweep)
         {
             _segment.TunnelTable.Sweep(_segment.Generation);
@@ -154,13 +156,14 @@ public sealed unsafe class SegmentWriter
     }
 
     /// <summary>
-    /// Waits until every worker sees the last commit, and the static MAC entries made since: what was there before is used by
-    /// nobody any more.
+    /// Waits until every worker sees the last commit, and the static MAC entries and neighbours made since: what was there before
+    /// is used by nobody any more.
     /// </summary>
     public void Synchronize()
     {
         WaitFor(_previousCommit);
         SettleMacs();
+        SettleNeighbours();
     }
 
     /// <summary>
