@@ -45,7 +45,8 @@ public static unsafe partial class RouteStage
         {
             return DropReason.MulticastNotRouted;
         }
-        if (IPAddresses.IsMartian4(source) || IPAddresses.IsMartian4(destination) || IPAddresses.IsSubnetBroadcast(in itf, source))
+        if (IPAddresses.IsMartian4(source) || IPAddresses.IsMartian4(destination)
+            || (!packet.IsFromHost && IPAddresses.IsSubnetBroadcast(in itf, source)))
         {
             return DropReason.Martian;
         }
