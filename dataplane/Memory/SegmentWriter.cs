@@ -6,7 +6,7 @@ namespace Dataplane.Memory;
 /// The control plane's pen. One commit at a time: collect changes, then <see cref="Commit"/> makes them visible to every
 /// worker at its next burst, as a whole. There is one writer per segment; the type is not thread-safe.
 /// </summary>
-public sealed unsafe class SegmentWriter
+public sealed unsafe partial class SegmentWriter
 {
     private readonly Segment _segment;
     private readonly TimeSpan _timeout;
@@ -24,6 +24,7 @@ public sealed unsafe class SegmentWriter
         _segment = segment;
         _timeout = timeout ?? TimeSpan.FromSeconds(5);
         Scrub();
+        _routes = OpenRoutes();
         segment.Macs.KillUnfinished(_graves);
         // One that died may not have made sure of its last static entries.
         foreach (MacEntry entry in segment.Macs.List())
@@ -50,6 +51,7 @@ public sealed unsafe class SegmentWriter
         }
         WaitFor(_previousCommit);
         SettleMacs();
+        _routes.Reclaim();
         _formerFids.Clear();
         _next = _segment.Generation + 1;
     }
@@ -110,16 +112,11 @@ public sealed unsafe class SegmentWriter
     public void SetNextHopGroup(int index, in NextHopGroup record) =>
         Versioned<NextHopGroup>.Write(ref _segment.NextHopGroups[Check(index, 0, _segment.MaxNextHopGroups, "group")], in record, Pending);
 
-    /// <summary>A VRF as it is after this commit.</summary>
-    public ref readonly VrfRecord Vrf(int index) => ref _segment.Vrf(Check(index, 1, _segment.MaxVrfs, "VRF"), Current);
-
-    public void SetVrf(int index, in VrfRecord record) =>
-        Versioned<VrfRecord>.Write(ref _segment.Vrfs[Check(index, 1, _segment.MaxVrfs, "VRF")], in record, Pending);
-
     /// <summary>Makes everything since <see cref="Begin"/> visible. Gives the new generation.</summary>
     public ulong Commit()
     {
         ulong next = Pending;
+        WriteRoots(next);
         Volatile.Write(ref _segment.Header.Generation, next);
         _previousCommit = _segment.Quiescence.Advance();
         _next = 0;
@@ -131,6 +128,7 @@ public sealed unsafe class SegmentWriter
     {
         _next = 0;
         _formerFids.Clear();
+        _routes.Abandon();
         Scrub();
     }
 
