@@ -34,6 +34,8 @@ public static class TraceText
             TraceStep.HandedOver => ("output", $"to {port}, handed to worker {record.A}, which owns its queue"),
             TraceStep.Output => ("output", $"to {port}, {record.A} bytes{Work((OutputWork)record.B)}"),
             TraceStep.Segmented => ("output", $"to {port}, cut into {record.A} packets"),
+            TraceStep.Encapsulated => ("vxlan", $"into {port}: network {record.A}, UDP source port {record.B}"),
+            TraceStep.Decapsulated => ("vxlan", $"out of {port}: network {record.A}, {record.B} bytes of outer headers taken off"),
             TraceStep.Dropped => ("drop", Dropped(record, port)),
             _ => ("unknown", string.Create(CultureInfo.InvariantCulture, $"step {record.Code}")),
         };

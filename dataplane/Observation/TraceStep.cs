@@ -40,6 +40,10 @@ public enum TraceStep : byte
     Output,
     /// <summary>Segmented in software. Port: output, A: number of packets.</summary>
     Segmented,
+    /// <summary>Got outer headers. Port: of the tunnel, A: VNI, B: UDP source port.</summary>
+    Encapsulated,
+    /// <summary>Lost its outer headers. Port: of the tunnel, A: VNI, B: bytes of the headers.</summary>
+    Decapsulated,
     /// <summary>Dropped. Port: on which it is counted, A: the reason.</summary>
     Dropped,
 

@@ -79,6 +79,7 @@ public sealed unsafe partial class Worker : IDisposable
         _injected = (Injected*)NativeMemory.AlignedAlloc((nuint)(InjectCapacity * sizeof(Injected)), 64);
         Egress = new EgressMatrix(segment);
         Storm = new StormControl(segment);
+        Tunnels = new TunnelState(segment);
         Watcher = new PacketWatch(segment, index, clock);
         _cyclesPerResolution = (ulong)(clock.Resolution * (decimal)Shim.dps_tsc_hz() / 1_000_000_000);
         RefreshClock();
@@ -96,6 +97,7 @@ public sealed unsafe partial class Worker : IDisposable
     public MacTable Macs { get; }
     public EgressMatrix Egress { get; }
     public StormControl Storm { get; }
+    public TunnelState Tunnels { get; }
     public PacketWatch Watcher { get; }
     public BridgeEntry* Bridged { get; }
     public FloodTargets* FloodTargets { get; }
@@ -103,6 +105,9 @@ public sealed unsafe partial class Worker : IDisposable
 
     /// <summary>64-bit words of a <see cref="PortSet"/> that can have a bit set.</summary>
     public int PortWords { get; }
+
+    /// <summary>The committed generation that holds for the whole of this poll.</summary>
+    public ulong Generation => _generation;
 
     /// <summary>Time of this poll.</summary>
     public uint NowSeconds { get; private set; }
@@ -381,6 +386,7 @@ public sealed unsafe partial class Worker : IDisposable
         }
         Egress.Dispose();
         Storm.Dispose();
+        Tunnels.Dispose();
         _epoll.Dispose();
         _wake.Dispose();
         foreach (nint memory in (ReadOnlySpan<nint>)[(nint)Bridged, (nint)FloodTargets, (nint)SegmentScratch, (nint)_tx,
