@@ -40,6 +40,8 @@ public static class TraceText
             TraceStep.ErrorSent => ("icmp", $"the sender is told by ICMP, type {record.A}, code {record.B}, by {port}"),
             TraceStep.MssClamped => ("route", $"maximum segment size lowered to {record.A}"),
             TraceStep.Fragmented => ("route", $"cut into {record.A} fragments for an MTU of {record.B}"),
+            TraceStep.Encapsulated => ("vxlan", $"into {port}: network {record.A}, UDP source port {record.B}"),
+            TraceStep.Decapsulated => ("vxlan", $"out of {port}: network {record.A}, {record.B} bytes of outer headers taken off"),
             TraceStep.Dropped => ("drop", Dropped(record, port)),
             _ => ("unknown", string.Create(CultureInfo.InvariantCulture, $"step {record.Code}")),
         };

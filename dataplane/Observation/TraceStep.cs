@@ -55,6 +55,10 @@ public enum TraceStep : byte
     MssClamped,
     /// <summary>Cut into fragments. Port: the interface by which they leave, A: number of packets, B: the MTU.</summary>
     Fragmented,
+    /// <summary>Got outer headers. Port: of the tunnel, A: VNI, B: UDP source port.</summary>
+    Encapsulated,
+    /// <summary>Lost its outer headers. Port: of the tunnel, A: VNI, B: bytes of the headers.</summary>
+    Decapsulated,
     /// <summary>Dropped. Port: on which it is counted, A: the reason.</summary>
     Dropped,
 

@@ -41,6 +41,15 @@ public static unsafe class Offload
     /// <summary>RTE_MBUF_F_TX_TCP_SEG: larger than the wire allows; to be cut at gso_size.</summary>
     public const ulong SegmentFlag = 1ul << 50;
 
+    /// <summary>
+    /// The mark of a packet that has outer headers of this switch: one of the flags that DPDK leaves to applications. Such a packet
+    /// enters no tunnel a second time. It is gone when the packet leaves by a device or loses its headers.
+    /// </summary>
+    public const ulong EncapsulatedFlag = 1ul << 39;
+
+    /// <summary>The mark of a packet whose outer checksum is pending: it never left this machine's memory, so it is right.</summary>
+    public const ulong TrustedFlag = 1ul << 38;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool IsPending(rte_mbuf* mbuf) => (mbuf->ol_flags & PendingMask) != 0;
 
@@ -109,10 +118,10 @@ public static unsafe class Offload
         }
     }
 
-    /// <summary>A copy has the same work left, and is traced as the packet is.</summary>
+    /// <summary>A copy has the same work left, is traced as the packet is, and has the same outer headers.</summary>
     public static void Copy(rte_mbuf* from, rte_mbuf* to)
     {
-        const ulong Noted = PendingMask | PacketWatch.TraceFlag;
+        const ulong Noted = PendingMask | PacketWatch.TraceFlag | EncapsulatedFlag;
         to->ol_flags = (to->ol_flags & ~Noted) | (from->ol_flags & Noted);
         if ((from->ol_flags & Noted) != 0)
         {

@@ -175,8 +175,14 @@ public static unsafe class OutputStage
             }
             if ((pending & Offload.SegmentFlag) == 0)
             {
-                rte_mbuf* done = CompleteChecksum(w, outPort, mbuf);
-                if (done != null && done->nb_segs > 1 && !port.TakesChains)
+                rte_mbuf* done = mbuf;
+                DropReason problem = CompleteChecksum(w, ref done);
+                if (problem != DropReason.Count)
+                {
+                    w.EgressDropOffered(outPort, done, problem);
+                    continue;
+                }
+                if (done->nb_segs > 1 && !port.TakesChains)
                 {
                     done = InOneBuffer(w, outPort, done);
                 }
@@ -234,24 +240,22 @@ public static unsafe class OutputStage
         return copy;
     }
 
-    private static rte_mbuf* CompleteChecksum(Worker w, int outPort, rte_mbuf* mbuf)
+    /// <summary>
+    /// Completes a pending checksum, in a copy where others hold the packet, too. Why it could not be, or
+    /// <see cref="DropReason.Count"/>.
+    /// </summary>
+    internal static DropReason CompleteChecksum(Worker w, ref rte_mbuf* mbuf)
     {
         if (Shim.dps_mbuf_refcnt(mbuf) != 1)
         {
             rte_mbuf* copy = w.DeepCopy(mbuf);
             if (copy == null)
             {
-                w.EgressDropOffered(outPort, mbuf, DropReason.EgressNoBuffer);
-                return null;
+                return DropReason.EgressNoBuffer;
             }
             w.Free(mbuf);
             mbuf = copy;
         }
-        if (SoftwareOffload.CompleteChecksum(mbuf) == OffloadResult.Done)
-        {
-            return mbuf;
-        }
-        w.EgressDropOffered(outPort, mbuf, DropReason.EgressBadOffload);
-        return null;
+        return SoftwareOffload.CompleteChecksum(mbuf) == OffloadResult.Done ? DropReason.Count : DropReason.EgressBadOffload;
     }
 }

@@ -82,6 +82,7 @@ public sealed unsafe partial class Worker : IDisposable
         Egress = new EgressMatrix(segment);
         Storm = new StormControl(segment);
         Routing = new RouteState(segment);
+        Tunnels = new TunnelState(segment);
         Watcher = new PacketWatch(segment, index, clock);
         _cyclesPerResolution = (ulong)(clock.Resolution * (decimal)Shim.dps_tsc_hz() / 1_000_000_000);
         RefreshClock();
@@ -102,6 +103,7 @@ public sealed unsafe partial class Worker : IDisposable
     public EgressMatrix Egress { get; }
     public StormControl Storm { get; }
     public RouteState Routing { get; }
+    public TunnelState Tunnels { get; }
     public PacketWatch Watcher { get; }
     public BridgeEntry* Bridged { get; }
     public FloodTargets* FloodTargets { get; }
@@ -395,6 +397,7 @@ public sealed unsafe partial class Worker : IDisposable
         Egress.Dispose();
         Storm.Dispose();
         Routing.Dispose();
+        Tunnels.Dispose();
         _epoll.Dispose();
         _wake.Dispose();
         foreach (nint memory in (ReadOnlySpan<nint>)[(nint)Bridged, (nint)FloodTargets, (nint)SegmentScratch, (nint)_tx,

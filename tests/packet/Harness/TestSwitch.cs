@@ -86,16 +86,23 @@ public sealed unsafe class TestSwitch : IDisposable
     /// <summary>Adds any port to the bridge.</summary>
     public TestSwitch Attach(EnginePort port, PortFlags flags = PortFlags.Default, Func<PortRecord, PortRecord>? change = null)
     {
+        Deviceless(port.Index, flags, change);
+        _ports.Add(port.Index, port);
+        Engine.Attach(port);
+        return this;
+    }
+
+    /// <summary>Adds a port without device to the bridge: its router, a tunnel, or one whose device comes later.</summary>
+    public TestSwitch Deviceless(int index, PortFlags flags, Func<PortRecord, PortRecord>? change = null)
+    {
         var record = new PortRecord { Flags = flags, Bridge = Bridge, Mtu = 1500 };
         Writer.Begin();
-        Writer.SetPort(port.Index, change is null ? record : change(record));
+        Writer.SetPort(index, change is null ? record : change(record));
         BridgeRecord bridge = Writer.Bridge(Bridge);
-        PortSet.Add(ref bridge.Members, port.Index);
+        PortSet.Add(ref bridge.Members, index);
         Writer.SetBridge(Bridge, bridge);
         Writer.Commit();
-        _ports.Add(port.Index, port);
-        _everUsed.Add(port.Index);
-        Engine.Attach(port);
+        _everUsed.Add(index);
         return this;
     }
 

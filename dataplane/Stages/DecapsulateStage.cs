@@ -1,0 +1,347 @@
+using System.Runtime.CompilerServices;
+using Dataplane.Interop.Dpdk;
+using Dataplane.Interop.Linux;
+using Dataplane.Memory;
+using Dataplane.Observation;
+using Dataplane.Packets;
+using Dataplane.Workers;
+
+namespace Dataplane.Stages;
+
+/// <summary>
+/// VXLAN decapsulation (RFC 7348). The router hands over what came for one of its own addresses and for a UDP port of a tunnel
+/// (<see cref="TunnelState.IsVxlanPort"/>). The outer packet ends here, consumed; the frame in it enters the bridge of its network by
+/// the port of the tunnel it came by, which must be one of ours: same network, peer, own address, VRF and UDP port.
+/// <para>
+/// A look at a packet compares it, as bytes, with the tunnel found last. Where they agree and nothing else is to be done (no
+/// checksum, no mark of congestion, no bytes behind the end) it only loses its outer headers. All others go step by step.
+/// </para>
+/// <para>
+/// Reserved bits are ignored, as RFC 7348 asks. The Linux driver drops packets that have one set, because an extension may give
+/// the packet another meaning; but those that do (GPE) have a UDP port of their own, those that use this one (group policy) carry an ordinary
+/// frame, and a peer must be configured before anything of it is taken.
+/// A UDP checksum is verified when there is one. Without one an IPv6 packet is taken only from a tunnel that says so (RFC 6935).
+/// </para>
+/// </summary>
+public static unsafe class DecapsulateStage
+{
+    /// <summary>Outer headers and the inner ones that may have to change lie in the first so many bytes, unless somebody plays with options.</summary>
+    private const uint Headers = 160;
+
+    private const int IP = Wire.EthernetHeader;
+    private const int Udp4 = IP + IPv4Header.MinLength;
+    private const int Udp6 = IP + IPv6Header.Length;
+    private const ulong Unusual = Offload.PendingMask | PacketWatch.TraceFlag | Rte.RTE_MBUF_F_INDIRECT | Rte.RTE_MBUF_F_EXTERNAL;
+
+    /// <summary>
+    /// Takes the frames out of a burst of outer packets, untagged and with IP headers that have been checked, and counts these as
+    /// consumed or dropped. Gives how many were consumed.
+    /// </summary>
+    /// <param name="w">The worker.</param>
+    /// <param name="interfacePort">The router or routed port by which they came.</param>
+    /// <param name="mbufs">The packets.</param>
+    /// <param name="count">How many.</param>
+    public static int Run(Worker w, int interfacePort, rte_mbuf** mbufs, int count)
+    {
+        TunnelState state = w.Tunnels;
+        ushort vrf = w.Interface(interfacePort).Vrf;
+        if (state.Generation != w.Generation || state.Vrf != vrf)
+        {
+            (state.Port, state.Generation, state.Vrf) = (0, w.Generation, vrf);
+        }
+        int consumed = 0;
+        for (int i = 0; i < count; i++)
+        {
+            rte_mbuf* mbuf = mbufs[i];
+            int outer = state.IsIPv6 ? Recognise6(state, mbuf) : Recognise4(state, mbuf);
+            if (outer != 0)
+            {
+                mbuf->ol_flags = 0;
+                mbuf->data_off += (ushort)outer;
+                mbuf->data_len -= (ushort)outer;
+                mbuf->pkt_len -= (uint)outer;
+            }
+            else
+            {
+                mbuf = Unwrap(w, state, interfacePort, mbuf);
+                if (mbuf == null)
+                {
+                    continue;
+                }
+            }
+            w.Inject(state.Port, mbuf);
+            consumed++;
+        }
+        w.Counters(interfacePort)->Consumed += (uint)consumed;
+        return consumed;
+    }
+
+    /// <summary>Length of the outer headers of a packet of the tunnel found last of which nothing else is to be seen to; else 0.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static int Recognise4(TunnelState state, rte_mbuf* mbuf)
+    {
+        if (mbuf->data_len < VxlanHeader.Overhead4 + Wire.EthernetHeader || (mbuf->ol_flags & Unusual) != 0 || !Mbuf.IsWritable(mbuf))
+        {
+            return 0;
+        }
+        byte* data = Mbuf.Data(mbuf), ip = data + IP, udp = data + Udp4;
+        int total = IPv4Header.TotalLength(ip);
+        bool plain = ip[0] == 0x45 & !Ecn.Matters(ip[1]) & !IPv4Header.IsFragment(ip)
+            & mbuf->pkt_len == (uint)(IP + total) & Wire.Load16(udp + 4) == total - IPv4Header.MinLength
+            & Unsafe.ReadUnaligned<ushort>(udp + 6) == 0;
+        return plain & state.Port != 0 & Unsafe.ReadUnaligned<ulong>(ip + 12) == state.Addresses0 & IsOfNetwork(state, udp)
+            ? VxlanHeader.Overhead4 : 0;
+    }
+
+    /// <summary>As <see cref="Recognise4"/>, for a tunnel over IPv6.</summary>
+    private static int Recognise6(TunnelState state, rte_mbuf* mbuf)
+    {
+        if (!state.TakesZeroChecksum6 || mbuf->data_len < VxlanHeader.Overhead6 + Wire.EthernetHeader
+            || (mbuf->ol_flags & Unusual) != 0 || !Mbuf.IsWritable(mbuf))
+        {
+            return 0;
+        }
+        byte* data = Mbuf.Data(mbuf), ip = data + IP, udp = data + Udp6;
+        int payload = IPv6Header.PayloadLength(ip);
+        bool plain = ip[0] >> 4 == 6 & ip[6] == Wire.ProtocolUdp & !Ecn.Matters(ip[1] >> 4)
+            & mbuf->pkt_len == (uint)(Udp6 + payload) & Wire.Load16(udp + 4) == payload & Unsafe.ReadUnaligned<ushort>(udp + 6) == 0;
+        return plain & state.Port != 0
+            & Unsafe.ReadUnaligned<ulong>(ip + 8) == state.Addresses0 & Unsafe.ReadUnaligned<ulong>(ip + 16) == state.Addresses1
+            & Unsafe.ReadUnaligned<ulong>(ip + 24) == state.Addresses2 & Unsafe.ReadUnaligned<ulong>(ip + 32) == state.Addresses3
+            & IsOfNetwork(state, udp)
+            ? VxlanHeader.Overhead6 : 0;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool IsOfNetwork(TunnelState state, byte* udp) =>
+        Key(udp) == state.Key & (udp[VxlanHeader.UdpHeader] & VxlanHeader.HasVni) != 0;
+
+    /// <summary>UDP port and VNI as they lie in memory.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static ulong Key(byte* udp) => ((ulong)Unsafe.ReadUnaligned<ushort>(udp + 2) << 32)
+        | (Unsafe.ReadUnaligned<uint>(udp + VxlanHeader.UdpHeader + 4) & 0xFF_FFFF);
+
+    /// <summary>Any packet, step by step. The frame in it, and its tunnel noted; or null when it was dropped.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static rte_mbuf* Unwrap(Worker w, TunnelState state, int interfacePort, rte_mbuf* mbuf)
+    {
+        DropReason reason = DropReason.Count;
+        if (!Mbuf.IsWritable(mbuf) || mbuf->data_len < Math.Min(mbuf->pkt_len, Headers))
+        {
+            rte_mbuf* copy = w.DeepCopy(mbuf);
+            reason = copy == null ? DropReason.NoBuffer : DropReason.Count;
+            Replace(w, ref mbuf, copy);
+        }
+        Outer outer = default;
+        if (reason == DropReason.Count && (reason = Read(mbuf, out outer)) == DropReason.Count
+            && (reason = FindTunnel(w, state, mbuf, in outer)) == DropReason.Count
+            && (reason = Trim(w, ref mbuf, outer.End)) == DropReason.Count
+            && (reason = SettleOffload(mbuf, in outer)) == DropReason.Count
+            && (reason = CheckSum(mbuf, in outer, state.TakesZeroChecksum6)) == DropReason.Count)
+        {
+            reason = CombineEcn(mbuf, in outer);
+        }
+        if (reason != DropReason.Count)
+        {
+            w.Drop(interfacePort, mbuf, reason);
+            return null;
+        }
+        w.Watcher.StepOf(mbuf, TraceStep.Decapsulated, state.Port, outer.Vni, (ulong)outer.Length);
+        Mbuf.Adjust(mbuf, outer.Length);
+        Offload.Shift(mbuf, -outer.Length);
+        mbuf->ol_flags &= Offload.PendingMask | PacketWatch.TraceFlag;
+        return mbuf;
+    }
+
+    /// <summary>What the outer headers say.</summary>
+    private struct Outer
+    {
+        public bool IsIPv6;
+        public int Udp;
+        /// <summary>Bytes in front of the inner frame.</summary>
+        public int Length;
+        /// <summary>Bytes up to the end of the inner frame.</summary>
+        public uint End;
+        public uint Vni;
+    }
+
+    /// <summary>Finds the headers, with every length checked.</summary>
+    private static DropReason Read(rte_mbuf* mbuf, out Outer outer)
+    {
+        outer = default;
+        if (mbuf->data_len < VxlanHeader.Overhead4 + Wire.EthernetHeader)
+        {
+            return DropReason.VxlanTruncated;
+        }
+        byte* data = Mbuf.Data(mbuf), ip = data + IP;
+        uint end;
+        if (ip[0] >> 4 == 6)
+        {
+            IPv6Payload payload = IPv6Header.Payload(mbuf, IP);
+            if (payload.Fragment != 0)
+            {
+                return DropReason.VxlanFragment;
+            }
+            if (payload.Protocol != Wire.ProtocolUdp)
+            {
+                return DropReason.VxlanTruncated; // headers that run past its end
+            }
+            (outer.IsIPv6, outer.Udp, end) = (true, payload.Offset, (uint)(IP + IPv6Header.Length + IPv6Header.PayloadLength(ip)));
+        }
+        else
+        {
+            if (IPv4Header.IsFragment(ip))
+            {
+                return DropReason.VxlanFragment;
+            }
+            (outer.Udp, end) = (IP + IPv4Header.Length(ip), (uint)(IP + IPv4Header.TotalLength(ip)));
+        }
+        outer.Length = outer.Udp + VxlanHeader.UdpHeader + VxlanHeader.Length;
+        if (outer.Length + Wire.EthernetHeader > mbuf->data_len)
+        {
+            return DropReason.VxlanTruncated;
+        }
+        byte* udp = data + outer.Udp;
+        outer.End = (uint)outer.Udp + Wire.Load16(udp + 4);
+        if (end > mbuf->pkt_len || outer.End > end || outer.End < (uint)outer.Length + Wire.EthernetHeader)
+        {
+            return DropReason.VxlanTruncated;
+        }
+        if ((udp[VxlanHeader.UdpHeader] & VxlanHeader.HasVni) == 0)
+        {
+            return DropReason.VxlanFlags;
+        }
+        outer.Vni = VxlanHeader.Vni(udp + VxlanHeader.UdpHeader);
+        return DropReason.Count;
+    }
+
+    /// <summary>Finds the tunnel, and notes it with what its packets look like.</summary>
+    private static DropReason FindTunnel(Worker w, TunnelState state, rte_mbuf* mbuf, ref readonly Outer outer)
+    {
+        byte* ip = Mbuf.Data(mbuf) + IP, udp = Mbuf.Data(mbuf) + outer.Udp;
+        IPv6Number remote = outer.IsIPv6 ? IPv6Header.Source(ip) : new IPv6Number(0, IPv4Header.Source(ip));
+        IPv6Number local = outer.IsIPv6 ? IPv6Header.Destination(ip) : new IPv6Number(0, IPv4Header.Destination(ip));
+        int port = state.Find(w.Generation, state.Vrf, Wire.Load16(udp + 2), outer.Vni, outer.IsIPv6, remote, out DropReason reason);
+        if (port == 0)
+        {
+            return reason;
+        }
+        ref readonly TunnelRecord tunnel = ref w.Tunnel(port);
+        if (tunnel.Local != local)
+        {
+            return DropReason.VxlanVtep;
+        }
+        state.Port = port;
+        state.IsIPv6 = outer.IsIPv6;
+        state.TakesZeroChecksum6 = tunnel.Has(TunnelFlags.ZeroChecksum6);
+        state.Key = Key(udp);
+        state.Addresses0 = Unsafe.ReadUnaligned<ulong>(ip + (outer.IsIPv6 ? 8 : 12));
+        if (outer.IsIPv6)
+        {
+            state.Addresses1 = Unsafe.ReadUnaligned<ulong>(ip + 16);
+            state.Addresses2 = Unsafe.ReadUnaligned<ulong>(ip + 24);
+            state.Addresses3 = Unsafe.ReadUnaligned<ulong>(ip + 32);
+        }
+        return DropReason.Count;
+    }
+
+    /// <summary>Cuts off what lies behind the UDP datagram, padding most often.</summary>
+    private static DropReason Trim(Worker w, ref rte_mbuf* mbuf, uint length)
+    {
+        if (mbuf->pkt_len == length)
+        {
+            return DropReason.Count;
+        }
+        if (mbuf->nb_segs == 1)
+        {
+            mbuf->data_len = (ushort)length;
+            mbuf->pkt_len = length;
+            return DropReason.Count;
+        }
+        // The buffers behind the first one may be others' too.
+        MbufPool pool = length <= Offload.Room(w.Small) ? w.Small : w.Large;
+        rte_mbuf* copy = Shim.dps_mbuf_copy(mbuf, pool.Pointer, 0, length);
+        if (copy == null)
+        {
+            return DropReason.NoBuffer;
+        }
+        copy->port = mbuf->port;
+        Offload.Copy(mbuf, copy);
+        Replace(w, ref mbuf, copy);
+        return DropReason.Count;
+    }
+
+    /// <summary>
+    /// Work that the sender left undone, a kernel on this machine. A pending outer checksum is none: the packet never left the
+    /// memory of the machine. An inner one stays pending, unless it is part of an outer one.
+    /// </summary>
+    private static DropReason SettleOffload(rte_mbuf* mbuf, ref readonly Outer outer)
+    {
+        if (!Offload.IsPending(mbuf))
+        {
+            return DropReason.Count;
+        }
+        ref readonly virtio_net_hdr vnet = ref Offload.Meta(mbuf)->Vnet;
+        bool isLarge = (mbuf->ol_flags & Offload.SegmentFlag) != 0;
+        if (vnet.csum_start == outer.Udp && vnet.csum_offset == 6 && !isLarge)
+        {
+            Unsafe.WriteUnaligned(Mbuf.Data(mbuf) + outer.Udp + 6, (ushort)0);
+            mbuf->ol_flags = (mbuf->ol_flags & ~Offload.PendingMask) | Offload.TrustedFlag;
+            return DropReason.Count;
+        }
+        // What may be in front of the inner frame's payload is the frame's own; several datagrams in one are nobody's.
+        if (vnet.csum_start < outer.Length + Wire.EthernetHeader || (uint)vnet.csum_start + vnet.csum_offset + 2 > mbuf->pkt_len)
+        {
+            return DropReason.BadOffload;
+        }
+        if (Unsafe.ReadUnaligned<ushort>(Mbuf.Data(mbuf) + outer.Udp + 6) == 0)
+        {
+            return DropReason.Count;
+        }
+        return !isLarge && SoftwareOffload.CompleteChecksum(mbuf) == OffloadResult.Done ? DropReason.Count : DropReason.BadOffload;
+    }
+
+    private static DropReason CheckSum(rte_mbuf* mbuf, ref readonly Outer outer, bool takesZero6)
+    {
+        byte* ip = Mbuf.Data(mbuf) + IP, udp = Mbuf.Data(mbuf) + outer.Udp;
+        if (Unsafe.ReadUnaligned<ushort>(udp + 6) == 0)
+        {
+            return !outer.IsIPv6 || takesZero6 || (mbuf->ol_flags & Offload.TrustedFlag) != 0 ? DropReason.Count : DropReason.VxlanChecksum;
+        }
+        ulong sum = outer.IsIPv6
+            ? IPv6Header.PseudoSum(ip, Wire.ProtocolUdp, Wire.Load16(udp + 4))
+            : Checksum.Add(0, ip + 12, 8) + ((ulong)Wire.ProtocolUdp << 8) + Unsafe.ReadUnaligned<ushort>(udp + 4);
+        return Checksum.Finish(Checksum.AddChain(sum, mbuf, (uint)outer.Udp)) == 0 ? DropReason.Count : DropReason.VxlanChecksum;
+    }
+
+    /// <summary>Tells the inner packet of congestion under the tunnel.</summary>
+    private static DropReason CombineEcn(rte_mbuf* mbuf, ref readonly Outer outer)
+    {
+        byte mark = Ecn.Get(Mbuf.Data(mbuf) + IP, outer.IsIPv6);
+        byte* frame = Mbuf.Data(mbuf) + outer.Length;
+        int ip;
+        if (!Ecn.Matters(mark) || (ip = EthernetFrame.IPOffset(frame, mbuf->data_len - outer.Length, out bool isIPv6)) == 0)
+        {
+            return DropReason.Count; // what is no IP has no field for it
+        }
+        byte inner = Ecn.Get(frame + ip, isIPv6);
+        if (!Ecn.TryCombine(inner, mark, out byte combined))
+        {
+            return DropReason.VxlanCongestion;
+        }
+        if (combined != inner)
+        {
+            Ecn.Set(frame + ip, isIPv6, combined);
+        }
+        return DropReason.Count;
+    }
+
+    private static void Replace(Worker w, ref rte_mbuf* mbuf, rte_mbuf* copy)
+    {
+        if (copy != null)
+        {
+            w.Free(mbuf);
+            mbuf = copy;
+        }
+    }
+}
