@@ -161,32 +161,11 @@ public static unsafe partial class RouteStage
         rte_mbuf** parts = w.Routing.Segments;
         int count = 1;
         parts[0] = packet.Frame;
-        DropReason reason = Complete(w, packet.Frame, parts, ref count);
-        if (reason != DropReason.Count)
-        {
-            packet.Drop(reason);
-            return;
-        }
+        DropReason reason = Complete(w, packet.Frame, mtu, parts, ref count);
         uint sent = 0;
-        for (int i = 0; i < count; i++)
+        for (int i = 0; reason == DropReason.Count && i < count; i++)
         {
-            reason = Fragmenter.Cut(w, parts[i], mtu, w.Routing.Fragments, out int made);
-            for (int k = 0; k < made; k++)
-            {
-                if (TrySend(w, packet.Port, in hop, w.Routing.Fragments[k], out DropReason refusal))
-                {
-                    sent++;
-                }
-                else
-                {
-                    w.Free(w.Routing.Fragments[k]);
-                    reason = refusal;
-                }
-            }
-            if (parts[i] != packet.Frame)
-            {
-                w.Free(parts[i]);
-            }
+            sent += SendPart(ref packet, in hop, parts[i], mtu, ref reason);
         }
         if (sent == 0)
         {
@@ -200,13 +179,47 @@ public static unsafe partial class RouteStage
         w.Free(packet.Frame);
     }
 
+    /// <summary>Sends a packet, or a segment of it, cut into fragments where it does not fit. Gives how many packets went.</summary>
+    private static uint SendPart(ref Routed packet, ref readonly NextHopRecord hop, rte_mbuf* part, int mtu, ref DropReason reason)
+    {
+        Worker w = packet.Worker;
+        rte_mbuf** fragments = w.Routing.Fragments;
+        int made = 1;
+        fragments[0] = part;
+        if (part->pkt_len - Wire.EthernetHeader > mtu)
+        {
+            reason = Fragmenter.Cut(w, part, mtu, fragments, out made);
+            if (part != packet.Frame)
+            {
+                w.Free(part);
+            }
+        }
+        uint sent = 0;
+        for (int i = 0; i < made; i++)
+        {
+            if (TrySend(w, packet.Port, in hop, fragments[i], out DropReason refusal))
+            {
+                sent++;
+                continue;
+            }
+            w.Free(fragments[i]);
+            reason = refusal;
+        }
+        return sent;
+    }
+
     /// <summary>Does the work that a packet's sender left undone, for none can be left to do with fragments.</summary>
-    private static DropReason Complete(Worker w, rte_mbuf* mbuf, rte_mbuf** parts, ref int count)
+    private static DropReason Complete(Worker w, rte_mbuf* mbuf, int mtu, rte_mbuf** parts, ref int count)
     {
         OffloadResult result = OffloadResult.Done;
         if ((mbuf->ol_flags & Offload.SegmentFlag) != 0)
         {
-            result = SoftwareOffload.Segment(mbuf, w.Small, w.Large, parts, OutputStage.MaxSegments, out count);
+            // TCP takes smaller segments as well as its own; datagrams are cut as they were to be, and then into fragments.
+            result = SoftwareOffload.Segment(mbuf, w.Small, w.Large, parts, OutputStage.MaxSegments, out count, (uint)(mtu + Wire.EthernetHeader));
+            if (result == OffloadResult.TooLarge)
+            {
+                result = SoftwareOffload.Segment(mbuf, w.Small, w.Large, parts, OutputStage.MaxSegments, out count);
+            }
         }
         else if (Offload.IsPending(mbuf))
         {

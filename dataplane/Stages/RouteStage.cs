@@ -44,9 +44,14 @@ public static unsafe partial class RouteStage
         {
             return w.DropAll(port, mbufs, count, DropReason.NotForRouter);
         }
+        count = DecapsulateStage.TakeKnown(w, port, mbufs, count, out ulong taken);
+        if (count == 0)
+        {
+            return taken;
+        }
         if (w.Watcher.IsTracing)
         {
-            return RunTraced(w, port, mbufs, count);
+            return taken + RunTraced(w, port, mbufs, count);
         }
         int plain4 = RouteBurst.Read4(w, in itf, mbufs, count, out ulong bytes);
         int plain6 = plain4 == count ? 0 : RouteBurst.Read6(w, in itf, count);
@@ -58,12 +63,12 @@ public static unsafe partial class RouteStage
         }
         if (plain6 != 0)
         {
-            w.Routes.Find6(vrf.Root6, state.Addresses6, state.Results6, count);
+            w.Routes.Find6(vrf.Root6, (ulong*)state.Addresses6, state.Results6, count);
         }
         RouteBurst.Aim(w, in itf, count);
         uint sent = Go(w, port, count);
         w.Counters(port)->Forwarded += sent;
-        return bytes;
+        return taken + bytes;
     }
 
     /// <summary>Routes a packet once more that waited for a neighbour's address. It has been counted as received.</summary>

@@ -15,14 +15,8 @@ public sealed unsafe class RouteLab : IDisposable
     private readonly List<int> _routed = [];
     private uint _lastHop;
 
-    public RouteLab(int workers = 1, int smallBuffers = 4096, int largeBuffers = 64, Func<BridgeRecord, BridgeRecord>? bridge = null)
-    {
+    public RouteLab(int workers = 1, int smallBuffers = 4096, int largeBuffers = 64, Func<BridgeRecord, BridgeRecord>? bridge = null) =>
         Switch = new TestSwitch(workers, bridge: bridge, smallBuffers: smallBuffers, largeBuffers: largeBuffers);
-        Writer.Begin();
-        Writer.SetVrf(1, new VrfRecord { Exists = 1 });
-        Writer.SetVrf(2, new VrfRecord { Exists = 1 });
-        Writer.Commit();
-    }
 
     public TestSwitch Switch { get; }
     private SegmentWriter Writer => Switch.Writer;
@@ -139,12 +133,11 @@ public sealed unsafe class RouteLab : IDisposable
         Writer.Begin();
         if (v6)
         {
-            IPv6Number mask = Mask(length);
-            Writer.SetRoute6(vrf, new IPv6Number(address.High & mask.High, address.Low & mask.Low), length, hop);
+            Writer.SetRoute6(vrf, RoutePrefix.Of6(address.High, address.Low, length), (int)hop);
         }
         else
         {
-            Writer.SetRoute4(vrf, (uint)address.Low & (uint)(ulong.MaxValue << (32 - length)), length, hop);
+            Writer.SetRoute4(vrf, RoutePrefix.Of4((uint)address.Low, length), (int)hop);
         }
         Writer.Commit();
         return this;
