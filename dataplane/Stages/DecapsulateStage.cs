@@ -9,12 +9,14 @@ using Dataplane.Workers;
 namespace Dataplane.Stages;
 
 /// <summary>
-/// VXLAN decapsulation (RFC 7348). The router hands over what came for one of its own addresses and for a UDP port of a tunnel
-/// (<see cref="TunnelState.IsVxlanPort"/>). The outer packet ends here, consumed; the frame in it enters the bridge of its network by
-/// the port of the tunnel it came by, which must be one of ours: same network, peer, own address, VRF and UDP port.
+/// VXLAN decapsulation (RFC 7348). What comes for an address of the router and for a UDP port of a tunnel ends here, consumed; the
+/// frame in it enters the bridge of its network by the port of the tunnel it came by, which must be one of ours: same network, peer,
+/// own address, VRF and UDP port.
 /// <para>
-/// A look at a packet compares it, as bytes, with the tunnel found last. Where they agree and nothing else is to be done (no
-/// checksum, no mark of congestion, no bytes behind the end) it only loses its outer headers. All others go step by step.
+/// Most packets come by the same tunnel as the one before. So before the router looks at a burst, its packets are compared, as
+/// bytes, with the tunnel found last (<see cref="TakeKnown"/>): where all agrees that the router and the steps would have
+/// looked at, the packet only loses its outer headers. All others go through the router, and from there step by step
+/// (<see cref="TryTake"/>).
 /// </para>
 /// <para>
 /// Reserved bits are ignored, as RFC 7348 asks. The Linux driver drops packets that have one set, because an extension may give
@@ -34,87 +36,159 @@ public static unsafe class DecapsulateStage
     private const ulong Unusual = Offload.PendingMask | PacketWatch.TraceFlag | Rte.RTE_MBUF_F_INDIRECT | Rte.RTE_MBUF_F_EXTERNAL;
 
     /// <summary>
-    /// Takes the frames out of a burst of outer packets, untagged and with IP headers that have been checked, and counts these as
-    /// consumed or dropped. Gives how many were consumed.
+    /// Takes the packets of the tunnel found last out of a burst that an interface received, before anybody else has looked at them,
+    /// and counts them as consumed. Gives how many are left, in front in their order.
     /// </summary>
     /// <param name="w">The worker.</param>
-    /// <param name="interfacePort">The router or routed port by which they came.</param>
+    /// <param name="port">The router or routed port by which they came.</param>
     /// <param name="mbufs">The packets.</param>
     /// <param name="count">How many.</param>
-    public static int Run(Worker w, int interfacePort, rte_mbuf** mbufs, int count)
+    /// <param name="bytes">Bytes of the packets taken.</param>
+    public static int TakeKnown(Worker w, int port, rte_mbuf** mbufs, int count, out ulong bytes)
+    {
+        bytes = 0;
+        TunnelState state = w.Tunnels;
+        if (state.Port == 0 || state.Generation != w.Generation)
+        {
+            return count;
+        }
+        ref readonly InterfaceRecord itf = ref w.Interface(port);
+        if (itf.Vrf != state.Vrf)
+        {
+            return count;
+        }
+        return state.IsIPv6 ? TakeKnown<V6>(w, state, port, itf.Mac, mbufs, count, ref bytes)
+            : TakeKnown<V4>(w, state, port, itf.Mac, mbufs, count, ref bytes);
+    }
+
+    private static int TakeKnown<TFamily>(Worker w, TunnelState state, int port, ulong mac, rte_mbuf** mbufs, int count, ref ulong bytes)
+        where TFamily : struct, IFamily
+    {
+        int left = 0, tunnel = state.Port;
+        ulong sum = 0;
+        for (int i = 0; i < count; i++)
+        {
+            rte_mbuf* mbuf = mbufs[i];
+            if (!Recognise<TFamily>(state, mac, mbuf))
+            {
+                mbufs[left++] = mbuf;
+                continue;
+            }
+            sum += mbuf->pkt_len;
+            mbuf->ol_flags = 0;
+            mbuf->data_off += (ushort)default(TFamily).Overhead;
+            mbuf->data_len -= (ushort)default(TFamily).Overhead;
+            mbuf->pkt_len -= (uint)default(TFamily).Overhead;
+            w.Inject(tunnel, mbuf);
+        }
+        w.Counters(port)->Consumed += (uint)(count - left);
+        bytes = sum;
+        return left;
+    }
+
+    /// <summary>
+    /// Takes a packet for an address of the router, untagged and with IP headers that have been checked, if it is for a UDP port of a
+    /// tunnel. True when it was consumed or dropped, and counted so.
+    /// </summary>
+    /// <param name="w">The worker.</param>
+    /// <param name="port">The router or routed port by which it came.</param>
+    /// <param name="mbuf">The packet.</param>
+    public static bool TryTake(Worker w, int port, rte_mbuf* mbuf)
     {
         TunnelState state = w.Tunnels;
-        ushort vrf = w.Interface(interfacePort).Vrf;
+        ushort vrf = w.Interface(port).Vrf;
+        int udp = UdpOffset(mbuf);
+        if (udp == 0 || !state.IsVxlanPort(w.Generation, vrf, Wire.Load16(Mbuf.Data(mbuf) + udp + 2)))
+        {
+            return false;
+        }
         if (state.Generation != w.Generation || state.Vrf != vrf)
         {
             (state.Port, state.Generation, state.Vrf) = (0, w.Generation, vrf);
         }
-        int consumed = 0;
-        for (int i = 0; i < count; i++)
+        mbuf = Unwrap(w, state, port, mbuf);
+        if (mbuf != null)
         {
-            rte_mbuf* mbuf = mbufs[i];
-            int outer = state.IsIPv6 ? Recognise6(state, mbuf) : Recognise4(state, mbuf);
-            if (outer != 0)
-            {
-                mbuf->ol_flags = 0;
-                mbuf->data_off += (ushort)outer;
-                mbuf->data_len -= (ushort)outer;
-                mbuf->pkt_len -= (uint)outer;
-            }
-            else
-            {
-                mbuf = Unwrap(w, state, interfacePort, mbuf);
-                if (mbuf == null)
-                {
-                    continue;
-                }
-            }
+            w.Counters(port)->Consumed++;
             w.Inject(state.Port, mbuf);
-            consumed++;
         }
-        w.Counters(interfacePort)->Consumed += (uint)consumed;
-        return consumed;
+        return true;
     }
 
-    /// <summary>Length of the outer headers of a packet of the tunnel found last of which nothing else is to be seen to; else 0.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static int Recognise4(TunnelState state, rte_mbuf* mbuf)
+    /// <summary>Where the UDP header of a packet stands, 0 when it has none that can be read: it is not UDP, or a later fragment.</summary>
+    private static int UdpOffset(rte_mbuf* mbuf)
     {
-        if (mbuf->data_len < VxlanHeader.Overhead4 + Wire.EthernetHeader || (mbuf->ol_flags & Unusual) != 0 || !Mbuf.IsWritable(mbuf))
+        byte* ip = Mbuf.Data(mbuf) + IP;
+        int udp;
+        if (mbuf->data_len >= Udp6 && ip[0] >> 4 == 6)
         {
-            return 0;
+            IPv6Payload payload = IPv6Header.Payload(mbuf, IP);
+            udp = payload.Protocol == Wire.ProtocolUdp && !payload.IsLaterFragment ? payload.Offset : 0;
         }
-        byte* data = Mbuf.Data(mbuf), ip = data + IP, udp = data + Udp4;
-        int total = IPv4Header.TotalLength(ip);
-        bool plain = ip[0] == 0x45 & !Ecn.Matters(ip[1]) & !IPv4Header.IsFragment(ip)
-            & mbuf->pkt_len == (uint)(IP + total) & Wire.Load16(udp + 4) == total - IPv4Header.MinLength
-            & Unsafe.ReadUnaligned<ushort>(udp + 6) == 0;
-        return plain & state.Port != 0 & Unsafe.ReadUnaligned<ulong>(ip + 12) == state.Addresses0 & IsOfNetwork(state, udp)
-            ? VxlanHeader.Overhead4 : 0;
+        else
+        {
+            udp = mbuf->data_len >= Udp4 && IPv4Header.Protocol(ip) == Wire.ProtocolUdp
+                && (IPv4Header.Fragment(ip) & IPv4Header.OffsetMask) == 0 ? IP + IPv4Header.Length(ip) : 0;
+        }
+        return udp + 4 <= mbuf->data_len ? udp : 0;
     }
 
-    /// <summary>As <see cref="Recognise4"/>, for a tunnel over IPv6.</summary>
-    private static int Recognise6(TunnelState state, rte_mbuf* mbuf)
-    {
-        if (!state.TakesZeroChecksum6 || mbuf->data_len < VxlanHeader.Overhead6 + Wire.EthernetHeader
-            || (mbuf->ol_flags & Unusual) != 0 || !Mbuf.IsWritable(mbuf))
-        {
-            return 0;
-        }
-        byte* data = Mbuf.Data(mbuf), ip = data + IP, udp = data + Udp6;
-        int payload = IPv6Header.PayloadLength(ip);
-        bool plain = ip[0] >> 4 == 6 & ip[6] == Wire.ProtocolUdp & !Ecn.Matters(ip[1] >> 4)
-            & mbuf->pkt_len == (uint)(Udp6 + payload) & Wire.Load16(udp + 4) == payload & Unsafe.ReadUnaligned<ushort>(udp + 6) == 0;
-        return plain & state.Port != 0
-            & Unsafe.ReadUnaligned<ulong>(ip + 8) == state.Addresses0 & Unsafe.ReadUnaligned<ulong>(ip + 16) == state.Addresses1
-            & Unsafe.ReadUnaligned<ulong>(ip + 24) == state.Addresses2 & Unsafe.ReadUnaligned<ulong>(ip + 32) == state.Addresses3
-            & IsOfNetwork(state, udp)
-            ? VxlanHeader.Overhead6 : 0;
-    }
-
+    /// <summary>
+    /// Whether a packet is one of the tunnel found last of which nothing is to be seen to but the headers, which are as they must be:
+    /// for this interface, of that peer, for the address it has to send to, not fragmented, without options, and not marked; of
+    /// lengths that agree; with a right IPv4 header checksum, and no UDP checksum.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static bool IsOfNetwork(TunnelState state, byte* udp) =>
-        Key(udp) == state.Key & (udp[VxlanHeader.UdpHeader] & VxlanHeader.HasVni) != 0;
+    private static bool Recognise<TFamily>(TunnelState state, ulong mac, rte_mbuf* mbuf)
+        where TFamily : struct, IFamily
+    {
+        if (mbuf->data_len < default(TFamily).Overhead + Wire.EthernetHeader || (mbuf->ol_flags & Unusual) != 0 || !Mbuf.IsWritable(mbuf))
+        {
+            return false;
+        }
+        byte* data = Mbuf.Data(mbuf), udp = data + default(TFamily).Overhead - VxlanHeader.Length - VxlanHeader.UdpHeader;
+        return ((Unsafe.ReadUnaligned<ulong>(data) ^ mac) & MacAddress.Mask) == 0
+            && Key(udp) == state.Key & (udp[VxlanHeader.UdpHeader] & VxlanHeader.HasVni) != 0 & Unsafe.ReadUnaligned<ushort>(udp + 6) == 0
+            && default(TFamily).IsOf(state, mbuf, data, udp);
+    }
+
+    private interface IFamily
+    {
+        int Overhead { get; }
+        bool IsOf(TunnelState state, rte_mbuf* mbuf, byte* data, byte* udp);
+    }
+
+    private readonly struct V4 : IFamily
+    {
+        public int Overhead => VxlanHeader.Overhead4;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public bool IsOf(TunnelState state, rte_mbuf* mbuf, byte* data, byte* udp)
+        {
+            byte* ip = data + IP;
+            int total = IPv4Header.TotalLength(ip);
+            return Wire.Load16(data + Wire.EtherTypeOffset) == Wire.EtherTypeIPv4 & ip[0] == 0x45 & IPv4Header.Protocol(ip) == Wire.ProtocolUdp
+                & Unsafe.ReadUnaligned<ulong>(ip + 12) == state.Addresses0 & !Ecn.Matters(ip[1]) & !IPv4Header.IsFragment(ip)
+                & mbuf->pkt_len == (uint)(IP + total) & Wire.Load16(udp + 4) == total - IPv4Header.MinLength & IPv4Header.IsChecksumGood(ip);
+        }
+    }
+
+    private readonly struct V6 : IFamily
+    {
+        public int Overhead => VxlanHeader.Overhead6;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public bool IsOf(TunnelState state, rte_mbuf* mbuf, byte* data, byte* udp)
+        {
+            byte* ip = data + IP;
+            int payload = IPv6Header.PayloadLength(ip);
+            return state.TakesZeroChecksum6 & Wire.Load16(data + Wire.EtherTypeOffset) == Wire.EtherTypeIPv6 & ip[0] >> 4 == 6
+                & IPv6Header.NextHeader(ip) == Wire.ProtocolUdp & !Ecn.Matters(ip[1] >> 4)
+                & Unsafe.ReadUnaligned<ulong>(ip + 8) == state.Addresses0 & Unsafe.ReadUnaligned<ulong>(ip + 16) == state.Addresses1
+                & Unsafe.ReadUnaligned<ulong>(ip + 24) == state.Addresses2 & Unsafe.ReadUnaligned<ulong>(ip + 32) == state.Addresses3
+                & mbuf->pkt_len == (uint)(Udp6 + payload) & Wire.Load16(udp + 4) == payload;
+        }
+    }
 
     /// <summary>UDP port and VNI as they lie in memory.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

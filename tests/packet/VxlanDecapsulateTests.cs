@@ -49,7 +49,7 @@ public sealed unsafe class VxlanDecapsulateTests
     [
         new("nothing", v6 => Outer(v6), DropReason.Count),
         new("a right checksum", v6 => From(Frame, v6, checksum: true), DropReason.Count),
-        new("a wrong checksum", v6 => Changed(From(Frame, v6, checksum: true), 200, 1), DropReason.VxlanChecksum),
+        new("a wrong checksum", v6 => Changed(From(Frame, v6, checksum: true), 150, 1), DropReason.VxlanChecksum),
         new("a wrong checksum field", v6 => Changed(From(Frame, v6, checksum: true), Udp(v6) + 6, 1), DropReason.VxlanChecksum),
         new("no checksum", v6 => From(Frame, v6), DropReason.VxlanChecksum, Only: 6),
         new("another network", v6 => From(Frame, v6, vni: Vni + 1, checksum: v6), DropReason.VxlanVni),
@@ -69,7 +69,6 @@ public sealed unsafe class VxlanDecapsulateTests
         new("a UDP length one larger than the packet", v6 => Length(v6, 16 + Frame.Length + 1), DropReason.VxlanTruncated),
         new("bytes behind the end of the packet", v6 => [.. Outer(v6), 1, 2, 3], DropReason.Count),
         new("the first fragment", v6 => Fragment(v6, 0x2000), DropReason.VxlanFragment),
-        new("a later fragment", v6 => Fragment(v6, 0x0010), DropReason.VxlanFragment),
         new("options in the IP header", v6 => Options(v6), DropReason.Count),
     ];
 

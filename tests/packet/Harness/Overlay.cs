@@ -1,7 +1,9 @@
 using System.Buffers.Binary;
 using System.Net;
+using System.Net.Sockets;
 using Dataplane.Memory;
 using Dataplane.Packets;
+using Dataplane.Tables;
 using static Dataplane.PacketTests.Harness.Frame;
 
 namespace Dataplane.PacketTests.Harness;
@@ -70,9 +72,40 @@ public static class Overlay
         sw.Writer.SetInterface(index, itf);
         sw.Writer.SetNextHop(ToSelf, new NextHopRecord { Kind = NextHopKind.Local, Port = (ushort)index });
         sw.Writer.SetNextHop(ToRouter, Adjacency(index));
-        sw.Writer.SetVrf(Vrf, new VrfRecord { Exists = 1, Root4 = ToRouter, Root6 = ToRouter });
+        foreach ((IPAddress address, int length, int nextHop) in new[]
+        {
+            (IPAddress.Any, 0, ToRouter), (Vtep(false, 0), 32, ToSelf), (IPAddress.IPv6Any, 0, ToRouter), (Vtep(true, 0), 128, ToSelf),
+        })
+        {
+            IPv6Number number = Number(address);
+            if (address.AddressFamily == AddressFamily.InterNetwork)
+            {
+                sw.Writer.SetRoute4(Vrf, RoutePrefix.Of4((uint)number.Low, length), nextHop);
+            }
+            else
+            {
+                sw.Writer.SetRoute6(Vrf, RoutePrefix.Of6(number.High, number.Low, length), nextHop);
+            }
+        }
         sw.Writer.Commit();
         return sw;
+    }
+
+    /// <summary>Gives a switch the addresses of another node.</summary>
+    public static void Readdress(this TestSwitch sw, int index, int node, string mac)
+    {
+        sw.Writer.Begin();
+        InterfaceRecord itf = sw.Writer.Interface(index);
+        itf.Mac = MacAddress.Parse(mac).Value;
+        (IPv6Number v4, IPv6Number v6) = (Number(Vtep(false, node)), Number(Vtep(true, node)));
+        itf.Addresses4[0].Address = (uint)v4.Low;
+        itf.Addresses6[0].Address = v6;
+        sw.Writer.SetInterface(index, itf);
+        sw.Writer.RemoveRoute4(Vrf, RoutePrefix.Of4((uint)Number(Vtep(false, 0)).Low, 32));
+        sw.Writer.RemoveRoute6(Vrf, RoutePrefix.Of6(Number(Vtep(true, 0)).High, Number(Vtep(true, 0)).Low, 128));
+        sw.Writer.SetRoute4(Vrf, RoutePrefix.Of4((uint)v4.Low, 32), ToSelf);
+        sw.Writer.SetRoute6(Vrf, RoutePrefix.Of6(v6.High, v6.Low, 128), ToSelf);
+        sw.Writer.Commit();
     }
 
     /// <summary>To the router in the underlay.</summary>
