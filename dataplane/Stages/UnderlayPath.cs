@@ -105,9 +105,19 @@ internal unsafe struct UnderlayPath
         return DropReason.Count;
     }
 
+    /// <summary>
+    /// The MAC address of a neighbour, 0 when it is not known yet. Frames do not wait for it: an outer packet that was held would
+    /// have to be received again to be sent. It is asked for, once while a tunnel begins to be used, and what is lost until the
+    /// answer comes is a question of a host that it repeats. Traffic keeps the address from then on.
+    /// </summary>
     private static ulong Neighbour(Worker w, int port, bool isIPv6, IPv6Number address)
     {
-        ulong value = isIPv6 ? w.Neighbours.Find6(port, address.High, address.Low) : w.Neighbours.Find4(port, (uint)address.Low);
+        NeighbourKey key = isIPv6 ? w.Neighbours.Key6(port, address.High, address.Low) : NeighbourTable.Key4(port, (uint)address.Low);
+        ulong value = w.Neighbours.Find(in key);
+        if (!NeighbourValue.IsFresh(value))
+        {
+            value = NeighbourStage.Want(w, in key);
+        }
         return NeighbourValue.IsUsable(value) ? NeighbourValue.Mac(value) : 0;
     }
 }
