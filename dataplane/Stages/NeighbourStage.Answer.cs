@@ -6,20 +6,20 @@ using Dataplane.Workers;
 
 namespace Dataplane.Stages;
 
+/// <summary>In whose name a question for an address is answered.</summary>
+public enum AnswerKind
+{
+    /// <summary>For an address of the interface.</summary>
+    Own,
+    /// <summary>For one behind another interface, as if it were the router's.</summary>
+    Proxy,
+    /// <summary>For a neighbour on the same link, with that one's address.</summary>
+    Neighbour,
+}
+
 // For whom the router answers.
 public static unsafe partial class NeighbourStage
 {
-    /// <summary>In whose name a question is answered.</summary>
-    private enum AnswerKind
-    {
-        /// <summary>For an address of the interface.</summary>
-        Own,
-        /// <summary>For one behind another interface, as if it were the router's.</summary>
-        Proxy,
-        /// <summary>For a neighbour on the same link, with that one's address.</summary>
-        Neighbour,
-    }
-
     /// <summary>Whether to answer for an address that is routed elsewhere (RFC 1027). Not to who asks about itself.</summary>
     private static bool IsProxied4(Worker w, int port, ref readonly InterfaceRecord itf, in ArpPacket packet) =>
         itf.Has(InterfaceFlags.Proxy) && !packet.IsAboutSender

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Dataplane.Interop.Dpdk;
 using Dataplane.Memory;
@@ -194,6 +195,9 @@ public sealed unsafe class Resolutions : IDisposable
         }
         return true;
     }
+
+    /// <summary>Whether killed entries wait to be freed.</summary>
+    public bool HasGraves => _graveCount != 0;
 
     /// <summary>Whether another killed entry can be noted.</summary>
     public bool CanBury => _graveCount < MaxGraves;
