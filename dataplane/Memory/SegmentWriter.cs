@@ -56,6 +56,10 @@ public sealed unsafe partial class SegmentWriter
         }
         WaitFor(_previousCommit);
         SettleMacs();
+<<<<<<< HEAD
+        SettleNeighbours();
+=======
+>>>>>>> route
         _routes.Reclaim();
         if (_tunnelsToSweep)
         {
