@@ -299,8 +299,9 @@ cmd_test() {
   for kind in "${kinds[@]}"; do
     project=$root/tests/$kind/${kind^}Tests.csproj
     say "Tests: $kind"
-    # A test that hangs is named and ended, so that a whole run has an end too.
-    "$dotnet" test "$project" -c Release --no-build --nologo --logger "console;verbosity=minimal" \
+    # A test that hangs is named and ended, so that a whole run has an end too. What a script runs in the background ignores
+    # Ctrl-C, and all that it starts: tests that press it would wait for ever.
+    env --default-signal=INT,QUIT "$dotnet" test "$project" -c Release --no-build --nologo --logger "console;verbosity=minimal" \
       --blame-hang-timeout 3m --blame-hang-dump-type none --results-directory "$out/tests/$kind" "${options[@]}" ||
       failed+=("$kind")
   done
