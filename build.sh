@@ -348,7 +348,7 @@ cmd_bench() {
       # BenchmarkDotNet builds projects of its own, with the SDK on PATH, and leaves its reports where it runs.
       mkdir -p "$out/bench"
       cd "$out/bench"
-      PATH=$DOTNET_ROOT:$PATH exec "$root/bench/micro/bin/Release/net10.0/micro-bench" "$@"
+      PATH=$DOTNET_ROOT:$PATH exec "$root/bench/micro/bin/Release/net10.0/MicroBench" "$@"
       ;;
     bridge | control) exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$what" "$@" ;;
   esac
