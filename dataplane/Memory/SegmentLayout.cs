@@ -8,7 +8,7 @@ namespace Dataplane.Memory;
 public enum SectionId
 {
     Workers, Ports, PortRuntime, Bridges, BridgeRuntime, Macs, PortCounters, Events, CaptureSessions, CaptureRings,
-    Interfaces, Vrfs, NextHops, NextHopGroups, Tunnels, RouteArena,
+    Interfaces, Vrfs, NextHops, NextHopGroups, Tunnels, RouteArena, TunnelBuckets,
     Count,
 }
 
@@ -118,7 +118,7 @@ public static class SegmentLayout
             Unsafe.SizeOf<PortCounters>(), Unsafe.SizeOf<EventRing>(), Unsafe.SizeOf<CaptureSession>(),
             Unsafe.SizeOf<CaptureRing>(), (int)Packets.DropReason.Count, Unsafe.SizeOf<Versioned<InterfaceRecord>>(),
             Unsafe.SizeOf<Versioned<VrfRecord>>(), Unsafe.SizeOf<Versioned<NextHopRecord>>(), Unsafe.SizeOf<Versioned<NextHopGroup>>(),
-            Unsafe.SizeOf<Versioned<TunnelRecord>>(),
+            Unsafe.SizeOf<Versioned<TunnelRecord>>(), Unsafe.SizeOf<Tables.TunnelBucket>(),
         ];
         ulong hash = 0xcbf2_9ce4_8422_2325;
         foreach (int size in sizes)
@@ -149,6 +149,7 @@ public static class SegmentLayout
             SectionId.NextHopGroups => (ulong)Unsafe.SizeOf<Versioned<NextHopGroup>>() * (ulong)o.MaxNextHopGroups,
             SectionId.Tunnels => (ulong)Unsafe.SizeOf<Versioned<TunnelRecord>>() * (ulong)o.MaxPorts,
             SectionId.RouteArena => (ulong)o.RouteBytes,
+            SectionId.TunnelBuckets => (ulong)Unsafe.SizeOf<Tables.TunnelBucket>() * (ulong)Tables.TunnelTable.BucketsFor(o.MaxPorts),
             _ => throw new ArgumentOutOfRangeException(nameof(id)),
         };
         return (raw + 4095) & ~4095ul;

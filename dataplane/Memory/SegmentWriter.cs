@@ -16,6 +16,8 @@ public sealed unsafe class SegmentWriter
     private ulong _lastMacChange;
     private ulong _previousCommit;
     private ulong _next;
+    private bool _tunnelsChanged;
+    private bool _tunnelsToSweep;
 
     /// <param name="segment">The segment to write.</param>
     /// <param name="timeout">How long to wait for a worker before it counts as hung; 5 s when not given.</param>
@@ -35,6 +37,8 @@ public sealed unsafe class SegmentWriter
         }
         // A writer that died may have committed in the instant before: its grace period is unknown, so this is another one.
         _lastMacChange = _previousCommit = segment.Quiescence.Advance();
+        segment.TunnelTable.Publish(segment.Generation);
+        _tunnelsToSweep = true;
     }
 
     /// <summary>
@@ -50,6 +54,11 @@ public sealed unsafe class SegmentWriter
         }
         WaitFor(_previousCommit);
         SettleMacs();
+        if (_tunnelsToSweep)
+        {
+            _segment.TunnelTable.Sweep(_segment.Generation);
+            _tunnelsToSweep = false;
+        }
         _formerFids.Clear();
         _next = _segment.Generation + 1;
     }
@@ -95,8 +104,12 @@ public sealed unsafe class SegmentWriter
     /// <summary>The tunnel behind a port as it is after this commit.</summary>
     public ref readonly TunnelRecord Tunnel(int port) => ref _segment.Tunnel(CheckPort(port), Current);
 
-    public void SetTunnel(int port, in TunnelRecord record) =>
+    /// <summary>What a worker finds of it by a packet's VNI and address (<see cref="TunnelTable"/>) follows with the commit.</summary>
+    public void SetTunnel(int port, in TunnelRecord record)
+    {
         Versioned<TunnelRecord>.Write(ref _segment.Tunnels[CheckPort(port)], in record, Pending);
+        _tunnelsChanged = true;
+    }
 
     /// <summary>A next hop as it is after this commit.</summary>
     public ref readonly NextHopRecord NextHop(int index) => ref _segment.NextHop(Check(index, 1, _segment.MaxNextHops, "next hop"), Current);
@@ -120,6 +133,11 @@ public sealed unsafe class SegmentWriter
     public ulong Commit()
     {
         ulong next = Pending;
+        if (_tunnelsChanged)
+        {
+            _segment.TunnelTable.Publish(next);
+            (_tunnelsChanged, _tunnelsToSweep) = (false, true);
+        }
         Volatile.Write(ref _segment.Header.Generation, next);
         _previousCommit = _segment.Quiescence.Advance();
         _next = 0;
@@ -130,6 +148,7 @@ public sealed unsafe class SegmentWriter
     public void Abandon()
     {
         _next = 0;
+        _tunnelsChanged = false;
         _formerFids.Clear();
         Scrub();
     }
