@@ -38,28 +38,28 @@ public static class StateCompiler
     /// <param name="everything">The tables may differ from it anywhere.</param>
     public static CompiledChange Compile(StateChange change, CompiledState before, bool everything)
     {
-        bool records = everything || change.Keys.Any(k => k.Kind != Kind.StaticMac);
+        bool records = everything || change.Changes.Any(c => c.Kind != Kind.StaticMac);
         CompiledState after = records ? Compile(change.After) : before with { StaticMacs = StaticMacs(change.After) };
         return new CompiledChange(after, records, everything || MovesFids(change) ? null : ChangedMacs(change));
     }
 
     /// <summary>Whether a network that stays gets other filtering identifiers, which moves all of its entries.</summary>
-    private static bool MovesFids(StateChange change) => change.Keys.Any(k => k.Kind == Kind.Network
-        && change.Before.Networks.TryGetValue(k.Name, out NetworkEntry? before)
-        && change.After.Networks.TryGetValue(k.Name, out NetworkEntry? after)
+    private static bool MovesFids(StateChange change) => change.Changes.Any(c => c.Kind == Kind.Network
+        && change.Before.Networks.TryGetValue(c.Name, out NetworkEntry? before)
+        && change.After.Networks.TryGetValue(c.Name, out NetworkEntry? after)
         && (FidBase(before) != FidBase(after) || before.Spec.VlanFiltering != after.Spec.VlanFiltering));
 
     private static CompiledMacs ChangedMacs(StateChange change)
     {
         var set = new List<CompiledMac>();
         var remove = new HashSet<ulong>();
-        foreach (ResourceKey key in change.Keys.Where(k => k.Kind == Kind.StaticMac))
+        foreach (ResourceChange resource in change.Changes.Where(c => c.Kind == Kind.StaticMac))
         {
-            if (change.After.StaticMacs.TryGetValue(key.Name, out StaticMac? wanted))
+            if (resource.After is StaticMac wanted)
             {
                 set.Add(Compile(change.After, wanted));
             }
-            else if (change.Before.StaticMacs.TryGetValue(key.Name, out StaticMac? gone))
+            else if (resource.Before is StaticMac gone)
             {
                 remove.Add(Compile(change.Before, gone).Key);
             }
@@ -81,7 +81,7 @@ public static class StateCompiler
         FidMask = network.Spec.VlanFiltering ? (ushort)(Fids.BlockSize - 1) : (ushort)0,
         AgeingSeconds = network.Spec.AgeingInForce,
         LearnLimit = network.Spec.LearnLimit,
-        Mac = network.Spec.MacInForce.Value,
+        Mac = network.Mac.Value,
         Members = members,
     };
 

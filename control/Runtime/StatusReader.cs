@@ -18,6 +18,14 @@ public sealed unsafe class StatusReader(Segment segment, IEngineLink engine, Fun
         _ => state.Find(kind, name),
     };
 
+    /// <summary>The resource of a change; with its status, where a state has it as the change made it.</summary>
+    public Resource Of(DesiredState state, in ResourceChange change) => change.After switch
+    {
+        Network spec when state.Networks.TryGetValue(spec.Name, out NetworkEntry? network) && ReferenceEquals(network.Spec, spec) => ResourceKeys.Of(With(state, network)),
+        Port spec when state.Ports.TryGetValue(spec.Name, out PortEntry? port) && ReferenceEquals(port.Spec, spec) => ResourceKeys.Of(With(state, port)),
+        _ => change.Resource,
+    };
+
     public Network With(DesiredState state, NetworkEntry network)
     {
         Network copy = network.Spec.Clone();

@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using Dataplane.Control.Api.V1;
 using Dataplane.Packets;
 using Google.Protobuf;
@@ -15,16 +14,14 @@ public sealed record Batch
     public bool IgnoreMissing { get; init; }
 }
 
-/// <summary>A batch that was checked: the state after it, and what it changes.</summary>
-public sealed record PlannedBatch(DesiredState After, IReadOnlyList<Change> Changes)
+/// <summary>A batch that was checked: the state after it, and what it makes of each resource that it names.</summary>
+public sealed record PlannedBatch(DesiredState After, IReadOnlyList<ResourceChange> Changes)
 {
     /// <summary>Whether anything changes.</summary>
-    public bool HasEffect => Changes.Any(c => c.Action != Change.Types.Action.Unchanged);
+    public bool HasEffect => Changes.Any(c => c.HasEffect);
 
     /// <summary>The same as the store takes it.</summary>
-    public StateChange From(DesiredState before) => new(before, After, [.. Changes
-        .Where(c => c.Action != Change.Types.Action.Unchanged)
-        .Select(c => new ResourceKey { Kind = c.Resource.Kind, Name = c.Resource.Name })]);
+    public StateChange From(DesiredState before) => new(before, After, [.. Changes.Where(c => c.HasEffect)]);
 }
 
 /// <summary>Turns a batch into the state after it, or into the list of everything that is wrong with it.</summary>
@@ -34,32 +31,32 @@ public static class BatchPlanner
     public static PlannedBatch Plan(DesiredState before, Batch batch, Limits limits)
     {
         var problems = new ProblemCollector();
-        List<Resource> wanted = [.. batch.Apply.Select(r => Normalise(r, problems))];
+        List<Resource> wanted = [.. batch.Apply.Select(r => Normalise(before, r, problems))];
         CheckBatch(before, batch, wanted, problems);
 
         ulong revision = before.Revision + 1;
-        var changes = new List<Change>();
-        DesiredState after = before;
+        var changes = new List<ResourceChange>(batch.Delete.Count + wanted.Count);
+        var editor = new StateEditor(before);
         foreach (ResourceKey key in batch.Delete)
         {
-            after = Remove(after, key, changes);
+            if (editor.Find(key.Kind, key.Name) is { } existing)
+            {
+                editor.Remove(key.Kind, key.Name);
+                changes.Add(new ResourceChange(key.Kind, key.Name, existing, null));
+            }
         }
-        foreach (Resource resource in wanted)
+        foreach (Resource resource in wanted.Where(r => r.Kind != Kind.Unspecified))
         {
-            after = Put(before, after, resource, revision, changes, problems, limits);
+            changes.Add(Put(before, editor, resource, revision, problems, limits));
         }
 
-        Validation.Check(after, [.. wanted], batch.Delete, problems, limits);
-        if (problems.Any)
-        {
-            throw problems.ToException();
-        }
-        bool effect = changes.Any(c => c.Action != Change.Types.Action.Unchanged);
-        return new PlannedBatch(effect ? after with { Revision = revision } : before, changes);
+        DesiredState after = changes.Exists(c => c.HasEffect) ? editor.ToState(revision) : before;
+        Validation.Check(after, wanted, batch.Delete, problems);
+        return problems.Any ? throw problems.ToException() : new PlannedBatch(after, changes);
     }
 
     /// <summary>A copy without what the switch fills in, and with MAC addresses and names in one way of writing.</summary>
-    private static Resource Normalise(Resource resource, ProblemCollector problems)
+    private static Resource Normalise(DesiredState before, Resource resource, ProblemCollector problems)
     {
         Resource copy = resource.Clone();
         switch (copy.ResourceCase)
@@ -84,6 +81,15 @@ public static class BatchPlanner
                     problems.Add(Kind.StaticMac, mac.Name, "name", $"the name of this static MAC is \"{name}\"", "leave the name empty");
                 }
                 mac.Name = name;
+                // One text of a name for all that use it: there may be a million.
+                if (before.Networks.TryGetValue(mac.Network, out NetworkEntry? network))
+                {
+                    mac.Network = network.Spec.Name;
+                }
+                if (mac.Port.Length > 0 && before.Ports.TryGetValue(mac.Port, out PortEntry? port))
+                {
+                    mac.Port = port.Spec.Name;
+                }
                 break;
             default:
                 problems.Add(Kind.Unspecified, "", "", "a resource is empty: it is neither a network, a port nor a static MAC");
@@ -92,7 +98,8 @@ public static class BatchPlanner
         return copy;
     }
 
-    private static string NormaliseMac(string text) => MacAddress.TryParse(text, out MacAddress mac) ? mac.ToString() : text;
+    private static string NormaliseMac(string text) =>
+        !MacAddress.IsPlain(text) && MacAddress.TryParse(text, out MacAddress mac) ? mac.ToString() : text;
 
     private static void CheckBatch(DesiredState before, Batch batch, List<Resource> wanted, ProblemCollector problems)
     {
@@ -102,6 +109,10 @@ public static class BatchPlanner
             if (!seen.Add((resource.Kind, resource.Name)))
             {
                 problems.Add(resource.Kind, resource.Name, "name", "is named twice in the batch");
+                continue;
+            }
+            if (!batch.CreateOnly && resource.Revision == 0)
+            {
                 continue;
             }
             Resource? existing = before.Find(resource.Kind, resource.Name);
@@ -133,60 +144,30 @@ public static class BatchPlanner
         }
     }
 
-    private static DesiredState Remove(DesiredState state, ResourceKey key, List<Change> changes)
+    private static ResourceChange Put(
+        DesiredState before, StateEditor editor, Resource resource, ulong revision, ProblemCollector problems, Limits limits)
     {
-        if (state.Find(key.Kind, key.Name) is not { } existing)
-        {
-            return state;
-        }
-        changes.Add(new Change { Action = Change.Types.Action.Deleted, Resource = existing });
-        return key.Kind switch
-        {
-            Kind.Network => state with { Networks = state.Networks.Remove(key.Name) },
-            Kind.Port => state with { Ports = state.Ports.Remove(key.Name) },
-            _ => state with { StaticMacs = state.StaticMacs.Remove(key.Name) },
-        };
-    }
-
-    private static DesiredState Put(
-        DesiredState before, DesiredState state, Resource resource, ulong revision, List<Change> changes, ProblemCollector problems, Limits limits)
-    {
-        if (resource.Kind == Kind.Unspecified)
-        {
-            return state;
-        }
-        Resource? existing = state.Find(resource.Kind, resource.Name);
-        SetRevision(resource, existing?.Revision ?? revision);
+        IMessage? existing = editor.Find(resource.Kind, resource.Name);
+        SetRevision(resource, existing is null ? revision : ResourceKeys.Of(existing).Revision);
+        IMessage content = resource.Content!;
         // By their bytes: Equals takes an optional field that is false for one that is absent.
-        if (existing is not null && existing.ToByteString() == resource.ToByteString())
+        if (existing is not null && existing.ToByteString() == content.ToByteString())
         {
-            changes.Add(new Change { Action = Change.Types.Action.Unchanged, Resource = existing });
-            return state;
+            return new ResourceChange(resource.Kind, resource.Name, existing, existing);
         }
-
         SetRevision(resource, revision);
-        var change = new Change
+        switch (content)
         {
-            Action = existing is null ? Change.Types.Action.Created : Change.Types.Action.Updated,
-            Resource = resource.Clone(),
-        };
-        if (existing is not null)
-        {
-            change.Differences.AddRange(Differences.Between(existing, resource));
+            case Network network: PutNetwork(before, editor, network, problems, limits); break;
+            case Port port: PutPort(before, editor, port, problems, limits); break;
+            case StaticMac mac: editor.Set(mac); break;
         }
-        changes.Add(change);
-        return resource.Kind switch
-        {
-            Kind.Network => PutNetwork(before, state, resource.Network, problems, limits),
-            Kind.Port => PutPort(before, state, resource.Port, problems, limits),
-            _ => state with { StaticMacs = state.StaticMacs.SetItem(resource.Name, resource.StaticMac) },
-        };
+        return new ResourceChange(resource.Kind, resource.Name, existing, content);
     }
 
-    private static DesiredState PutNetwork(
-        DesiredState before, DesiredState state, Network spec, ProblemCollector problems, Limits limits)
+    private static void PutNetwork(DesiredState before, StateEditor editor, Network spec, ProblemCollector problems, Limits limits)
     {
-        state.Networks.TryGetValue(spec.Name, out NetworkEntry? existing);
+        NetworkEntry? existing = editor.Network(spec.Name);
         int index = existing?.Index ?? LowestFree(Networks().Select(n => n.Index), limits.Networks);
         if (index == 0)
         {
@@ -203,22 +184,20 @@ public static class BatchPlanner
                     "use VLANs of one network, or a network without VLAN filtering");
             }
         }
-        return state with { Networks = state.Networks.SetItem(spec.Name, new NetworkEntry(spec, index, block)) };
+        editor.Set(new NetworkEntry(spec, index, block));
 
         // A number that the same batch sets free is not given away again in it: packets may still carry it.
-        IEnumerable<NetworkEntry> Networks() => state.Networks.Values.Concat(before.Networks.Values);
+        IEnumerable<NetworkEntry> Networks() => editor.Networks.Concat(before.Networks.Values);
     }
 
-    private static DesiredState PutPort(
-        DesiredState before, DesiredState state, Port spec, ProblemCollector problems, Limits limits)
+    private static void PutPort(DesiredState before, StateEditor editor, Port spec, ProblemCollector problems, Limits limits)
     {
-        state.Ports.TryGetValue(spec.Name, out PortEntry? existing);
-        int index = existing?.Index ?? LowestFree(state.Ports.Values.Concat(before.Ports.Values).Select(p => p.Index), limits.Ports);
+        int index = editor.Port(spec.Name)?.Index ?? LowestFree(editor.Ports.Concat(before.Ports.Values).Select(p => p.Index), limits.Ports);
         if (index == 0)
         {
             problems.Add(Kind.Port, spec.Name, "", $"there is room for {limits.Ports} ports", "start the daemon with a larger --max-ports");
         }
-        return state with { Ports = state.Ports.SetItem(spec.Name, new PortEntry(spec, index)) };
+        editor.Set(new PortEntry(spec, index));
     }
 
     /// <summary>The lowest number from 1 that is not used, 0 when there is none up to <paramref name="last"/>.</summary>

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using Dataplane.Control.Api.V1;
+using Dataplane.Packets;
 
 namespace Dataplane.Control.State;
 
@@ -7,7 +8,11 @@ namespace Dataplane.Control.State;
 /// <param name="Spec">As the operator wrote it, with its revision. Never changed in place.</param>
 /// <param name="Index">Index of its bridge record, from 1.</param>
 /// <param name="FidBlock">With VLAN filtering its block of filtering identifiers, from 1; else 0.</param>
-public sealed record NetworkEntry(Network Spec, int Index, int FidBlock);
+public sealed record NetworkEntry(Network Spec, int Index, int FidBlock)
+{
+    /// <summary>The network's own address. Made from its name, in most cases: not anew for every static MAC that is checked against it.</summary>
+    public MacAddress Mac { get; } = Spec.MacInForce;
+}
 
 /// <summary>A port and the number it was given for its life.</summary>
 /// <param name="Spec">As the operator wrote it, with its revision. Never changed in place.</param>
@@ -27,12 +32,12 @@ public sealed record DesiredState(
         ImmutableSortedDictionary.Create<string, PortEntry>(StringComparer.Ordinal),
         ImmutableSortedDictionary.Create<string, StaticMac>(StringComparer.Ordinal));
 
-    /// <summary>The resource of a kind and name, without status, or null.</summary>
+    /// <summary>The resource of a kind and name, without status, or null. What it holds is the state's: not to be changed.</summary>
     public Resource? Find(Kind kind, string name) => kind switch
     {
-        Kind.Network when Networks.TryGetValue(name, out NetworkEntry? n) => ResourceKeys.Of(n.Spec.Clone()),
-        Kind.Port when Ports.TryGetValue(name, out PortEntry? p) => ResourceKeys.Of(p.Spec.Clone()),
-        Kind.StaticMac when StaticMacs.TryGetValue(name, out StaticMac? m) => ResourceKeys.Of(m.Clone()),
+        Kind.Network when Networks.TryGetValue(name, out NetworkEntry? n) => ResourceKeys.Of(n.Spec),
+        Kind.Port when Ports.TryGetValue(name, out PortEntry? p) => ResourceKeys.Of(p.Spec),
+        Kind.StaticMac when StaticMacs.TryGetValue(name, out StaticMac? m) => ResourceKeys.Of(m),
         _ => null,
     };
 

@@ -1,4 +1,5 @@
 using Dataplane.Control.Api.V1;
+using Google.Protobuf;
 
 namespace Dataplane.Control.State;
 
@@ -16,6 +17,15 @@ public static class ResourceKeys
             Resource.ResourceOneofCase.Port => resource.Port.Name,
             Resource.ResourceOneofCase.StaticMac => resource.StaticMac.Name,
             _ => "",
+        };
+
+        /// <summary>The network, port, … itself; null when the message is empty.</summary>
+        public IMessage? Content => resource.ResourceCase switch
+        {
+            Resource.ResourceOneofCase.Network => resource.Network,
+            Resource.ResourceOneofCase.Port => resource.Port,
+            Resource.ResourceOneofCase.StaticMac => resource.StaticMac,
+            _ => null,
         };
 
         public ulong Revision => resource.ResourceCase switch
@@ -45,6 +55,14 @@ public static class ResourceKeys
     public static Resource Of(Network network) => new() { Network = network };
     public static Resource Of(Port port) => new() { Port = port };
     public static Resource Of(StaticMac mac) => new() { StaticMac = mac };
+
+    /// <summary>The resource that a message is.</summary>
+    public static Resource Of(IMessage content) => content switch
+    {
+        Network network => Of(network),
+        Port port => Of(port),
+        _ => Of((StaticMac)content),
+    };
 
     /// <summary>The resources of a manifest, networks first.</summary>
     public static List<Resource> Of(Manifest manifest) =>

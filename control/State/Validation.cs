@@ -25,13 +25,11 @@ public static partial class Validation
     /// <param name="wanted">Resources of the batch.</param>
     /// <param name="deleted">What it deletes.</param>
     /// <param name="problems">Where to report.</param>
-    /// <param name="limits">Sizes of the tables.</param>
-    internal static void Check(
-        DesiredState after, IReadOnlyList<Resource> wanted, IReadOnlyList<ResourceKey> deleted, ProblemCollector problems, Limits limits)
+    internal static void Check(DesiredState after, IReadOnlyList<Resource> wanted, IReadOnlyList<ResourceKey> deleted, ProblemCollector problems)
     {
         var networks = wanted.Where(r => r.Kind == Kind.Network).Select(r => r.Name).ToHashSet(StringComparer.Ordinal);
         var ports = wanted.Where(r => r.Kind == Kind.Port).Select(r => r.Name).ToHashSet(StringComparer.Ordinal);
-        var macs = wanted.Where(r => r.Kind == Kind.StaticMac).Select(r => r.Name).ToHashSet(StringComparer.Ordinal);
+        List<StaticMac> macs = [.. wanted.Where(r => r.Kind == Kind.StaticMac).Select(r => r.StaticMac)];
         if (networks.Count > 0)
         {
             // Ports and static MACs of a changed network must still fit into it.
@@ -39,9 +37,9 @@ public static partial class Validation
         }
         if (networks.Count > 0 || ports.Count > 0)
         {
-            macs.UnionWith(after.StaticMacs.Values
-                .Where(m => networks.Contains(m.Network) || (m.TargetCase == StaticMac.TargetOneofCase.Port && ports.Contains(m.Port)))
-                .Select(m => m.Name));
+            HashSet<string> checkedAnyway = macs.Select(m => m.Name).ToHashSet(StringComparer.Ordinal);
+            macs.AddRange(after.StaticMacs.Values.Where(m =>
+                (networks.Contains(m.Network) || (m.TargetCase == StaticMac.TargetOneofCase.Port && ports.Contains(m.Port))) && !checkedAnyway.Contains(m.Name)));
         }
 
         foreach (string name in networks.Order(StringComparer.Ordinal))
@@ -52,9 +50,9 @@ public static partial class Validation
         {
             CheckPort(after, after.Ports[name].Spec, problems);
         }
-        foreach (string name in macs.Order(StringComparer.Ordinal))
+        foreach (StaticMac mac in macs)
         {
-            CheckStaticMac(after, after.StaticMacs[name], problems);
+            CheckStaticMac(after, mac, problems);
         }
         CheckDeleted(after, deleted, problems);
     }

@@ -65,73 +65,9 @@ internal static class Rows
         static IEnumerable<int> GivenTwice(IEnumerable<int> numbers) => numbers.GroupBy(n => n).Where(g => g.Count() > 1).Select(g => g.Key);
     }
 
-    /// <summary>The keys of all resources of a state.</summary>
-    public static IEnumerable<ResourceKey> Keys(DesiredState state) =>
-        new[] { Kind.Network, Kind.Port, Kind.StaticMac }.SelectMany(kind => state.Names(kind).Select(name => new ResourceKey { Kind = kind, Name = name }));
-
-    /// <summary>Writes what lies under the keys.</summary>
-    public sealed class Writer : IDisposable
-    {
-        private readonly SqliteCommand _put, _delete, _revision;
-
-        public Writer(SqliteConnection connection)
-        {
-            _put = Prepare(connection, "INSERT OR REPLACE INTO resource VALUES ($kind, $name, $revision, $spec, $number, $fid_block)",
-                ("$kind", SqliteType.Integer), ("$name", SqliteType.Text), ("$revision", SqliteType.Integer), ("$spec", SqliteType.Blob),
-                ("$number", SqliteType.Integer), ("$fid_block", SqliteType.Integer));
-            _delete = Prepare(connection, "DELETE FROM resource WHERE kind = $kind AND name = $name", ("$kind", SqliteType.Integer), ("$name", SqliteType.Text));
-            _revision = Prepare(connection, "UPDATE state SET revision = $revision", ("$revision", SqliteType.Integer));
-        }
-
-        public void Write(DesiredState state, IEnumerable<ResourceKey> keys, SqliteTransaction transaction)
-        {
-            foreach (ResourceKey key in keys)
-            {
-                (IMessage Spec, ulong Revision, int Number, int FidBlock)? row = key.Kind switch
-                {
-                    Kind.Network when state.Networks.TryGetValue(key.Name, out NetworkEntry? n) => (n.Spec, n.Spec.Revision, n.Index, n.FidBlock),
-                    Kind.Port when state.Ports.TryGetValue(key.Name, out PortEntry? p) => (p.Spec, p.Spec.Revision, p.Index, 0),
-                    Kind.StaticMac when state.StaticMacs.TryGetValue(key.Name, out StaticMac? m) => (m, m.Revision, 0, 0),
-                    _ => null,
-                };
-                if (row is { } r)
-                {
-                    Run(_put, transaction, (int)key.Kind, key.Name, (long)r.Revision, r.Spec.ToByteArray(), r.Number, r.FidBlock);
-                }
-                else
-                {
-                    Run(_delete, transaction, (int)key.Kind, key.Name);
-                }
-            }
-            Run(_revision, transaction, (long)state.Revision);
-        }
-
-        public void Dispose()
-        {
-            _put.Dispose();
-            _delete.Dispose();
-            _revision.Dispose();
-        }
-
-        private static SqliteCommand Prepare(SqliteConnection connection, string sql, params (string Name, SqliteType Type)[] parameters)
-        {
-            SqliteCommand command = connection.CreateCommand();
-            command.CommandText = sql;
-            foreach ((string name, SqliteType type) in parameters)
-            {
-                command.Parameters.Add(name, type);
-            }
-            return command;
-        }
-
-        private static void Run(SqliteCommand command, SqliteTransaction transaction, params ReadOnlySpan<object> values)
-        {
-            command.Transaction = transaction;
-            for (int i = 0; i < values.Length; i++)
-            {
-                command.Parameters[i].Value = values[i];
-            }
-            command.ExecuteNonQuery();
-        }
-    }
+    /// <summary>All resources of a state, as what makes it of nothing.</summary>
+    public static IEnumerable<ResourceChange> All(DesiredState state) =>
+        state.Networks.Values.Select(n => new ResourceChange(Kind.Network, n.Spec.Name, null, n.Spec))
+            .Concat(state.Ports.Values.Select(p => new ResourceChange(Kind.Port, p.Spec.Name, null, p.Spec)))
+            .Concat(state.StaticMacs.Values.Select(m => new ResourceChange(Kind.StaticMac, m.Name, null, m)));
 }
