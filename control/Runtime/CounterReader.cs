@@ -28,6 +28,7 @@ public sealed unsafe class CounterReader(Segment segment, IEngineLink engine, Ti
             TxBytes = sum.TxBytes,
             Forwarded = sum.Forwarded,
             Consumed = sum.Consumed,
+            Held = sum.Held,
             Offered = sum.Offered,
             Copies = sum.Copies,
             Originated = sum.Originated,

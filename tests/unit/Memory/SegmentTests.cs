@@ -66,6 +66,12 @@ public sealed unsafe class SegmentTests
             (SectionId.Events, (nint)Unsafe.AsPointer(ref segment.Events(0)), (ulong)(sizeof(EventRing) * workers)),
             (SectionId.CaptureSessions, (nint)segment.CaptureSessions, (ulong)(sizeof(CaptureSession) * CaptureSession.Limit)),
             (SectionId.CaptureRings, (nint)segment.CaptureRing(0), (ulong)sizeof(CaptureRing) * (ulong)workers),
+            (SectionId.Interfaces, (nint)segment.Interfaces, (ulong)(sizeof(Versioned<InterfaceRecord>) * ports)),
+            (SectionId.Vrfs, (nint)segment.Vrfs, (ulong)(sizeof(Versioned<VrfRecord>) * options.MaxVrfs)),
+            (SectionId.NextHops, (nint)segment.NextHops, (ulong)(sizeof(Versioned<NextHopRecord>) * options.MaxNextHops)),
+            (SectionId.NextHopGroups, (nint)segment.NextHopGroups, (ulong)(sizeof(Versioned<NextHopGroup>) * options.MaxNextHopGroups)),
+            (SectionId.Tunnels, (nint)segment.Tunnels, (ulong)(sizeof(Versioned<TunnelRecord>) * ports)),
+            (SectionId.RouteArena, (nint)segment.RouteArena, (ulong)options.RouteBytes),
         ];
         Assert.Equal((int)SectionId.Count, sections.Length);
 
