@@ -56,7 +56,7 @@ public sealed unsafe class SegmentWriter
             throw new InvalidOperationException("a commit is already begun");
         }
         WaitFor(_previousCommit);
-        SettleMacs();
+        SettleMacs(free: false);
         _formerFids.Clear();
         _next = _segment.Generation + 1;
     }
@@ -241,7 +241,7 @@ public sealed unsafe class SegmentWriter
         {
             if (_segment.Quiescence.HasPassed(_lastMacChange))
             {
-                SettleMacs();
+                SettleMacs(free: false);
                 return;
             }
             spin.SpinOnce(sleep1Threshold: -1);
@@ -290,9 +290,10 @@ public sealed unsafe class SegmentWriter
     /// What is left to do of changes of MAC entries, after their grace period: free the slots of those removed, and make sure
     /// of those made. A worker that was just learning the address may have put an entry of its own before the static one.
     /// </summary>
-    private void SettleMacs()
+    /// <param name="free">Also waits until the slots are free of what this itself removes, rather than leave them to the next call.</param>
+    private void SettleMacs(bool free = true)
     {
-        while (_graves.Count + _newStatics.Count + _committed.Count != 0)
+        for (bool first = true; (first || free) && _graves.Count + _newStatics.Count + _committed.Count != 0; first = false)
         {
             WaitFor(_lastMacChange);
             _graves.ForEach(_segment.Macs.Free);
