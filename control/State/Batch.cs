@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Dataplane.Control.Api.V1;
 using Dataplane.Packets;
 using Google.Protobuf;
@@ -25,7 +26,7 @@ public sealed record PlannedBatch(DesiredState After, IReadOnlyList<ResourceChan
 }
 
 /// <summary>Turns a batch into the state after it, or into the list of everything that is wrong with it.</summary>
-public static class BatchPlanner
+public static partial class BatchPlanner
 {
     /// <exception cref="ProblemException">The batch is refused; all its problems.</exception>
     public static PlannedBatch Plan(DesiredState before, Batch batch, Limits limits)
@@ -51,7 +52,7 @@ public static class BatchPlanner
         }
 
         DesiredState after = changes.Exists(c => c.HasEffect) ? editor.ToState(revision) : before;
-        Validation.Check(after, wanted, batch.Delete, problems);
+        Validation.Check(before, after, wanted, batch.Delete, problems);
         return problems.Any ? throw problems.ToException() : new PlannedBatch(after, changes);
     }
 
@@ -75,12 +76,7 @@ public static class BatchPlanner
             case Resource.ResourceOneofCase.StaticMac:
                 StaticMac mac = copy.StaticMac;
                 mac.Mac = NormaliseMac(mac.Mac);
-                string name = ResourceKeys.StaticMacName(mac.Network, mac.Vlan, mac.Mac);
-                if (mac.Name.Length > 0 && mac.Name != name)
-                {
-                    problems.Add(Kind.StaticMac, mac.Name, "name", $"the name of this static MAC is \"{name}\"", "leave the name empty");
-                }
-                mac.Name = name;
+                mac.Name = MadeName(Kind.StaticMac, mac.Name, ResourceKeys.StaticMacName(mac.Network, mac.Vlan, mac.Mac), problems);
                 // One text of a name for all that use it: there may be a million.
                 if (before.Networks.TryGetValue(mac.Network, out NetworkEntry? network))
                 {
@@ -91,11 +87,38 @@ public static class BatchPlanner
                     mac.Port = port.Spec.Name;
                 }
                 break;
+            case Resource.ResourceOneofCase.TunnelPeer:
+                copy.TunnelPeer.Status = null;
+                copy.TunnelPeer.Mac = NormaliseMac(copy.TunnelPeer.Mac);
+                copy.TunnelPeer.Address = ResourceKeys.Address(copy.TunnelPeer.Address);
+                break;
+            case Resource.ResourceOneofCase.Neighbour:
+                Neighbour neighbour = copy.Neighbour;
+                neighbour.Mac = NormaliseMac(neighbour.Mac);
+                neighbour.Address = ResourceKeys.Address(neighbour.Address);
+                neighbour.Name = MadeName(Kind.Neighbour, neighbour.Name, ResourceKeys.NameOf(neighbour), problems);
+                break;
+            case Resource.ResourceOneofCase.Route:
+                Route route = copy.Route;
+                route.Status = null;
+                route.Prefix = ResourceKeys.Prefix(route.Prefix);
+                route.Name = MadeName(Kind.Route, route.Name, ResourceKeys.NameOf(route), problems);
+                break;
             default:
-                problems.Add(Kind.Unspecified, "", "", "a resource is empty: it is neither a network, a port nor a static MAC");
+                problems.Add(Kind.Unspecified, "", "", "a resource is empty: it is of no kind");
                 break;
         }
         return copy;
+    }
+
+    /// <summary>The name that is made from the other fields, which the operator may have written too.</summary>
+    private static string MadeName(Kind kind, string written, string name, ProblemCollector problems)
+    {
+        if (written.Length > 0 && written != name)
+        {
+            problems.Add(kind, written, "name", $"the name of this {kind.Text} is \"{name}\"", "leave the name empty");
+        }
+        return name;
     }
 
     private static string NormaliseMac(string text) =>
@@ -148,79 +171,23 @@ public static class BatchPlanner
         DesiredState before, StateEditor editor, Resource resource, ulong revision, ProblemCollector problems, Limits limits)
     {
         IMessage? existing = editor.Find(resource.Kind, resource.Name);
-        SetRevision(resource, existing is null ? revision : ResourceKeys.Of(existing).Revision);
+        resource.Revision = existing is null ? revision : ResourceKeys.Of(existing).Revision;
         IMessage content = resource.Content!;
         // By their bytes: Equals takes an optional field that is false for one that is absent.
         if (existing is not null && existing.ToByteString() == content.ToByteString())
         {
             return new ResourceChange(resource.Kind, resource.Name, existing, existing);
         }
-        SetRevision(resource, revision);
+        resource.Revision = revision;
         switch (content)
         {
-            case Network network: PutNetwork(before, editor, network, problems, limits); break;
-            case Port port: PutPort(before, editor, port, problems, limits); break;
+            case Network network: editor.Links = PutNetwork(before, editor.Links, network, problems, limits); break;
+            case Port port: editor.Links = PutPort(before, editor.Links, port, problems, limits); break;
+            case TunnelPeer peer: editor.Links = PutPeer(before, editor.Links, peer, problems, limits); break;
             case StaticMac mac: editor.Set(mac); break;
+            case Neighbour neighbour: editor.Set(neighbour); break;
+            case Route route: editor.Set(route); break;
         }
         return new ResourceChange(resource.Kind, resource.Name, existing, content);
-    }
-
-    private static void PutNetwork(DesiredState before, StateEditor editor, Network spec, ProblemCollector problems, Limits limits)
-    {
-        NetworkEntry? existing = editor.Network(spec.Name);
-        int index = existing?.Index ?? LowestFree(Networks().Select(n => n.Index), limits.Networks);
-        if (index == 0)
-        {
-            problems.Add(Kind.Network, spec.Name, "", $"there is room for {limits.Networks} networks", "start the daemon with a larger --max-networks");
-        }
-        int block = 0;
-        if (spec.VlanFiltering)
-        {
-            block = existing is { FidBlock: > 0 } ? existing.FidBlock
-                : LowestFree(Networks().Select(n => n.FidBlock), Limits.VlanNetworks);
-            if (block == 0)
-            {
-                problems.Add(Kind.Network, spec.Name, "vlan_filtering", $"only {Limits.VlanNetworks} networks can have VLAN filtering",
-                    "use VLANs of one network, or a network without VLAN filtering");
-            }
-        }
-        editor.Set(new NetworkEntry(spec, index, block));
-
-        // A number that the same batch sets free is not given away again in it: packets may still carry it.
-        IEnumerable<NetworkEntry> Networks() => editor.Networks.Concat(before.Networks.Values);
-    }
-
-    private static void PutPort(DesiredState before, StateEditor editor, Port spec, ProblemCollector problems, Limits limits)
-    {
-        int index = editor.Port(spec.Name)?.Index ?? LowestFree(editor.Ports.Concat(before.Ports.Values).Select(p => p.Index), limits.Ports);
-        if (index == 0)
-        {
-            problems.Add(Kind.Port, spec.Name, "", $"there is room for {limits.Ports} ports", "start the daemon with a larger --max-ports");
-        }
-        editor.Set(new PortEntry(spec, index));
-    }
-
-    /// <summary>The lowest number from 1 that is not used, 0 when there is none up to <paramref name="last"/>.</summary>
-    private static int LowestFree(IEnumerable<int> used, int last)
-    {
-        HashSet<int> taken = [.. used];
-        for (int i = 1; i <= last; i++)
-        {
-            if (!taken.Contains(i))
-            {
-                return i;
-            }
-        }
-        return 0;
-    }
-
-    private static void SetRevision(Resource resource, ulong revision)
-    {
-        switch (resource.ResourceCase)
-        {
-            case Resource.ResourceOneofCase.Network: resource.Network.Revision = revision; break;
-            case Resource.ResourceOneofCase.Port: resource.Port.Revision = revision; break;
-            case Resource.ResourceOneofCase.StaticMac: resource.StaticMac.Revision = revision; break;
-        }
     }
 }

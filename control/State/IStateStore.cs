@@ -12,6 +12,9 @@ public sealed record StateChange(DesiredState Before, DesiredState After, IReadO
     /// <summary>The way back.</summary>
     public StateChange Reversed => new(After, Before, [.. Changes.Select(c => c.Reversed)]);
 
+    /// <summary>Those of a kind.</summary>
+    public IEnumerable<ResourceChange> Of(Kind kind) => Changes.Where(c => c.Kind == kind);
+
     /// <summary>Whether resources of a kind are among them.</summary>
     public bool Has(Kind kind) => Changes.Any(c => c.Kind == kind);
 }

@@ -5,48 +5,49 @@ using Google.Protobuf;
 namespace Dataplane.Control.State;
 
 /// <summary>
-/// A state in the making. What a batch changes is changed in one pass: nodes of the trees are copied once, not once for each
-/// resource.
+/// A state in the making. Of the kinds that there may be a million of, what a batch changes is changed in one pass: nodes of the
+/// trees are copied once, not once for each resource.
 /// </summary>
 internal sealed class StateEditor(DesiredState before)
 {
-    private readonly ImmutableSortedDictionary<string, NetworkEntry>.Builder _networks = before.Networks.ToBuilder();
-    private readonly ImmutableSortedDictionary<string, PortEntry>.Builder _ports = before.Ports.ToBuilder();
     private readonly ImmutableSortedDictionary<string, StaticMac>.Builder _macs = before.StaticMacs.ToBuilder();
+    private readonly ImmutableSortedDictionary<string, Neighbour>.Builder _neighbours = before.Neighbours.ToBuilder();
+    private readonly ImmutableSortedDictionary<string, Route>.Builder _routes = before.Routes.ToBuilder();
 
-    public NetworkEntry? Network(string name) => _networks.GetValueOrDefault(name);
-
-    public PortEntry? Port(string name) => _ports.GetValueOrDefault(name);
-
-    public IEnumerable<NetworkEntry> Networks => _networks.Values;
-
-    public IEnumerable<PortEntry> Ports => _ports.Values;
+    /// <summary>Networks, ports and tunnel peers as they are now. What else there is in it is of before.</summary>
+    public DesiredState Links { get; set; } = before;
 
     /// <summary>The spec of a resource, or null.</summary>
     public IMessage? Find(Kind kind, string name) => kind switch
     {
-        Kind.Network => Network(name)?.Spec,
-        Kind.Port => Port(name)?.Spec,
         Kind.StaticMac => _macs.GetValueOrDefault(name),
-        _ => null,
+        Kind.Neighbour => _neighbours.GetValueOrDefault(name),
+        Kind.Route => _routes.GetValueOrDefault(name),
+        _ => Links.Find(kind, name)?.Content,
     };
 
-    public void Set(NetworkEntry network) => _networks[network.Spec.Name] = network;
-
-    public void Set(PortEntry port) => _ports[port.Spec.Name] = port;
-
     public void Set(StaticMac mac) => _macs[mac.Name] = mac;
+
+    public void Set(Neighbour neighbour) => _neighbours[neighbour.Name] = neighbour;
+
+    public void Set(Route route) => _routes[route.Name] = route;
 
     public void Remove(Kind kind, string name)
     {
         switch (kind)
         {
-            case Kind.Network: _networks.Remove(name); break;
-            case Kind.Port: _ports.Remove(name); break;
             case Kind.StaticMac: _macs.Remove(name); break;
+            case Kind.Neighbour: _neighbours.Remove(name); break;
+            case Kind.Route: _routes.Remove(name); break;
+            default: Links = Links.Without(kind, name); break;
         }
     }
 
-    public DesiredState ToState(ulong revision) =>
-        new(revision, _networks.ToImmutable(), _ports.ToImmutable(), _macs.ToImmutable());
+    public DesiredState ToState(ulong revision) => Links with
+    {
+        Revision = revision,
+        StaticMacs = _macs.ToImmutable(),
+        Neighbours = _neighbours.ToImmutable(),
+        Routes = _routes.ToImmutable(),
+    };
 }

@@ -19,7 +19,7 @@ internal sealed class RowWriter : IDisposable
     public RowWriter(SqliteConnection connection)
     {
         _database = connection.Handle ?? throw new ArgumentException("the connection is not open", nameof(connection));
-        _put = Prepare("INSERT OR REPLACE INTO resource (kind, name, revision, spec, number, fid_block) VALUES (?, ?, ?, ?, ?, ?)");
+        _put = Prepare("INSERT OR REPLACE INTO resource (kind, name, revision, spec, number, fid_block, router_port, vrf) VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
         _delete = Prepare("DELETE FROM resource WHERE kind = ? AND name = ?");
         _revision = Prepare("UPDATE state SET revision = ?");
     }
@@ -55,11 +55,12 @@ internal sealed class RowWriter : IDisposable
 
     private void Put(in ResourceChange change, IMessage spec, DesiredState after)
     {
-        (ulong revision, int number, int fidBlock) = spec switch
+        (ulong revision, int number, int fidBlock, int routerPort, int vrf) = spec switch
         {
-            Network n when after.Networks[n.Name] is var entry => (n.Revision, entry.Index, entry.FidBlock),
-            Port p => (p.Revision, after.Ports[p.Name].Index, 0),
-            _ => (((StaticMac)spec).Revision, 0, 0),
+            Network n when after.Networks[n.Name] is var entry => (n.Revision, entry.Index, entry.FidBlock, entry.RouterPort, entry.Vrf),
+            Port p when after.Ports[p.Name] is var entry => (p.Revision, entry.Index, 0, 0, entry.Vrf),
+            TunnelPeer t => (t.Revision, after.Peers[t.Name].Index, 0, 0, 0),
+            _ => (change.Resource.Revision, 0, 0, 0, 0),
         };
         int size = spec.CalculateSize();
         if (size > _spec.Length)
@@ -72,6 +73,8 @@ internal sealed class RowWriter : IDisposable
         raw.sqlite3_bind_blob(_put, 4, _spec.AsSpan(0, size));
         raw.sqlite3_bind_int(_put, 5, number);
         raw.sqlite3_bind_int(_put, 6, fidBlock);
+        raw.sqlite3_bind_int(_put, 7, routerPort);
+        raw.sqlite3_bind_int(_put, 8, vrf);
         Step(_put);
     }
 

@@ -89,7 +89,7 @@ public sealed class SqliteStore : IStateStore
             {
                 Schema.Execute(_connection, "DELETE FROM resource", transaction);
             }
-            _writer.Write(follows ? change.Changes : Rows.All(change.After), change.After);
+            _writer.Write(follows ? change.Changes : change.After.All, change.After);
             transaction.Commit();
             _saved = change.After;
         }
