@@ -44,7 +44,7 @@ public static unsafe partial class RouteStage
 
     /// <summary>Routes one packet, and counts what became of it.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static void One(Worker w, int port, rte_mbuf* mbuf)
+    internal static void One(Worker w, int port, rte_mbuf* mbuf)
     {
         ref readonly InterfaceRecord itf = ref w.Interface(port);
         if (mbuf->pkt_len < Wire.EthernetHeader)
