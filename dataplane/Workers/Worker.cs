@@ -114,7 +114,7 @@ public sealed unsafe partial class Worker : IDisposable
     /// <summary>64-bit words of a <see cref="PortSet"/> that can have a bit set.</summary>
     public int PortWords { get; }
 
-    /// <summary>The committed generation that holds for the whole of this poll.</summary>
+    /// <summary>The committed generation, for the whole of this poll.</summary>
     public ulong Generation => _generation;
 
     /// <summary>Time of this poll.</summary>
@@ -410,7 +410,9 @@ public sealed unsafe partial class Worker : IDisposable
 
     public void Dispose()
     {
+        NeighbourStage.GiveUpAll(this);
         FlushAll();
+        Resolutions.Dispose();
         foreach (Handover? handover in _incoming)
         {
             handover?.Dispose();
