@@ -74,7 +74,6 @@ public static class TraceText
         _ => why < (ulong)DropReason.Count ? ((DropReason)why).Text() : "",
     };
 
-<<<<<<< HEAD
     private static string Ip(ulong high, ulong low)
     {
         Span<byte> bytes = stackalloc byte[16];
@@ -90,7 +89,6 @@ public static class TraceText
         _ => ", a neighbour that is known",
     };
 
-=======
     private static string Routed(in CaptureRecord record, string port)
     {
         uint hop = (uint)record.A;
@@ -109,7 +107,6 @@ public static class TraceText
         return $"{how} (next hop {hop}{(record.B != 0 ? ", one of several by its flow" : "")})";
     }
 
->>>>>>> route
     private static string Work(OutputWork work) => work switch
     {
         OutputWork.ByDevice => ", segmentation and checksum left to the device",

@@ -56,17 +56,13 @@ public sealed unsafe partial class SegmentWriter
         }
         WaitFor(_previousCommit);
         SettleMacs();
-<<<<<<< HEAD
         SettleNeighbours();
-=======
->>>>>>> route
         _routes.Reclaim();
         if (_tunnelsToSweep)
         {
             _segment.TunnelTable.Sweep(_segment.Generation);
             _tunnelsToSweep = false;
         }
-        SettleNeighbours();
         _formerFids.Clear();
         _next = _segment.Generation + 1;
     }
