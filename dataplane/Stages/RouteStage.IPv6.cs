@@ -105,7 +105,7 @@ public static unsafe partial class RouteStage
     /// </summary>
     private static void TakeMulticast6(ref Routed packet)
     {
-        if (packet.IsToGroup && IsDiscovery(ref packet))
+        if (IsDiscovery(ref packet)) // in whatever frame (RFC 6085)
         {
             NeighbourStage.Discovery(packet.Worker, packet.Port, packet.Frame);
             return;
