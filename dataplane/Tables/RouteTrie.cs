@@ -1,0 +1,435 @@
+namespace Dataplane.Tables;
+
+/// <summary>
+/// The tries of one family, as the writer changes them. An operation takes the entry of a node and gives the one that is to take its
+/// place: the same when nothing changed or the node is fresh and could be changed where it is, else a copy's. The path from there to
+/// the root is copied in the same way; nothing else is.
+/// <para>
+/// The form of a table follows from its routes alone: a slot with one prefix below has a leaf, a node other than the root has at
+/// least two prefixes or children, and a page is where the stride byte is the first, or the second and
+/// <see cref="PageRuns"/> entries would not do.
+/// </para>
+/// </summary>
+internal sealed unsafe class RouteTrie
+{
+    /// <summary>Up to so many runs a node below the root is a node and not a page; a page takes up to a kilobyte more.</summary>
+    public const int PageRuns = 6;
+
+    private readonly byte* _memory;
+    private readonly RouteBatch _batch;
+    private readonly RouteScratch _scratch;
+    private readonly bool _isIPv6;
+    private readonly Func<uint, uint, uint> _withCover;
+    private bool _mayUseReserve;
+    private bool _found;
+
+    public RouteTrie(byte* memory, RouteBatch batch, RouteScratch scratch, bool isIPv6)
+    {
+        _memory = memory;
+        _batch = batch;
+        _scratch = scratch;
+        _isIPv6 = isIPv6;
+        _withCover = WithCover;
+    }
+
+    /// <summary>Adds a route or changes its next hop.</summary>
+    /// <returns>Whether it was not there before.</returns>
+    /// <exception cref="RouteTableFullException">What is fresh is in no order any more, and has to be abandoned.</exception>
+    public bool Set(ref uint root, in RoutePrefix prefix, uint value)
+    {
+        _mayUseReserve = false;
+        _found = false;
+        if (root == 0)
+        {
+            _scratch.Begin(0, 0);
+            AddToScratch(prefix, value);
+            root = Write(0, prefix.Bits);
+        }
+        else
+        {
+            root = Insert(root, prefix, value);
+        }
+        if (!_found)
+        {
+            ((RouteNode*)At(root))->Routes++;
+        }
+        return !_found;
+    }
+
+    /// <summary>Removes a route. False when it was not there.</summary>
+    /// <exception cref="RouteTableFullException">What is fresh is in no order any more, and has to be abandoned.</exception>
+    public bool Remove(ref uint root, in RoutePrefix prefix)
+    {
+        _mayUseReserve = true;
+        _found = false;
+        if (root != 0)
+        {
+            root = Remove(root, prefix);
+        }
+        if (_found && root != 0)
+        {
+            ((RouteNode*)At(root))->Routes--;
+        }
+        return _found;
+    }
+
+    /// <summary>The next hop of exactly this prefix, 0 when there is no such route.</summary>
+    public uint Get(uint root, in RoutePrefix prefix)
+    {
+        uint entry = root;
+        while (RouteEntry.IsChild(entry))
+        {
+            if (RouteEntry.Kind(entry) == RouteEntry.Leaf)
+            {
+                var leaf = (RouteLeaf*)At(entry);
+                return PrefixOf(leaf) == prefix ? leaf->ValueAndLength & RouteEntry.MaxValue : 0;
+            }
+            RouteView node = View(entry);
+            int n = node.Header->Byte;
+            if (Departure(node, prefix) < n)
+            {
+                return 0;
+            }
+            if (prefix.StrideByte == n)
+            {
+                return node.Find(prefix.Number);
+            }
+            entry = *node.EntryOf(RoutePrefix.ByteAt(prefix.Bits, n));
+        }
+        return 0;
+    }
+
+    /// <summary>Retires every block of a table.</summary>
+    public void Drop(uint entry)
+    {
+        if (!RouteEntry.IsChild(entry))
+        {
+            return;
+        }
+        if (RouteEntry.Kind(entry) != RouteEntry.Leaf)
+        {
+            RouteView node = View(entry);
+            for (int i = 0; i < node.Runs; i++)
+            {
+                Drop(node.Entries[i]);
+            }
+        }
+        _batch.Retire(RouteEntry.UnitOf(entry));
+    }
+
+    /// <summary>Calls back for every route, those of a node before those below it.</summary>
+    /// <param name="entry">The root.</param>
+    /// <param name="before">What all routes below have in common: nothing, at the root.</param>
+    /// <param name="each">What is called.</param>
+    public void Visit(uint entry, UInt128 before, Action<RoutePrefix, uint> each)
+    {
+        if (RouteEntry.Kind(entry) == RouteEntry.Leaf)
+        {
+            var leaf = (RouteLeaf*)At(entry);
+            each(PrefixOf(leaf), leaf->ValueAndLength & RouteEntry.MaxValue);
+            return;
+        }
+        RouteView node = View(entry);
+        int n = node.Header->Byte;
+        before = node.IsPage ? RoutePrefix.Before(before, n) : KeyOf(node.Header);
+        foreach (uint prefix in node.Shorts)
+        {
+            each(RoutePrefix.FromNumber(before, n, (int)(prefix >> 24)), prefix & RouteEntry.MaxValue);
+        }
+        foreach (byte slot in node.Longs)
+        {
+            each(RoutePrefix.FromNumber(before, n, RouteNode.Slots + slot), node.ValueOf(slot));
+        }
+        for (int slot = 0; slot < RouteNode.Slots; slot++)
+        {
+            uint child = *node.EntryOf(slot);
+            if (RouteEntry.IsChild(child))
+            {
+                Visit(child, before | ((UInt128)(uint)slot << (120 - (n * 8))), each);
+            }
+        }
+    }
+
+    private byte* At(uint entry) => RouteEntry.At(_memory, entry);
+
+    private RouteView View(uint entry) => new(_memory, entry, _isIPv6);
+
+    private bool IsFresh(uint entry) => _batch.IsFresh(RouteEntry.UnitOf(entry));
+
+    private uint Insert(uint entry, in RoutePrefix prefix, uint value)
+    {
+        if (RouteEntry.Kind(entry) == RouteEntry.Leaf)
+        {
+            return InsertAtLeaf(entry, prefix, value);
+        }
+        RouteView node = View(entry);
+        int n = node.Header->Byte;
+        int departure = Departure(node, prefix);
+        if (departure < n)
+        {
+            // They part in bytes that the node skips: a new node there has both.
+            _scratch.Begin(departure, node.Header->Cover);
+            _scratch.SetChild(RoutePrefix.ByteAt(KeyOf(node.Header), departure), entry);
+            AddToScratch(prefix, value);
+            return Write(0, prefix.Bits);
+        }
+        if (prefix.StrideByte == n)
+        {
+            uint present = node.Find(prefix.Number);
+            _found = present != 0;
+            if (present == value)
+            {
+                return entry;
+            }
+            _scratch.Load(node);
+            _scratch.SetPrefix(prefix.Number, value);
+            return Write(entry, prefix.Bits);
+        }
+        int slot = RoutePrefix.ByteAt(prefix.Bits, n);
+        uint child = *node.EntryOf(slot);
+        if (RouteEntry.IsChild(child))
+        {
+            return WithChild(entry, slot, child, Insert(child, prefix, value));
+        }
+        _scratch.Load(node);
+        AddToScratch(prefix, value);
+        return Write(entry, prefix.Bits);
+    }
+
+    private uint InsertAtLeaf(uint entry, in RoutePrefix prefix, uint value)
+    {
+        var leaf = (RouteLeaf*)At(entry);
+        RoutePrefix other = PrefixOf(leaf);
+        uint otherValue = leaf->ValueAndLength & RouteEntry.MaxValue;
+        if (other == prefix)
+        {
+            _found = true;
+            return otherValue == value ? entry : Replace(entry, NewLeaf(prefix, value, leaf->Cover));
+        }
+        int n = Math.Min(Math.Min(prefix.StrideByte, other.StrideByte), RoutePrefix.FirstDifference(prefix.Bits, other.Bits));
+        _scratch.Begin(n, leaf->Cover);
+        if (other.StrideByte == n)
+        {
+            _scratch.SetPrefix(other.Number, otherValue);
+            _batch.Retire(RouteEntry.UnitOf(entry));
+        }
+        else
+        {
+            _scratch.SetChild(RoutePrefix.ByteAt(other.Bits, n), entry);
+        }
+        AddToScratch(prefix, value);
+        return Write(0, prefix.Bits);
+    }
+
+    /// <summary>Gives 0 when nothing is left.</summary>
+    private uint Remove(uint entry, in RoutePrefix prefix)
+    {
+        if (RouteEntry.Kind(entry) == RouteEntry.Leaf)
+        {
+            _found = PrefixOf((RouteLeaf*)At(entry)) == prefix;
+            return _found ? Replace(entry, 0) : entry;
+        }
+        RouteView node = View(entry);
+        int n = node.Header->Byte;
+        if (Departure(node, prefix) < n)
+        {
+            return entry;
+        }
+        if (prefix.StrideByte == n)
+        {
+            _found = node.Find(prefix.Number) != 0;
+            if (!_found)
+            {
+                return entry;
+            }
+            _scratch.Load(node);
+            _scratch.RemovePrefix(prefix.Number);
+            return WriteOrCollapse(entry, prefix.Bits);
+        }
+        int slot = RoutePrefix.ByteAt(prefix.Bits, n);
+        uint child = *node.EntryOf(slot);
+        if (!RouteEntry.IsChild(child))
+        {
+            return entry;
+        }
+        uint left = Remove(child, prefix);
+        if (left != 0)
+        {
+            return WithChild(entry, slot, child, left);
+        }
+        _scratch.Load(node);
+        _scratch.RemoveChild(slot);
+        return WriteOrCollapse(entry, prefix.Bits);
+    }
+
+    /// <summary>The byte in which a prefix leaves the way to a node or ends, the node's stride byte at most.</summary>
+    private int Departure(in RouteView node, in RoutePrefix prefix)
+    {
+        int n = Math.Min(node.Header->Byte, prefix.StrideByte);
+        // Whoever came to a page has compared all bytes before it.
+        return node.IsPage ? n : Math.Min(n, RoutePrefix.FirstDifference(KeyOf(node.Header), prefix.Bits));
+    }
+
+    private void AddToScratch(in RoutePrefix prefix, uint value)
+    {
+        if (prefix.StrideByte == _scratch.Byte)
+        {
+            _scratch.SetPrefix(prefix.Number, value);
+        }
+        else
+        {
+            _scratch.SetChild(RoutePrefix.ByteAt(prefix.Bits, _scratch.Byte), NewLeaf(prefix, value, 0));
+        }
+    }
+
+    /// <summary>A node that has lost something: too little may be left for a node of its own.</summary>
+    private uint WriteOrCollapse(uint entry, UInt128 bits)
+    {
+        int prefixes = _scratch.PrefixCount, children = _scratch.ChildCount;
+        if (_scratch.Byte == 0)
+        {
+            return prefixes + children == 0 ? Replace(entry, 0) : Write(entry, bits);
+        }
+        if (prefixes + children > 1)
+        {
+            return Write(entry, bits);
+        }
+        if (children == 1)
+        {
+            return Replace(entry, WithCover(_scratch.OnlyChild, _scratch.Cover));
+        }
+        (int number, uint value) = _scratch.OnlyPrefix;
+        return Replace(entry, NewLeaf(RoutePrefix.FromNumber(bits, _scratch.Byte, number), value, _scratch.Cover));
+    }
+
+    /// <summary>Writes the node that the scratch holds, in the place of another one when that is fresh and of the same size.</summary>
+    /// <param name="old">The node whose place it takes, or 0.</param>
+    /// <param name="bits">What all routes below have before the stride byte.</param>
+    private uint Write(uint old, UInt128 bits)
+    {
+        ulong* bitmap = stackalloc ulong[4];
+        int runs = _scratch.Paint(_withCover, bitmap);
+        bool isPage = _scratch.Byte == 0 || (_scratch.Byte == 1 && runs > PageRuns);
+        if (isPage)
+        {
+            new Span<ulong>(bitmap, 4).Fill(ulong.MaxValue);
+            runs = RouteNode.Slots;
+        }
+        int header = RouteView.HeaderSizeOf(isPage, _isIPv6);
+        int size = RouteView.SizeOf(header, runs, _scratch.Shorts, _scratch.Longs);
+        uint routes = old != 0 ? ((RouteNode*)At(old))->Routes : 0;
+        uint entry = old;
+        if (old == 0 || !IsFresh(old) || View(old) is var view && (view.IsPage != isPage || RouteArena.BlockSize(view.Size) != RouteArena.BlockSize(size)))
+        {
+            entry = (isPage ? RouteEntry.Page : RouteEntry.Node) | _batch.Allocate(size, _mayUseReserve);
+        }
+        var node = (RouteNode*)At(entry);
+        for (int word = 0; word < 4; word++)
+        {
+            node->Bitmap[word] = bitmap[word];
+        }
+        node->Cover = _scratch.Cover;
+        RouteNode.Count(node);
+        node->Shorts = (byte)_scratch.Shorts;
+        node->Longs = (ushort)_scratch.Longs;
+        node->Byte = (byte)_scratch.Byte;
+        int last = _isIPv6 ? 7 : 3;
+        node->Shift = (byte)((last - (_scratch.Byte & last)) * 8);
+        if (isPage)
+        {
+            node->Routes = routes;
+        }
+        else
+        {
+            SetKey(node, RoutePrefix.Before(bits, _scratch.Byte));
+        }
+        _scratch.Write((uint*)((byte*)node + header), bitmap);
+        return old == 0 ? entry : Replace(old, entry);
+    }
+
+    private uint NewLeaf(in RoutePrefix prefix, uint value, uint cover)
+    {
+        uint unit = _batch.Allocate(_isIPv6 ? sizeof(RouteLeaf) : RouteEntry.Unit, _mayUseReserve);
+        uint entry = RouteEntry.Leaf | unit;
+        var leaf = (RouteLeaf*)At(entry);
+        leaf->ValueAndLength = value | ((uint)prefix.Length << 24);
+        leaf->Cover = cover;
+        if (_isIPv6)
+        {
+            leaf->KeyHigh = (ulong)(prefix.Bits >> 64);
+            leaf->KeyLow = (ulong)prefix.Bits;
+        }
+        else
+        {
+            leaf->Key4 = (uint)(prefix.Bits >> 96);
+        }
+        return entry;
+    }
+
+    private RoutePrefix PrefixOf(RouteLeaf* leaf) =>
+        new(_isIPv6 ? new UInt128(leaf->KeyHigh, leaf->KeyLow) : (UInt128)leaf->Key4 << 96, (int)(leaf->ValueAndLength >> 24));
+
+    /// <summary>What all addresses under a node that is no page have before its stride byte, at least one byte.</summary>
+    private UInt128 KeyOf(RouteNode* node) =>
+        _isIPv6 ? new UInt128(node->KeyHigh, node->KeyLow) : (UInt128)node->Key4 << (128 - (node->Byte * 8));
+
+    private void SetKey(RouteNode* node, UInt128 key)
+    {
+        if (_isIPv6)
+        {
+            node->KeyHigh = (ulong)(key >> 64);
+            node->KeyLow = (ulong)key;
+        }
+        else
+        {
+            node->Key4 = (uint)(key >> (128 - (node->Byte * 8)));
+        }
+    }
+
+    /// <summary>The node with another child in a slot that has one.</summary>
+    private uint WithChild(uint entry, int slot, uint old, uint child)
+    {
+        if (child == old)
+        {
+            return entry;
+        }
+        uint fresh = Fresh(entry);
+        *View(fresh).EntryOf(slot) = child;
+        return fresh;
+    }
+
+    /// <summary>The node or leaf with another cover.</summary>
+    private uint WithCover(uint entry, uint cover)
+    {
+        if (*RouteView.CoverOf(_memory, entry) == cover)
+        {
+            return entry;
+        }
+        uint fresh = Fresh(entry);
+        *RouteView.CoverOf(_memory, fresh) = cover;
+        return fresh;
+    }
+
+    /// <summary>What may be changed in place: the thing itself, or a copy.</summary>
+    private uint Fresh(uint entry)
+    {
+        if (IsFresh(entry))
+        {
+            return entry;
+        }
+        uint kind = RouteEntry.Kind(entry);
+        int size = kind != RouteEntry.Leaf ? View(entry).Size : _isIPv6 ? sizeof(RouteLeaf) : RouteEntry.Unit;
+        uint copy = kind | _batch.Allocate(size, _mayUseReserve);
+        Buffer.MemoryCopy(At(entry), At(copy), size, size);
+        return Replace(entry, copy);
+    }
+
+    private uint Replace(uint old, uint entry)
+    {
+        if (old != entry)
+        {
+            _batch.Retire(RouteEntry.UnitOf(old));
+        }
+        return entry;
+    }
+}
