@@ -44,7 +44,7 @@ internal readonly unsafe struct RouteMarker(byte* memory, RouteArena arena, bool
         Check(entry, arena.Contains(unit, RouteNode.LargeHeader), "outside the arena");
         var header = (RouteNode*)RouteEntry.At(_memory, entry);
         int n = header->Byte;
-        Check(entry, n > parentByte && n <= last && (n == 0 ? isPage : n == 1 || !isPage), "a stride byte that cannot be there");
+        Check(entry, n > parentByte && n <= last && isPage == n < 2, "a stride byte that cannot be there");
         Check(entry, (header->Bitmap[0] & 1) != 0, "slots of no run");
         RouteNode counted = *header;
         int runs = RouteNode.Count(&counted);

@@ -30,6 +30,8 @@ internal unsafe struct RouteNode
     /// <summary>Highest byte of <see cref="Cover"/>, which is 0: the runs before the first word. The next three follow it.</summary>
     private const int CountsOffset = 35;
 
+    public const int CoverOffset = 32;
+
     /// <summary>One bit per slot, set where a run begins. The first is set always, and in a page all are.</summary>
     [FieldOffset(0)] public fixed ulong Bitmap[4];
 
@@ -37,7 +39,7 @@ internal unsafe struct RouteNode
     /// The value of the prefix that covers all of the node among those of the parent, 0 for none. In the child and not in the
     /// parent: the parent's slot holds the way here, and a change of a short prefix ends at the children of its node.
     /// </summary>
-    [FieldOffset(32)] public uint Cover;
+    [FieldOffset(CoverOffset)] public uint Cover;
 
     /// <summary>Prefixes shorter than eight bits within the stride byte.</summary>
     [FieldOffset(39)] public byte Shorts;

@@ -44,14 +44,14 @@ public readonly unsafe partial struct RouteTable
         for (int level = 0; RouteEntry.IsChild(entry) && level <= Bytes4; level++)
         {
             byte* at = RouteEntry.At(_arena, entry);
-            if (RouteEntry.Kind(entry) == RouteEntry.Leaf)
+            if (RouteEntry.IsLeaf(entry))
             {
                 return Better(MatchLeaf4((RouteLeaf*)at, address), best);
             }
             var node = (RouteNode*)at;
             best = Better(node->Cover, best);
             uint slot = (byte)(address >> node->Shift);
-            if (RouteEntry.Kind(entry) == RouteEntry.Page)
+            if (RouteEntry.IsPage(entry))
             {
                 entry = ((uint*)(at + RouteNode.LargeHeader))[slot];
             }
@@ -77,7 +77,7 @@ public readonly unsafe partial struct RouteTable
         for (int level = 0; RouteEntry.IsChild(entry) && level <= Bytes6; level++)
         {
             byte* at = RouteEntry.At(_arena, entry);
-            if (RouteEntry.Kind(entry) == RouteEntry.Leaf)
+            if (RouteEntry.IsLeaf(entry))
             {
                 return Better(MatchLeaf6((RouteLeaf*)at, high, low), best);
             }
@@ -85,7 +85,7 @@ public readonly unsafe partial struct RouteTable
             best = Better(node->Cover, best);
             uint slot = (byte)((node->Byte < 8 ? high : low) >> node->Shift);
             uint* entries = (uint*)(at + RouteNode.LargeHeader);
-            if (RouteEntry.Kind(entry) == RouteEntry.Page)
+            if (RouteEntry.IsPage(entry))
             {
                 entry = entries[slot];
             }

@@ -6,15 +6,11 @@ namespace Dataplane.Tables;
 /// the root is copied in the same way; nothing else is.
 /// <para>
 /// The form of a table follows from its routes alone: a slot with one prefix below has a leaf, a node other than the root has at
-/// least two prefixes or children, and a page is where the stride byte is the first, or the second and
-/// <see cref="PageRuns"/> entries would not do.
+/// least two prefixes or children, and is a page where the stride byte is one of the first two.
 /// </para>
 /// </summary>
 internal sealed unsafe class RouteTrie
 {
-    /// <summary>Up to so many runs a node below the root is a node and not a page; a page takes up to a kilobyte more.</summary>
-    public const int PageRuns = 6;
-
     private readonly byte* _memory;
     private readonly RouteBatch _batch;
     private readonly RouteScratch _scratch;
@@ -309,7 +305,7 @@ internal sealed unsafe class RouteTrie
     {
         ulong* bitmap = stackalloc ulong[4];
         int runs = _scratch.Paint(_withCover, bitmap);
-        bool isPage = _scratch.Byte == 0 || (_scratch.Byte == 1 && runs > PageRuns);
+        bool isPage = _scratch.Byte < 2;
         if (isPage)
         {
             new Span<ulong>(bitmap, 4).Fill(ulong.MaxValue);
@@ -319,7 +315,7 @@ internal sealed unsafe class RouteTrie
         int size = RouteView.SizeOf(header, runs, _scratch.Shorts, _scratch.Longs);
         uint routes = old != 0 ? ((RouteNode*)At(old))->Routes : 0;
         uint entry = old;
-        if (old == 0 || !IsFresh(old) || View(old) is var view && (view.IsPage != isPage || RouteArena.BlockSize(view.Size) != RouteArena.BlockSize(size)))
+        if (old == 0 || !IsFresh(old) || RouteArena.BlockSize(View(old).Size) != RouteArena.BlockSize(size))
         {
             entry = (isPage ? RouteEntry.Page : RouteEntry.Node) | _batch.Allocate(size, _mayUseReserve);
         }
