@@ -6,7 +6,7 @@ namespace Dataplane.Memory;
 /// The control plane's pen. One commit at a time: collect changes, then <see cref="Commit"/> makes them visible to every
 /// worker at its next burst, as a whole. There is one writer per segment; the type is not thread-safe.
 /// </summary>
-public sealed unsafe class SegmentWriter
+public sealed unsafe partial class SegmentWriter
 {
     private readonly Segment _segment;
     private readonly TimeSpan _timeout;
@@ -16,6 +16,8 @@ public sealed unsafe class SegmentWriter
     private ulong _lastMacChange;
     private ulong _previousCommit;
     private ulong _next;
+    private bool _tunnelsChanged;
+    private bool _tunnelsToSweep;
 
     /// <param name="segment">The segment to write.</param>
     /// <param name="timeout">How long to wait for a worker before it counts as hung; 5 s when not given.</param>
@@ -24,6 +26,7 @@ public sealed unsafe class SegmentWriter
         _segment = segment;
         _timeout = timeout ?? TimeSpan.FromSeconds(5);
         Scrub();
+        _routes = OpenRoutes();
         segment.Macs.KillUnfinished(_graves);
         // One that died may not have made sure of its last static entries.
         foreach (MacEntry entry in segment.Macs.List())
@@ -33,8 +36,11 @@ public sealed unsafe class SegmentWriter
                 _newStatics.Add(MacTable.Key(entry.Fid, entry.Mac));
             }
         }
+        TakeOverNeighbours();
         // A writer that died may have committed in the instant before: its grace period is unknown, so this is another one.
         _lastMacChange = _previousCommit = segment.Quiescence.Advance();
+        segment.TunnelTable.Publish(segment.Generation);
+        _tunnelsToSweep = true;
     }
 
     /// <summary>
@@ -50,6 +56,13 @@ public sealed unsafe class SegmentWriter
         }
         WaitFor(_previousCommit);
         SettleMacs();
+        SettleNeighbours();
+        _routes.Reclaim();
+        if (_tunnelsToSweep)
+        {
+            _segment.TunnelTable.Sweep(_segment.Generation);
+            _tunnelsToSweep = false;
+        }
         _formerFids.Clear();
         _next = _segment.Generation + 1;
     }
@@ -95,8 +108,12 @@ public sealed unsafe class SegmentWriter
     /// <summary>The tunnel behind a port as it is after this commit.</summary>
     public ref readonly TunnelRecord Tunnel(int port) => ref _segment.Tunnel(CheckPort(port), Current);
 
-    public void SetTunnel(int port, in TunnelRecord record) =>
+    /// <summary>What a worker finds of it by a packet's VNI and address (<see cref="TunnelTable"/>) follows with the commit.</summary>
+    public void SetTunnel(int port, in TunnelRecord record)
+    {
         Versioned<TunnelRecord>.Write(ref _segment.Tunnels[CheckPort(port)], in record, Pending);
+        _tunnelsChanged = true;
+    }
 
     /// <summary>A next hop as it is after this commit.</summary>
     public ref readonly NextHopRecord NextHop(int index) => ref _segment.NextHop(Check(index, 1, _segment.MaxNextHops, "next hop"), Current);
@@ -110,16 +127,16 @@ public sealed unsafe class SegmentWriter
     public void SetNextHopGroup(int index, in NextHopGroup record) =>
         Versioned<NextHopGroup>.Write(ref _segment.NextHopGroups[Check(index, 0, _segment.MaxNextHopGroups, "group")], in record, Pending);
 
-    /// <summary>A VRF as it is after this commit.</summary>
-    public ref readonly VrfRecord Vrf(int index) => ref _segment.Vrf(Check(index, 1, _segment.MaxVrfs, "VRF"), Current);
-
-    public void SetVrf(int index, in VrfRecord record) =>
-        Versioned<VrfRecord>.Write(ref _segment.Vrfs[Check(index, 1, _segment.MaxVrfs, "VRF")], in record, Pending);
-
     /// <summary>Makes everything since <see cref="Begin"/> visible. Gives the new generation.</summary>
     public ulong Commit()
     {
         ulong next = Pending;
+        WriteRoots(next);
+        if (_tunnelsChanged)
+        {
+            _segment.TunnelTable.Publish(next);
+            (_tunnelsChanged, _tunnelsToSweep) = (false, true);
+        }
         Volatile.Write(ref _segment.Header.Generation, next);
         _previousCommit = _segment.Quiescence.Advance();
         _next = 0;
@@ -130,18 +147,21 @@ public sealed unsafe class SegmentWriter
     public void Abandon()
     {
         _next = 0;
+        _tunnelsChanged = false;
         _formerFids.Clear();
+        _routes.Abandon();
         Scrub();
     }
 
     /// <summary>
-    /// Waits until every worker sees the last commit, and the static MAC entries made since: what was there before is used by
-    /// nobody any more.
+    /// Waits until every worker sees the last commit, and the static MAC entries and neighbours made since: what was there before
+    /// is used by nobody any more.
     /// </summary>
     public void Synchronize()
     {
         WaitFor(_previousCommit);
         SettleMacs();
+        SettleNeighbours();
     }
 
     /// <summary>

@@ -1,10 +1,8 @@
-using System.Numerics;
-using System.Runtime.InteropServices;
-
 namespace Dataplane.Tables;
 
-/// <summary>The arena has no room for more routes.</summary>
-public sealed class RouteTableFullException(string message) : Exception(message);
+/// <summary>The memory for routes is used up.</summary>
+public sealed class RouteMemoryException(long bytes)
+    : Exception($"the routes need more than the {bytes / 1024} KiB there are for them");
 
 /// <summary>
 /// Hands out the blocks of an arena: chunks of 8 KiB, each cut into blocks of one size (Bonwick's slabs, USENIX 1994). What is free
@@ -133,7 +131,7 @@ internal sealed unsafe class RouteArena
     /// <summary>Takes a block. Its contents are whatever they are.</summary>
     /// <param name="size">Bytes.</param>
     /// <param name="mayUseReserve">For removing routes, which takes room before it gives some back.</param>
-    /// <exception cref="RouteTableFullException">There is none.</exception>
+    /// <exception cref="RouteMemoryException">There is none.</exception>
     public uint Allocate(int size, bool mayUseReserve)
     {
         byte kind = ClassOf(size);
@@ -142,8 +140,7 @@ internal sealed unsafe class RouteArena
         {
             if (_freeChunks <= (mayUseReserve ? 0 : _reserve))
             {
-                throw new RouteTableFullException(
-                    $"no room for more routes: {UsedBytes:n0} of {Length:n0} bytes are in use, in chunks that take up {TakenBytes:n0}, and {(long)_reserve * ChunkSize:n0} are kept for removing routes");
+                throw new RouteMemoryException(Length);
             }
             chunk = PopFreeChunk();
             _class[chunk] = kind;

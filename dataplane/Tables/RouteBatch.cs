@@ -1,7 +1,7 @@
 namespace Dataplane.Tables;
 
 /// <summary>
-/// The lives of blocks across commits. One that was made since <see cref="Begin"/> is fresh: no reader knows it, so it may be changed
+/// The lives of blocks across commits. One that was made since the last commit is fresh: no reader knows it, so it may be changed
 /// in place and freed at once. One that was there before is replaced by a copy and stays as it is until the commit and a grace
 /// period are over.
 /// </summary>
@@ -43,7 +43,7 @@ internal sealed class RouteBatch
         }
     }
 
-    /// <summary>The fresh blocks belong to readers from now on, the replaced ones until <see cref="Release"/>.</summary>
+    /// <summary>The fresh blocks belong to readers from now on, the replaced ones until <see cref="Reclaim"/>.</summary>
     public void Commit()
     {
         foreach (uint unit in _fresh)
@@ -56,7 +56,7 @@ internal sealed class RouteBatch
     }
 
     /// <summary>Frees what commits have replaced.</summary>
-    public void Release()
+    public void Reclaim()
     {
         _graves.ForEach(_arena.Free);
         Empty(_graves);

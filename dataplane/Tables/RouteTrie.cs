@@ -28,10 +28,12 @@ internal sealed unsafe class RouteTrie
         _withCover = WithCover;
     }
 
-    /// <summary>Adds a route or changes its next hop.</summary>
-    /// <returns>Whether it was not there before.</returns>
-    /// <exception cref="RouteTableFullException">What is fresh is in no order any more, and has to be abandoned.</exception>
-    public bool Set(ref uint root, in RoutePrefix prefix, uint value)
+    /// <summary>Routes of a table.</summary>
+    public int Count(uint root) => new RouteTable(_memory).Count(root);
+
+    /// <summary>Adds a route or changes its next hop. Gives the new root.</summary>
+    /// <exception cref="RouteMemoryException">What is fresh is in no order any more, and has to be abandoned.</exception>
+    public uint Set(uint root, in RoutePrefix prefix, uint value)
     {
         _mayUseReserve = false;
         _found = false;
@@ -39,22 +41,19 @@ internal sealed unsafe class RouteTrie
         {
             _scratch.Begin(0, 0);
             AddToScratch(prefix, value);
-            root = Write(0, prefix.Bits);
+            root = Write(0, prefix);
         }
         else
         {
             root = Insert(root, prefix, value);
         }
-        if (!_found)
-        {
-            ((RouteNode*)At(root))->Routes++;
-        }
-        return !_found;
+        ((RouteNode*)At(root))->Routes += _found ? 0u : 1u;
+        return root;
     }
 
-    /// <summary>Removes a route. False when it was not there.</summary>
-    /// <exception cref="RouteTableFullException">What is fresh is in no order any more, and has to be abandoned.</exception>
-    public bool Remove(ref uint root, in RoutePrefix prefix)
+    /// <summary>Removes a route. Gives the new root.</summary>
+    /// <exception cref="RouteMemoryException">What is fresh is in no order any more, and has to be abandoned.</exception>
+    public uint Remove(uint root, in RoutePrefix prefix, out bool found)
     {
         _mayUseReserve = true;
         _found = false;
@@ -62,11 +61,12 @@ internal sealed unsafe class RouteTrie
         {
             root = Remove(root, prefix);
         }
-        if (_found && root != 0)
+        found = _found;
+        if (found && root != 0)
         {
             ((RouteNode*)At(root))->Routes--;
         }
-        return _found;
+        return root;
     }
 
     /// <summary>The next hop of exactly this prefix, 0 when there is no such route.</summary>
@@ -75,7 +75,7 @@ internal sealed unsafe class RouteTrie
         uint entry = root;
         while (RouteEntry.IsChild(entry))
         {
-            if (RouteEntry.Kind(entry) == RouteEntry.Leaf)
+            if (RouteEntry.IsLeaf(entry))
             {
                 var leaf = (RouteLeaf*)At(entry);
                 return PrefixOf(leaf) == prefix ? leaf->ValueAndLength & RouteEntry.MaxValue : 0;
@@ -86,62 +86,48 @@ internal sealed unsafe class RouteTrie
             {
                 return 0;
             }
-            if (prefix.StrideByte == n)
+            if (prefix.LastByte == n)
             {
                 return node.Find(prefix.Number);
             }
-            entry = *node.EntryOf(RoutePrefix.ByteAt(prefix.Bits, n));
+            entry = *node.EntryOf(prefix.ByteAt(n));
         }
         return 0;
     }
 
-    /// <summary>Retires every block of a table.</summary>
-    public void Drop(uint entry)
+    /// <summary>Lists the routes of a table.</summary>
+    public void Visit(uint root, ICollection<KeyValuePair<RoutePrefix, uint>> into)
     {
-        if (!RouteEntry.IsChild(entry))
+        if (root != 0)
         {
-            return;
+            Visit(root, default, into);
         }
-        if (RouteEntry.Kind(entry) != RouteEntry.Leaf)
-        {
-            RouteView node = View(entry);
-            for (int i = 0; i < node.Runs; i++)
-            {
-                Drop(node.Entries[i]);
-            }
-        }
-        _batch.Retire(RouteEntry.UnitOf(entry));
     }
 
-    /// <summary>Calls back for every route, those of a node before those below it.</summary>
-    /// <param name="entry">The root.</param>
-    /// <param name="before">What all routes below have in common: nothing, at the root.</param>
-    /// <param name="each">What is called.</param>
-    public void Visit(uint entry, UInt128 before, Action<RoutePrefix, uint> each)
+    private void Visit(uint entry, RoutePrefix before, ICollection<KeyValuePair<RoutePrefix, uint>> into)
     {
-        if (RouteEntry.Kind(entry) == RouteEntry.Leaf)
+        if (RouteEntry.IsLeaf(entry))
         {
             var leaf = (RouteLeaf*)At(entry);
-            each(PrefixOf(leaf), leaf->ValueAndLength & RouteEntry.MaxValue);
+            into.Add(new(PrefixOf(leaf), leaf->ValueAndLength & RouteEntry.MaxValue));
             return;
         }
         RouteView node = View(entry);
-        int n = node.Header->Byte;
-        before = node.IsPage ? RoutePrefix.Before(before, n) : KeyOf(node.Header);
+        before = node.IsPage ? before : KeyOf(node.Header);
         foreach (uint prefix in node.Shorts)
         {
-            each(RoutePrefix.FromNumber(before, n, (int)(prefix >> 24)), prefix & RouteEntry.MaxValue);
+            into.Add(new(before.Append((int)(prefix >> 24)), prefix & RouteEntry.MaxValue));
         }
         foreach (byte slot in node.Longs)
         {
-            each(RoutePrefix.FromNumber(before, n, RouteNode.Slots + slot), node.ValueOf(slot));
+            into.Add(new(before.Append(RouteNode.Slots + slot), node.ValueOf(slot)));
         }
         for (int slot = 0; slot < RouteNode.Slots; slot++)
         {
             uint child = *node.EntryOf(slot);
             if (RouteEntry.IsChild(child))
             {
-                Visit(child, before | ((UInt128)(uint)slot << (120 - (n * 8))), each);
+                Visit(child, before.Append(RouteNode.Slots + slot), into);
             }
         }
     }
@@ -154,7 +140,7 @@ internal sealed unsafe class RouteTrie
 
     private uint Insert(uint entry, in RoutePrefix prefix, uint value)
     {
-        if (RouteEntry.Kind(entry) == RouteEntry.Leaf)
+        if (RouteEntry.IsLeaf(entry))
         {
             return InsertAtLeaf(entry, prefix, value);
         }
@@ -165,11 +151,11 @@ internal sealed unsafe class RouteTrie
         {
             // They part in bytes that the node skips: a new node there has both.
             _scratch.Begin(departure, node.Header->Cover);
-            _scratch.SetChild(RoutePrefix.ByteAt(KeyOf(node.Header), departure), entry);
+            _scratch.SetChild(KeyOf(node.Header).ByteAt(departure), entry);
             AddToScratch(prefix, value);
-            return Write(0, prefix.Bits);
+            return Write(0, prefix);
         }
-        if (prefix.StrideByte == n)
+        if (prefix.LastByte == n)
         {
             uint present = node.Find(prefix.Number);
             _found = present != 0;
@@ -179,9 +165,9 @@ internal sealed unsafe class RouteTrie
             }
             _scratch.Load(node);
             _scratch.SetPrefix(prefix.Number, value);
-            return Write(entry, prefix.Bits);
+            return Write(entry, prefix);
         }
-        int slot = RoutePrefix.ByteAt(prefix.Bits, n);
+        int slot = prefix.ByteAt(n);
         uint child = *node.EntryOf(slot);
         if (RouteEntry.IsChild(child))
         {
@@ -189,7 +175,7 @@ internal sealed unsafe class RouteTrie
         }
         _scratch.Load(node);
         AddToScratch(prefix, value);
-        return Write(entry, prefix.Bits);
+        return Write(entry, prefix);
     }
 
     private uint InsertAtLeaf(uint entry, in RoutePrefix prefix, uint value)
@@ -202,25 +188,25 @@ internal sealed unsafe class RouteTrie
             _found = true;
             return otherValue == value ? entry : Replace(entry, NewLeaf(prefix, value, leaf->Cover));
         }
-        int n = Math.Min(Math.Min(prefix.StrideByte, other.StrideByte), RoutePrefix.FirstDifference(prefix.Bits, other.Bits));
+        int n = Math.Min(Math.Min(prefix.LastByte, other.LastByte), prefix.CommonBytes(other));
         _scratch.Begin(n, leaf->Cover);
-        if (other.StrideByte == n)
+        if (other.LastByte == n)
         {
             _scratch.SetPrefix(other.Number, otherValue);
             _batch.Retire(RouteEntry.UnitOf(entry));
         }
         else
         {
-            _scratch.SetChild(RoutePrefix.ByteAt(other.Bits, n), entry);
+            _scratch.SetChild(other.ByteAt(n), entry);
         }
         AddToScratch(prefix, value);
-        return Write(0, prefix.Bits);
+        return Write(0, prefix);
     }
 
     /// <summary>Gives 0 when nothing is left.</summary>
     private uint Remove(uint entry, in RoutePrefix prefix)
     {
-        if (RouteEntry.Kind(entry) == RouteEntry.Leaf)
+        if (RouteEntry.IsLeaf(entry))
         {
             _found = PrefixOf((RouteLeaf*)At(entry)) == prefix;
             return _found ? Replace(entry, 0) : entry;
@@ -231,7 +217,7 @@ internal sealed unsafe class RouteTrie
         {
             return entry;
         }
-        if (prefix.StrideByte == n)
+        if (prefix.LastByte == n)
         {
             _found = node.Find(prefix.Number) != 0;
             if (!_found)
@@ -240,9 +226,9 @@ internal sealed unsafe class RouteTrie
             }
             _scratch.Load(node);
             _scratch.RemovePrefix(prefix.Number);
-            return WriteOrCollapse(entry, prefix.Bits);
+            return WriteOrCollapse(entry, prefix);
         }
-        int slot = RoutePrefix.ByteAt(prefix.Bits, n);
+        int slot = prefix.ByteAt(n);
         uint child = *node.EntryOf(slot);
         if (!RouteEntry.IsChild(child))
         {
@@ -255,53 +241,53 @@ internal sealed unsafe class RouteTrie
         }
         _scratch.Load(node);
         _scratch.RemoveChild(slot);
-        return WriteOrCollapse(entry, prefix.Bits);
+        return WriteOrCollapse(entry, prefix);
     }
 
     /// <summary>The byte in which a prefix leaves the way to a node or ends, the node's stride byte at most.</summary>
     private int Departure(in RouteView node, in RoutePrefix prefix)
     {
-        int n = Math.Min(node.Header->Byte, prefix.StrideByte);
+        int n = Math.Min(node.Header->Byte, prefix.LastByte);
         // Whoever came to a page has compared all bytes before it.
-        return node.IsPage ? n : Math.Min(n, RoutePrefix.FirstDifference(KeyOf(node.Header), prefix.Bits));
+        return node.IsPage ? n : Math.Min(n, prefix.CommonBytes(KeyOf(node.Header)));
     }
 
     private void AddToScratch(in RoutePrefix prefix, uint value)
     {
-        if (prefix.StrideByte == _scratch.Byte)
+        if (prefix.LastByte == _scratch.Byte)
         {
             _scratch.SetPrefix(prefix.Number, value);
         }
         else
         {
-            _scratch.SetChild(RoutePrefix.ByteAt(prefix.Bits, _scratch.Byte), NewLeaf(prefix, value, 0));
+            _scratch.SetChild(prefix.ByteAt(_scratch.Byte), NewLeaf(prefix, value, 0));
         }
     }
 
     /// <summary>A node that has lost something: too little may be left for a node of its own.</summary>
-    private uint WriteOrCollapse(uint entry, UInt128 bits)
+    private uint WriteOrCollapse(uint entry, in RoutePrefix prefix)
     {
         int prefixes = _scratch.PrefixCount, children = _scratch.ChildCount;
         if (_scratch.Byte == 0)
         {
-            return prefixes + children == 0 ? Replace(entry, 0) : Write(entry, bits);
+            return prefixes + children == 0 ? Replace(entry, 0) : Write(entry, prefix);
         }
         if (prefixes + children > 1)
         {
-            return Write(entry, bits);
+            return Write(entry, prefix);
         }
         if (children == 1)
         {
             return Replace(entry, WithCover(_scratch.OnlyChild, _scratch.Cover));
         }
         (int number, uint value) = _scratch.OnlyPrefix;
-        return Replace(entry, NewLeaf(RoutePrefix.FromNumber(bits, _scratch.Byte, number), value, _scratch.Cover));
+        return Replace(entry, NewLeaf(prefix.Bytes(_scratch.Byte).Append(number), value, _scratch.Cover));
     }
 
     /// <summary>Writes the node that the scratch holds, in the place of another one when that is fresh and of the same size.</summary>
     /// <param name="old">The node whose place it takes, or 0.</param>
-    /// <param name="bits">What all routes below have before the stride byte.</param>
-    private uint Write(uint old, UInt128 bits)
+    /// <param name="below">A prefix with the bytes before the stride byte that all routes below have.</param>
+    private uint Write(uint old, in RoutePrefix below)
     {
         ulong* bitmap = stackalloc ulong[4];
         int runs = _scratch.Paint(_withCover, bitmap);
@@ -337,7 +323,7 @@ internal sealed unsafe class RouteTrie
         }
         else
         {
-            SetKey(node, RoutePrefix.Before(bits, _scratch.Byte));
+            SetKey(node, below.Bytes(_scratch.Byte));
         }
         _scratch.Write((uint*)((byte*)node + header), bitmap);
         return old == 0 ? entry : Replace(old, entry);
@@ -352,33 +338,35 @@ internal sealed unsafe class RouteTrie
         leaf->Cover = cover;
         if (_isIPv6)
         {
-            leaf->KeyHigh = (ulong)(prefix.Bits >> 64);
-            leaf->KeyLow = (ulong)prefix.Bits;
+            leaf->KeyHigh = prefix.High;
+            leaf->KeyLow = prefix.Low;
         }
         else
         {
-            leaf->Key4 = (uint)(prefix.Bits >> 96);
+            leaf->Key4 = prefix.Address4;
         }
         return entry;
     }
 
-    private RoutePrefix PrefixOf(RouteLeaf* leaf) =>
-        new(_isIPv6 ? new UInt128(leaf->KeyHigh, leaf->KeyLow) : (UInt128)leaf->Key4 << 96, (int)(leaf->ValueAndLength >> 24));
+    private RoutePrefix PrefixOf(RouteLeaf* leaf) => _isIPv6
+        ? new RoutePrefix(leaf->KeyHigh, leaf->KeyLow, (byte)(leaf->ValueAndLength >> 24))
+        : new RoutePrefix((ulong)leaf->Key4 << 32, 0, (byte)(leaf->ValueAndLength >> 24));
 
-    /// <summary>What all addresses under a node that is no page have before its stride byte, at least one byte.</summary>
-    private UInt128 KeyOf(RouteNode* node) =>
-        _isIPv6 ? new UInt128(node->KeyHigh, node->KeyLow) : (UInt128)node->Key4 << (128 - (node->Byte * 8));
+    /// <summary>What all addresses under a node that is no page have before its stride byte.</summary>
+    private RoutePrefix KeyOf(RouteNode* node) => _isIPv6
+        ? new RoutePrefix(node->KeyHigh, node->KeyLow, (byte)(8 * node->Byte))
+        : new RoutePrefix((ulong)node->Key4 << (64 - (8 * node->Byte)), 0, (byte)(8 * node->Byte));
 
-    private void SetKey(RouteNode* node, UInt128 key)
+    private void SetKey(RouteNode* node, in RoutePrefix key)
     {
         if (_isIPv6)
         {
-            node->KeyHigh = (ulong)(key >> 64);
-            node->KeyLow = (ulong)key;
+            node->KeyHigh = key.High;
+            node->KeyLow = key.Low;
         }
         else
         {
-            node->Key4 = (uint)(key >> (128 - (node->Byte * 8)));
+            node->Key4 = (uint)(key.High >> (64 - (8 * node->Byte)));
         }
     }
 

@@ -1,193 +1,161 @@
-using Dataplane.Memory;
-
 namespace Dataplane.Tables;
 
 /// <summary>
-/// Makes and changes the tables of an arena (<see cref="RouteTable"/>). There is one writer per arena; it is not thread-safe. Changes
-/// are made in commits: the caller begins one, gives roots and gets the new ones, makes all of them visible to readers at once, and
-/// says <see cref="Commit"/>. What the commit replaced is used again after <see cref="Release"/>, for which a grace period must be over.
+/// Changes the tables that <see cref="RouteTable"/> reads, for the one writer of a segment. Changes are made to copies of the nodes
+/// that readers may see; copies made since the last <see cref="Commit"/> are changed in place, so a batch of many routes copies each
+/// node once. What a commit puts out of use is free again after <see cref="Reclaim"/>, which is called when the grace period is over.
 /// <para>
-/// A change copies the nodes from the root to where it happens, a few hundred bytes; more changes in the same commit change these
-/// copies in place. A change of a prefix copies also the nodes right below its own, at most 256.
+/// What it costs: a change copies the nodes from the root to where it happens, some kilobytes whatever the number of routes. One of a
+/// short prefix copies also the nodes right below its own, 256 at most.
 /// </para>
 /// </summary>
 public sealed unsafe class RouteWriter
 {
-    private readonly byte* _memory;
     private readonly RouteArena _arena;
     private readonly RouteBatch _batch;
     private readonly RouteTrie _trie4, _trie6;
-    private State _state;
+    private readonly SortedDictionary<int, (RouteList Four, RouteList Six)> _vrfs = [];
+    private bool _isFull;
 
-    private enum State
+    /// <param name="arena">Memory of the routes, aligned to a cache line.</param>
+    /// <param name="length">Its length in bytes.</param>
+    /// <param name="roots">The tables that readers may be using. What they do not lead to is free.</param>
+    /// <exception cref="InvalidDataException">They lead to something that no writer has made.</exception>
+    public RouteWriter(byte* arena, ulong length, IEnumerable<(int Vrf, uint Root4, uint Root6)> roots)
     {
-        Idle, Begun, Failed,
-    }
-
-    /// <summary>A writer for an arena that is new, or that another writer has left.</summary>
-    /// <param name="memory">The first byte of the arena, aligned to a cache line.</param>
-    /// <param name="length">Bytes.</param>
-    /// <param name="roots4">Roots of all IPv4 tables that readers may use. What they do not reach is free.</param>
-    /// <param name="roots6">Likewise of the IPv6 tables.</param>
-    /// <exception cref="InvalidDataException">The roots lead to something that no writer has made.</exception>
-    public RouteWriter(byte* memory, ulong length, ReadOnlySpan<uint> roots4 = default, ReadOnlySpan<uint> roots6 = default)
-    {
-        _memory = memory;
-        _arena = new RouteArena(memory, length);
-        foreach (uint root in roots4)
-        {
-            new RouteMarker(memory, _arena, isIPv6: false).MarkTable(root);
-        }
-        foreach (uint root in roots6)
-        {
-            new RouteMarker(memory, _arena, isIPv6: true).MarkTable(root);
-        }
-        _arena.Seal();
+        _arena = new RouteArena(arena, length);
         _batch = new RouteBatch(_arena);
         var scratch = new RouteScratch();
-        _trie4 = new RouteTrie(memory, _batch, scratch, isIPv6: false);
-        _trie6 = new RouteTrie(memory, _batch, scratch, isIPv6: true);
+        _trie4 = new RouteTrie(arena, _batch, scratch, isIPv6: false);
+        _trie6 = new RouteTrie(arena, _batch, scratch, isIPv6: true);
+        foreach ((int vrf, uint root4, uint root6) in roots)
+        {
+            if (root4 != 0 || root6 != 0)
+            {
+                new RouteMarker(arena, _arena, isIPv6: false).MarkTable(root4);
+                new RouteMarker(arena, _arena, isIPv6: true).MarkTable(root6);
+                _vrfs.Add(vrf, (new RouteList(_trie4, root4), new RouteList(_trie6, root6)));
+            }
+        }
+        _arena.Seal();
     }
 
-    /// <summary>Bytes of the arena.</summary>
-    public long Length => _arena.Length;
-
-    /// <summary>Bytes in use by tables, those that readers may still be reading included.</summary>
+    /// <summary>Bytes that the routes take, with what was replaced and is not free yet.</summary>
     public long UsedBytes => _arena.UsedBytes;
 
-    /// <summary>As <see cref="UsedBytes"/>, with the rest of what was cut for blocks of their size.</summary>
+    /// <summary>As <see cref="UsedBytes"/>, with the blocks that are free but can only be used for nodes of their size.</summary>
     public long TakenBytes => _arena.TakenBytes;
 
-    /// <summary>What readers see.</summary>
-    public RouteTable Table => new(_memory);
+    /// <summary>VRFs with changes, and their roots after the next commit.</summary>
+    public IEnumerable<(int Vrf, uint Root4, uint Root6)> Touched
+    {
+        get
+        {
+            CheckNotFull();
+            return _vrfs
+                .Where(v => v.Value.Four.Root != v.Value.Four.Committed || v.Value.Six.Root != v.Value.Six.Committed)
+                .Select(v => (v.Key, v.Value.Four.Root, v.Value.Six.Root));
+        }
+    }
 
-    /// <summary>See <see cref="RouteArena.Poison"/>.</summary>
+    /// <summary>For tests: see <see cref="RouteArena.Poison"/>.</summary>
     internal bool Poison
     {
         set => _arena.Poison = value;
     }
 
-    /// <summary>Begins a commit.</summary>
-    public void Begin()
-    {
-        if (_state != State.Idle)
-        {
-            throw new InvalidOperationException("a commit is already begun");
-        }
-        _state = State.Begun;
-    }
+    /// <summary>The IPv4 prefixes of a VRF with their next hops, those not committed included.</summary>
+    public RouteList Prefixes4(int vrf) => Lists(vrf).Four;
 
-    /// <summary>Adds an IPv4 route or changes its next hop.</summary>
-    /// <param name="root">The table, 0 for an empty one; what it is from now on.</param>
-    /// <param name="prefix">Host order, zeros behind its length.</param>
-    /// <param name="length">Bits, 0 to 32.</param>
+    /// <summary>The IPv6 prefixes of a VRF with their next hops, those not committed included.</summary>
+    public RouteList Prefixes6(int vrf) => Lists(vrf).Six;
+
+    /// <summary>Makes or changes a route.</summary>
+    /// <param name="vrf">Index of the VRF.</param>
+    /// <param name="prefix">See <see cref="RoutePrefix.Of4"/>.</param>
     /// <param name="nextHop">1 to 2^24 - 1.</param>
-    /// <returns>Whether it was not there before.</returns>
     /// <exception cref="ArgumentException">There is no such prefix or next hop. Nothing has changed.</exception>
-    /// <exception cref="RouteTableFullException">No room: <see cref="Abandon"/> the commit, nothing else is possible.</exception>
-    public bool Set4(ref uint root, uint prefix, int length, uint nextHop) => Set(_trie4, ref root, RoutePrefix.Of(prefix, length), nextHop);
+    /// <exception cref="RouteMemoryException">No room. Everything since the last commit has to be abandoned.</exception>
+    public void Set4(int vrf, RoutePrefix prefix, uint nextHop) => Set(_trie4, Lists(vrf).Four, Checked(prefix, 32), nextHop);
 
-    /// <summary>Adds an IPv6 route or changes its next hop; see <see cref="Set4"/>.</summary>
-    public bool Set6(ref uint root, IPv6Number prefix, int length, uint nextHop) => Set(_trie6, ref root, RoutePrefix.Of(prefix, length), nextHop);
+    /// <inheritdoc cref="Set4"/>
+    public void Set6(int vrf, RoutePrefix prefix, uint nextHop) => Set(_trie6, Lists(vrf).Six, Checked(prefix, 128), nextHop);
 
-    /// <summary>Removes an IPv4 route. False when it was not there.</summary>
+    /// <summary>Removes a route. False when there is none.</summary>
     /// <exception cref="ArgumentException">There is no such prefix. Nothing has changed.</exception>
-    /// <exception cref="RouteTableFullException">No room: <see cref="Abandon"/> the commit, nothing else is possible.</exception>
-    public bool Remove4(ref uint root, uint prefix, int length) => Remove(_trie4, ref root, RoutePrefix.Of(prefix, length));
+    /// <exception cref="RouteMemoryException">No room for the copies. Everything since the last commit has to be abandoned.</exception>
+    public bool Remove4(int vrf, RoutePrefix prefix) => Remove(_trie4, Lists(vrf).Four, Checked(prefix, 32));
 
-    /// <summary>Removes an IPv6 route; see <see cref="Remove4"/>.</summary>
-    public bool Remove6(ref uint root, IPv6Number prefix, int length) => Remove(_trie6, ref root, RoutePrefix.Of(prefix, length));
+    /// <inheritdoc cref="Remove4"/>
+    public bool Remove6(int vrf, RoutePrefix prefix) => Remove(_trie6, Lists(vrf).Six, Checked(prefix, 128));
 
-    /// <summary>Removes all routes of an IPv4 table.</summary>
-    public void Clear4(ref uint root) => Clear(_trie4, ref root);
-
-    /// <summary>Removes all routes of an IPv6 table.</summary>
-    public void Clear6(ref uint root) => Clear(_trie6, ref root);
-
-    /// <summary>The next hop of exactly this prefix, 0 when there is no such route.</summary>
-    public uint Get4(uint root, uint prefix, int length) => _trie4.Get(root, RoutePrefix.Of(prefix, length));
-
-    /// <summary>The next hop of exactly this prefix, 0 when there is no such route.</summary>
-    public uint Get6(uint root, IPv6Number prefix, int length) => _trie6.Get(root, RoutePrefix.Of(prefix, length));
-
-    /// <summary>Calls back with prefix, length and next hop of every route of an IPv4 table, in no particular order.</summary>
-    public void Visit4(uint root, Action<uint, int, uint> each)
-    {
-        if (root != 0)
-        {
-            _trie4.Visit(root, 0, (prefix, value) => each((uint)(prefix.Bits >> 96), prefix.Length, value));
-        }
-    }
-
-    /// <summary>Calls back with prefix, length and next hop of every route of an IPv6 table, in no particular order.</summary>
-    public void Visit6(uint root, Action<IPv6Number, int, uint> each)
-    {
-        if (root != 0)
-        {
-            _trie6.Visit(root, 0, (prefix, value) => each(new IPv6Number((ulong)(prefix.Bits >> 64), (ulong)prefix.Bits), prefix.Length, value));
-        }
-    }
-
-    /// <summary>
-    /// Ends a commit: readers have been given the new roots. The old ones lead to the old tables until <see cref="Release"/>.
-    /// </summary>
+    /// <summary>The roots of <see cref="Touched"/> are what readers find from now on.</summary>
     public void Commit()
     {
-        CheckBegun();
+        CheckNotFull();
         _batch.Commit();
-        _state = State.Idle;
-    }
-
-    /// <summary>
-    /// Frees what commits have replaced. Only when a grace period has passed since the last of them: no reader may have a root from
-    /// before it.
-    /// </summary>
-    public void Release() => _batch.Release();
-
-    /// <summary>Takes back everything since <see cref="Begin"/>. The roots from before it are as they were.</summary>
-    public void Abandon()
-    {
-        if (_state != State.Idle)
+        foreach ((RouteList four, RouteList six) in _vrfs.Values)
         {
-            _batch.Abandon();
-            _state = State.Idle;
+            four.Commit();
+            six.Commit();
         }
     }
 
-    private bool Set(RouteTrie trie, ref uint root, in RoutePrefix prefix, uint nextHop)
+    /// <summary>No reader uses any more what commits have put out of use.</summary>
+    public void Reclaim() => _batch.Reclaim();
+
+    /// <summary>Takes back everything since the last commit.</summary>
+    public void Abandon()
+    {
+        _batch.Abandon();
+        foreach ((RouteList four, RouteList six) in _vrfs.Values)
+        {
+            four.Abandon();
+            six.Abandon();
+        }
+        _isFull = false;
+    }
+
+    private (RouteList Four, RouteList Six) Lists(int vrf)
+    {
+        if (!_vrfs.TryGetValue(vrf, out (RouteList Four, RouteList Six) lists))
+        {
+            lists = (new RouteList(_trie4, 0), new RouteList(_trie6, 0));
+            _vrfs.Add(vrf, lists);
+        }
+        return lists;
+    }
+
+    private void Set(RouteTrie trie, RouteList list, in RoutePrefix prefix, uint nextHop)
     {
         if (nextHop is 0 or > RouteEntry.MaxValue)
         {
-            throw new ArgumentOutOfRangeException(nameof(nextHop), nextHop, $"a next hop is from 1 to {RouteEntry.MaxValue}");
+            throw new ArgumentOutOfRangeException(nameof(nextHop), nextHop, "the index of a next hop must be from 1 to 16,777,215");
         }
-        CheckBegun();
-        _state = State.Failed;
-        bool added = trie.Set(ref root, prefix, nextHop);
-        _state = State.Begun;
-        return added;
+        CheckNotFull();
+        _isFull = true; // unless it comes to an end
+        list.Root = trie.Set(list.Root, prefix, nextHop);
+        _isFull = false;
     }
 
-    private bool Remove(RouteTrie trie, ref uint root, in RoutePrefix prefix)
+    private bool Remove(RouteTrie trie, RouteList list, in RoutePrefix prefix)
     {
-        CheckBegun();
-        _state = State.Failed;
-        bool removed = trie.Remove(ref root, prefix);
-        _state = State.Begun;
-        return removed;
+        CheckNotFull();
+        _isFull = true;
+        list.Root = trie.Remove(list.Root, prefix, out bool found);
+        _isFull = false;
+        return found;
     }
 
-    private void Clear(RouteTrie trie, ref uint root)
-    {
-        CheckBegun();
-        trie.Drop(root);
-        root = 0;
-    }
+    private static RoutePrefix Checked(in RoutePrefix prefix, int most) =>
+        prefix.Length <= most && prefix == RoutePrefix.Of6(prefix.High, prefix.Low, prefix.Length)
+            ? prefix : throw new ArgumentException($"{prefix} is no prefix of at most {most} bits", nameof(prefix));
 
-    private void CheckBegun()
+    private void CheckNotFull()
     {
-        if (_state != State.Begun)
+        if (_isFull)
         {
-            throw new InvalidOperationException(_state == State.Idle ? "no commit is begun" : "the commit has failed and can only be abandoned");
+            throw new InvalidOperationException("the memory for routes was used up: the commit can only be abandoned");
         }
     }
 }
