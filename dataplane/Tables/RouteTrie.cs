@@ -203,14 +203,9 @@ internal sealed unsafe class RouteTrie
         return Write(0, prefix);
     }
 
-    /// <summary>Gives 0 when nothing is left.</summary>
+    /// <summary>Removes a prefix from a node. Gives 0 when it was the root and nothing is left.</summary>
     private uint Remove(uint entry, in RoutePrefix prefix)
     {
-        if (RouteEntry.IsLeaf(entry))
-        {
-            _found = PrefixOf((RouteLeaf*)At(entry)) == prefix;
-            return _found ? Replace(entry, 0) : entry;
-        }
         RouteView node = View(entry);
         int n = node.Header->Byte;
         if (Departure(node, prefix) < n)
@@ -234,13 +229,19 @@ internal sealed unsafe class RouteTrie
         {
             return entry;
         }
-        uint left = Remove(child, prefix);
-        if (left != 0)
+        if (!RouteEntry.IsLeaf(child))
         {
-            return WithChild(entry, slot, child, left);
+            return WithChild(entry, slot, child, Remove(child, prefix));
         }
+        _found = PrefixOf((RouteLeaf*)At(child)) == prefix;
+        if (!_found)
+        {
+            return entry;
+        }
+        // Loaded before the leaf goes, which may hold the value of a prefix of the node.
         _scratch.Load(node);
         _scratch.RemoveChild(slot);
+        _batch.Retire(RouteEntry.UnitOf(child));
         return WriteOrCollapse(entry, prefix);
     }
 
