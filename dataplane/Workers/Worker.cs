@@ -112,7 +112,7 @@ public sealed unsafe partial class Worker : IDisposable
     /// <summary>64-bit words of a <see cref="PortSet"/> that can have a bit set.</summary>
     public int PortWords { get; }
 
-    /// <summary>The committed generation that holds for the whole of this poll.</summary>
+    /// <summary>The committed generation, for the whole of this poll.</summary>
     public ulong Generation => _generation;
 
     /// <summary>Time of this poll.</summary>
