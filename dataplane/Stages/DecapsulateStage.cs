@@ -13,10 +13,11 @@ namespace Dataplane.Stages;
 /// frame in it enters the bridge of its network by the port of the tunnel it came by, which must be one of ours: same network, peer,
 /// own address, VRF and UDP port.
 /// <para>
-/// Most packets come by the same tunnel as the one before. So before the router looks at a burst, its packets are compared, as
-/// bytes, with the tunnel found last (<see cref="TakeKnown"/>): where all agrees that the router and the steps would have
-/// looked at, the packet only loses its outer headers. All others go through the router, and from there step by step
-/// (<see cref="TryTake"/>).
+/// Packets come by tunnels that others have come by before. So before the router looks at a burst, its packets are compared, as
+/// bytes, with the tunnels that the worker knows (<see cref="TakeKnown"/>): where all agrees that the router and the steps would
+/// have looked at, the packet only loses its outer headers. All others go through the router, and from there step by step
+/// (<see cref="TryTake"/>). A tunnel is known by one interface only: each has its own filters, and one that lets a
+/// peer's packets pass says nothing of another.
 /// </para>
 /// <para>
 /// Reserved bits are ignored, as RFC 7348 asks. The Linux driver drops packets that have one set, because an extension may give
@@ -36,8 +37,8 @@ public static unsafe class DecapsulateStage
     private const ulong Unusual = Offload.PendingMask | PacketWatch.TraceFlag | Rte.RTE_MBUF_F_INDIRECT | Rte.RTE_MBUF_F_EXTERNAL;
 
     /// <summary>
-    /// Takes the packets of the tunnel found last out of a burst that an interface received, before anybody else has looked at them,
-    /// and counts them as consumed. Gives how many are left, in front in their order.
+    /// Takes the packets of known tunnels out of a burst that an interface received, before anybody else has looked at them, and
+    /// counts what became of them. Gives how many are left, in front in their order.
     /// </summary>
     /// <param name="w">The worker.</param>
     /// <param name="port">The router or routed port by which they came.</param>
@@ -47,41 +48,42 @@ public static unsafe class DecapsulateStage
     public static int TakeKnown(Worker w, int port, rte_mbuf** mbufs, int count, out ulong bytes)
     {
         bytes = 0;
-        TunnelState state = w.Tunnels;
-        if (state.Port == 0 || state.Generation != w.Generation)
-        {
-            return count;
-        }
-        ref readonly InterfaceRecord itf = ref w.Interface(port);
-        if (itf.Vrf != state.Vrf)
-        {
-            return count;
-        }
-        return state.IsIPv6 ? TakeKnown<V6>(w, state, port, itf.Mac, mbufs, count, ref bytes)
-            : TakeKnown<V4>(w, state, port, itf.Mac, mbufs, count, ref bytes);
+        return w.Tunnels.MayKnow(port, w.Generation) && !w.Watcher.IsTracing ? TakeFrom(w, port, mbufs, count, ref bytes) : count;
     }
 
-    private static int TakeKnown<TFamily>(Worker w, TunnelState state, int port, ulong mac, rte_mbuf** mbufs, int count, ref ulong bytes)
-        where TFamily : struct, IFamily
+    private static int TakeFrom(Worker w, int port, rte_mbuf** mbufs, int count, ref ulong bytes)
     {
-        int left = 0, tunnel = state.Port;
-        ulong sum = 0;
+        TunnelState state = w.Tunnels;
+        ulong generation = w.Generation, mac = w.Interface(port).Mac, sum = 0;
+        int left = 0;
+        uint consumed = 0;
         for (int i = 0; i < count; i++)
         {
             rte_mbuf* mbuf = mbufs[i];
-            if (!Recognise<TFamily>(state, mac, mbuf))
+            BridgeStage.Prefetch(mbufs[Math.Min(i + Worker.PrefetchAhead, count - 1)]);
+            KnownTunnel* known = Recognise(state, mac, mbuf, out int overhead, out bool isNear);
+            if (known != null && known->Generation == generation && known->Interface == port)
+            {
+                sum += mbuf->pkt_len;
+                mbuf->ol_flags = 0;
+                mbuf->data_off += (ushort)overhead;
+                mbuf->data_len -= (ushort)overhead;
+                mbuf->pkt_len -= (uint)overhead;
+                w.Inject(known->Port, mbuf);
+                consumed++;
+            }
+            else if (isNear)
+            {
+                // In its turn, or it would come behind others of its flow.
+                sum += mbuf->pkt_len;
+                RouteStage.One(w, port, mbuf);
+            }
+            else
             {
                 mbufs[left++] = mbuf;
-                continue;
             }
-            sum += mbuf->pkt_len;
-            mbuf->ol_flags = 0;
-            mbuf->data_off += (ushort)default(TFamily).Overhead;
-            mbuf->data_len -= (ushort)default(TFamily).Overhead;
-            mbuf->pkt_len -= (uint)default(TFamily).Overhead;
-            w.Inject(tunnel, mbuf);
         }
-        w.Counters(port)->Consumed += (uint)(count - left);
+        w.Counters(port)->Consumed += consumed;
         bytes = sum;
         return left;
     }
@@ -102,15 +104,11 @@ public static unsafe class DecapsulateStage
         {
             return false;
         }
-        if (state.Generation != w.Generation || state.Vrf != vrf)
-        {
-            (state.Port, state.Generation, state.Vrf) = (0, w.Generation, vrf);
-        }
-        mbuf = Unwrap(w, state, port, mbuf);
+        mbuf = Unwrap(w, state, port, vrf, mbuf, out int tunnel);
         if (mbuf != null)
         {
             w.Counters(port)->Consumed++;
-            w.Inject(state.Port, mbuf);
+            w.Inject(tunnel, mbuf);
         }
         return true;
     }
@@ -134,71 +132,68 @@ public static unsafe class DecapsulateStage
     }
 
     /// <summary>
-    /// Whether a packet is one of the tunnel found last of which nothing is to be seen to but the headers, which are as they must be:
-    /// for this interface, of that peer, for the address it has to send to, not fragmented, without options, and not marked; of
-    /// lengths that agree; with a right IPv4 header checksum, and no UDP checksum.
+    /// The known tunnel of a packet of which nothing is to be seen to but headers that are as they must be: for this interface, of
+    /// that peer, for the address it has to send to, not fragmented, without options, and not marked; of lengths that agree; with a
+    /// right IPv4 header checksum, and no UDP checksum. Null for all others.
     /// </summary>
+    /// <param name="state">What the worker knows.</param>
+    /// <param name="mac">Address of the interface.</param>
+    /// <param name="mbuf">The packet.</param>
+    /// <param name="overhead">Bytes of its outer headers.</param>
+    /// <param name="isNear">It may be a tunnel's none the less.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static bool Recognise<TFamily>(TunnelState state, ulong mac, rte_mbuf* mbuf)
-        where TFamily : struct, IFamily
+    private static KnownTunnel* Recognise(TunnelState state, ulong mac, rte_mbuf* mbuf, out int overhead, out bool isNear)
     {
-        if (mbuf->data_len < default(TFamily).Overhead + Wire.EthernetHeader || (mbuf->ol_flags & Unusual) != 0 || !Mbuf.IsWritable(mbuf))
+        byte* data = Mbuf.Data(mbuf), ip = data + IP;
+        int length = mbuf->data_len;
+        overhead = VxlanHeader.Overhead4;
+        isNear = false;
+        bool isIPv4 = length >= Udp4 + 4 && Wire.Load16(data + Wire.EtherTypeOffset) == Wire.EtherTypeIPv4;
+        int udpOffset = isIPv4 ? Udp4 : Udp6;
+        if (length < udpOffset + 4 || !state.IsVxlanPort(data + udpOffset + 2))
         {
-            return false;
+            return null;
         }
-        byte* data = Mbuf.Data(mbuf), udp = data + default(TFamily).Overhead - VxlanHeader.Length - VxlanHeader.UdpHeader;
-        return ((Unsafe.ReadUnaligned<ulong>(data) ^ mac) & MacAddress.Mask) == 0
-            && Key(udp) == state.Key & (udp[VxlanHeader.UdpHeader] & VxlanHeader.HasVni) != 0 & Unsafe.ReadUnaligned<ushort>(udp + 6) == 0
-            && default(TFamily).IsOf(state, mbuf, data, udp);
-    }
-
-    private interface IFamily
-    {
-        int Overhead { get; }
-        bool IsOf(TunnelState state, rte_mbuf* mbuf, byte* data, byte* udp);
-    }
-
-    private readonly struct V4 : IFamily
-    {
-        public int Overhead => VxlanHeader.Overhead4;
-
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public bool IsOf(TunnelState state, rte_mbuf* mbuf, byte* data, byte* udp)
+        isNear = true;
+        overhead = udpOffset + VxlanHeader.UdpHeader + VxlanHeader.Length;
+        if (length < overhead + Wire.EthernetHeader || (mbuf->ol_flags & Unusual) != 0 || !Mbuf.IsWritable(mbuf))
         {
-            byte* ip = data + IP;
+            return null;
+        }
+        byte* udp = data + udpOffset;
+        bool plain = ((Unsafe.ReadUnaligned<ulong>(data) ^ mac) & MacAddress.Mask) == 0 & (data[6] & 1) == 0
+            & (udp[VxlanHeader.UdpHeader] & VxlanHeader.HasVni) != 0 & Unsafe.ReadUnaligned<ushort>(udp + 6) == 0;
+        KnownTunnel* known = state.Known(ip, isIPv4, udp);
+        if (isIPv4)
+        {
             int total = IPv4Header.TotalLength(ip);
-            return Wire.Load16(data + Wire.EtherTypeOffset) == Wire.EtherTypeIPv4 & ip[0] == 0x45 & IPv4Header.Protocol(ip) == Wire.ProtocolUdp
-                & Unsafe.ReadUnaligned<ulong>(ip + 12) == state.Addresses0 & !Ecn.Matters(ip[1]) & !IPv4Header.IsFragment(ip)
-                & mbuf->pkt_len == (uint)(IP + total) & Wire.Load16(udp + 4) == total - IPv4Header.MinLength & IPv4Header.IsChecksumGood(ip);
+            plain &= ip[0] == 0x45 & IPv4Header.Protocol(ip) == Wire.ProtocolUdp
+                & Key(udp, false) == known->Key & Unsafe.ReadUnaligned<ulong>(ip + 12) == known->Addresses0
+                & !Ecn.Matters(ip[1]) & !IPv4Header.IsFragment(ip) & IPv4Header.IsChecksumGood(ip)
+                & mbuf->pkt_len == (uint)(IP + total) & Wire.Load16(udp + 4) == total - IPv4Header.MinLength;
         }
-    }
-
-    private readonly struct V6 : IFamily
-    {
-        public int Overhead => VxlanHeader.Overhead6;
-
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public bool IsOf(TunnelState state, rte_mbuf* mbuf, byte* data, byte* udp)
+        else
         {
-            byte* ip = data + IP;
             int payload = IPv6Header.PayloadLength(ip);
-            return state.TakesZeroChecksum6 & Wire.Load16(data + Wire.EtherTypeOffset) == Wire.EtherTypeIPv6 & ip[0] >> 4 == 6
-                & IPv6Header.NextHeader(ip) == Wire.ProtocolUdp & !Ecn.Matters(ip[1] >> 4)
-                & Unsafe.ReadUnaligned<ulong>(ip + 8) == state.Addresses0 & Unsafe.ReadUnaligned<ulong>(ip + 16) == state.Addresses1
-                & Unsafe.ReadUnaligned<ulong>(ip + 24) == state.Addresses2 & Unsafe.ReadUnaligned<ulong>(ip + 32) == state.Addresses3
-                & mbuf->pkt_len == (uint)(Udp6 + payload) & Wire.Load16(udp + 4) == payload;
+            plain &= Wire.Load16(data + Wire.EtherTypeOffset) == Wire.EtherTypeIPv6 & ip[0] >> 4 == 6
+                & IPv6Header.NextHeader(ip) == Wire.ProtocolUdp & known->TakesZeroChecksum6 & Key(udp, true) == known->Key
+                & Unsafe.ReadUnaligned<ulong>(ip + 8) == known->Addresses0 & Unsafe.ReadUnaligned<ulong>(ip + 16) == known->Addresses1
+                & Unsafe.ReadUnaligned<ulong>(ip + 24) == known->Addresses2 & Unsafe.ReadUnaligned<ulong>(ip + 32) == known->Addresses3
+                & !Ecn.Matters(ip[1] >> 4) & mbuf->pkt_len == (uint)(Udp6 + payload) & Wire.Load16(udp + 4) == payload;
         }
+        return plain ? known : null;
     }
 
-    /// <summary>UDP port and VNI as they lie in memory.</summary>
+    /// <summary>Version, UDP port and VNI as they lie in memory. No tunnel's is 0.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static ulong Key(byte* udp) => ((ulong)Unsafe.ReadUnaligned<ushort>(udp + 2) << 32)
-        | (Unsafe.ReadUnaligned<uint>(udp + VxlanHeader.UdpHeader + 4) & 0xFF_FFFF);
+    private static ulong Key(byte* udp, bool isIPv6) => ((ulong)Unsafe.ReadUnaligned<ushort>(udp + 2) << 32)
+        | (Unsafe.ReadUnaligned<uint>(udp + VxlanHeader.UdpHeader + 4) & 0xFF_FFFF) | (isIPv6 ? 3ul << 62 : 1ul << 62);
 
-    /// <summary>Any packet, step by step. The frame in it, and its tunnel noted; or null when it was dropped.</summary>
+    /// <summary>Any packet, step by step. The frame in it, and the port of its tunnel; or null when it was dropped.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static rte_mbuf* Unwrap(Worker w, TunnelState state, int interfacePort, rte_mbuf* mbuf)
+    private static rte_mbuf* Unwrap(Worker w, TunnelState state, int interfacePort, ushort vrf, rte_mbuf* mbuf, out int port)
     {
+        port = 0;
         DropReason reason = DropReason.Count;
         if (!Mbuf.IsWritable(mbuf) || mbuf->data_len < Math.Min(mbuf->pkt_len, Headers))
         {
@@ -208,10 +203,10 @@ public static unsafe class DecapsulateStage
         }
         Outer outer = default;
         if (reason == DropReason.Count && (reason = Read(mbuf, out outer)) == DropReason.Count
-            && (reason = FindTunnel(w, state, mbuf, in outer)) == DropReason.Count
+            && (reason = FindTunnel(w, state, interfacePort, vrf, mbuf, in outer, out port)) == DropReason.Count
             && (reason = Trim(w, ref mbuf, outer.End)) == DropReason.Count
             && (reason = SettleOffload(mbuf, in outer)) == DropReason.Count
-            && (reason = CheckSum(mbuf, in outer, state.TakesZeroChecksum6)) == DropReason.Count)
+            && (reason = CheckSum(mbuf, in outer, w.Tunnel(port).Has(TunnelFlags.ZeroChecksum6))) == DropReason.Count)
         {
             reason = CombineEcn(mbuf, in outer);
         }
@@ -220,7 +215,7 @@ public static unsafe class DecapsulateStage
             w.Drop(interfacePort, mbuf, reason);
             return null;
         }
-        w.Watcher.StepOf(mbuf, TraceStep.Decapsulated, state.Port, outer.Vni, (ulong)outer.Length);
+        w.Watcher.StepOf(mbuf, TraceStep.Decapsulated, port, outer.Vni, (ulong)outer.Length);
         Mbuf.Adjust(mbuf, outer.Length);
         Offload.Shift(mbuf, -outer.Length);
         mbuf->ol_flags &= Offload.PendingMask | PacketWatch.TraceFlag;
@@ -289,13 +284,13 @@ public static unsafe class DecapsulateStage
         return DropReason.Count;
     }
 
-    /// <summary>Finds the tunnel, and notes it with what its packets look like.</summary>
-    private static DropReason FindTunnel(Worker w, TunnelState state, rte_mbuf* mbuf, ref readonly Outer outer)
+    /// <summary>Finds the tunnel, and notes what its packets look like.</summary>
+    private static DropReason FindTunnel(Worker w, TunnelState state, int interfacePort, ushort vrf, rte_mbuf* mbuf, ref readonly Outer outer, out int port)
     {
         byte* ip = Mbuf.Data(mbuf) + IP, udp = Mbuf.Data(mbuf) + outer.Udp;
         IPv6Number remote = outer.IsIPv6 ? IPv6Header.Source(ip) : new IPv6Number(0, IPv4Header.Source(ip));
         IPv6Number local = outer.IsIPv6 ? IPv6Header.Destination(ip) : new IPv6Number(0, IPv4Header.Destination(ip));
-        int port = state.Find(w.Generation, state.Vrf, Wire.Load16(udp + 2), outer.Vni, outer.IsIPv6, remote, out DropReason reason);
+        port = state.Find(w.Generation, vrf, Wire.Load16(udp + 2), outer.Vni, outer.IsIPv6, remote, out DropReason reason);
         if (port == 0)
         {
             return reason;
@@ -305,16 +300,21 @@ public static unsafe class DecapsulateStage
         {
             return DropReason.VxlanVtep;
         }
-        state.Port = port;
-        state.IsIPv6 = outer.IsIPv6;
-        state.TakesZeroChecksum6 = tunnel.Has(TunnelFlags.ZeroChecksum6);
-        state.Key = Key(udp);
-        state.Addresses0 = Unsafe.ReadUnaligned<ulong>(ip + (outer.IsIPv6 ? 8 : 12));
+        KnownTunnel* known = state.Note(interfacePort, w.Generation, udp + 2, ip, !outer.IsIPv6, udp);
+        *known = new KnownTunnel
+        {
+            Generation = w.Generation,
+            Port = (ushort)port,
+            Interface = (ushort)interfacePort,
+            TakesZeroChecksum6 = tunnel.Has(TunnelFlags.ZeroChecksum6),
+            Key = Key(udp, outer.IsIPv6),
+            Addresses0 = Unsafe.ReadUnaligned<ulong>(ip + (outer.IsIPv6 ? 8 : 12)),
+        };
         if (outer.IsIPv6)
         {
-            state.Addresses1 = Unsafe.ReadUnaligned<ulong>(ip + 16);
-            state.Addresses2 = Unsafe.ReadUnaligned<ulong>(ip + 24);
-            state.Addresses3 = Unsafe.ReadUnaligned<ulong>(ip + 32);
+            known->Addresses1 = Unsafe.ReadUnaligned<ulong>(ip + 16);
+            known->Addresses2 = Unsafe.ReadUnaligned<ulong>(ip + 24);
+            known->Addresses3 = Unsafe.ReadUnaligned<ulong>(ip + 32);
         }
         return DropReason.Count;
     }

@@ -44,7 +44,7 @@ public static unsafe partial class RouteStage
 
     /// <summary>Routes one packet, and counts what became of it.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static void One(Worker w, int port, rte_mbuf* mbuf)
+    internal static void One(Worker w, int port, rte_mbuf* mbuf)
     {
         ref readonly InterfaceRecord itf = ref w.Interface(port);
         if (mbuf->pkt_len < Wire.EthernetHeader)
@@ -143,7 +143,7 @@ public static unsafe partial class RouteStage
             NeighbourStage.Discovery(w, packet.Port, packet.Frame);
             return;
         }
-        if (IsUdp(ref packet) && DecapsulateStage.TryTake(w, packet.Port, packet.Frame))
+        if (DecapsulateStage.TryTake(w, packet.Port, packet.Frame))
         {
             return;
         }
@@ -171,10 +171,6 @@ public static unsafe partial class RouteStage
             packet.Drop(reason);
         }
     }
-
-    private static bool IsUdp(ref Routed packet) => packet.IsIPv6
-        ? IPv6Header.NextHeader(packet.Ip) == Wire.ProtocolUdp
-        : IPv4Header.Protocol(packet.Ip) == Wire.ProtocolUdp;
 
     /// <summary>Neighbour discovery has no extension headers that matter, and never leaves its link (RFC 4861, 6.1, 7.1).</summary>
     private static bool IsDiscovery(ref Routed packet) => IPv6Header.NextHeader(packet.Ip) == Icmp.Protocol6

@@ -45,6 +45,14 @@ public sealed unsafe class AllocationTests
         new("a large packet cut", () => Known(new TestSwitch().Port(1, takesOffloads: true).Port(2)), () => Inet.Tcp(300, 100), 3),
         new("a checksum completed", () => Known(new TestSwitch().Port(1, takesOffloads: true).Port(2)), () => Inet.Tcp(300), 1),
         new("a large packet flooded to both kinds", () => Taps().Port(3), () => Inet.Tcp(300, 100, destination: Broadcast), 1, Count: Fewer),
+        new("into a tunnel over IPv4", () => IntoTunnel(v6: false), () => Plain(Reference.Finish(Inet.Udp(20))), 1),
+        new("into a tunnel over IPv6", () => IntoTunnel(v6: true), () => Plain(Reference.Finish(Inet.Udp(20))), 1),
+        new("out of a tunnel over IPv4", () => OutOfTunnel(v6: false), () => Plain(Overlay.From(Of(B, A))), 1),
+        new("out of a tunnel over IPv6", () => OutOfTunnel(v6: true), () => Plain(Overlay.From(Of(B, A), v6: true, checksum: true)), 1),
+        new("flooded to two tunnels", () => IntoTunnel(v6: false).Tunnel(21, Overlay.Record(false, 2)), () => Plain(Of(Broadcast, A)), 2, Count: Fewer),
+        new("a large packet cut for a tunnel", () => IntoTunnel(v6: false), () => Inet.Tcp(300, 150), 2, Count: Fewer),
+        new("a tunnel without way", () => NoWay(IntoTunnel(v6: false)), () => Plain(Of(B, A)), 0, Count: Fewer),
+        new("a network that nobody knows", () => OutOfTunnel(v6: false), () => Plain(Overlay.From(Of(B, A), vni: 1)), 0, Count: Fewer),
         new("a runt", Two, () => Plain(Of(B, A)[..13]), 0),
         new("a source that makes no sense", Two, () => Plain(Of(B, Broadcast)), 0, Count: Fewer),
         new("a link-local destination", Two, () => Plain(Of(BridgeGroup, A)), 0, Count: Fewer),
@@ -180,6 +188,21 @@ public sealed unsafe class AllocationTests
     private static TestSwitch Known(TestSwitch sw, int vlan = 0)
     {
         sw.SetStatic(B, 2, vlan: vlan);
+        return sw;
+    }
+
+    private static TestSwitch IntoTunnel(bool v6)
+    {
+        TestSwitch sw = new TestSwitch().Port(1, takesOffloads: true).AddUnderlay(2).Tunnel(20, Overlay.Record(v6, 1));
+        sw.SetStatic(B, 20);
+        return sw;
+    }
+
+    private static TestSwitch OutOfTunnel(bool v6) => Known(new TestSwitch().AddUnderlay(1).Port(2).Tunnel(20, Overlay.Record(v6, 1)));
+
+    private static TestSwitch NoWay(TestSwitch sw)
+    {
+        sw.RouteBy(new NextHopRecord { Kind = NextHopKind.Unreachable });
         return sw;
     }
 

@@ -144,6 +144,97 @@ public sealed unsafe class DropReasonTests
             }
             Shim.dps_mbuf_free(mbuf);
         }),
+        new("from one tunnel to another", DropReason.SplitHorizon, Overlay.FirstTunnel, () => Overlay.Node(others: 2), sw =>
+        {
+            sw.SetStatic(B, Overlay.FirstTunnel + 1);
+            sw.Send(Overlay.Underlay, Overlay.From(Of(B, A)));
+        }),
+        new("a tunnel packet without a whole frame", DropReason.VxlanTruncated, Overlay.Underlay, () => Overlay.Node(), sw =>
+            sw.Send(Overlay.Underlay, Overlay.From(Of(B, A)[..13]))),
+        new("a tunnel packet that says it has no VNI", DropReason.VxlanFlags, Overlay.Underlay, () => Overlay.Node(), sw =>
+        {
+            byte[] outer = Overlay.From(Of(B, A));
+            outer[42] = 0;
+            sw.Send(Overlay.Underlay, outer);
+        }),
+        new("a network that nobody knows", DropReason.VxlanVni, Overlay.Underlay, () => Overlay.Node(), sw =>
+            sw.Send(Overlay.Underlay, Overlay.From(Of(B, A), vni: 7))),
+        new("a node that nobody knows", DropReason.VxlanVtep, Overlay.Underlay, () => Overlay.Node(), sw =>
+            sw.Send(Overlay.Underlay, Overlay.From(Of(B, A), node: 9))),
+        new("an outer packet over IPv6 without checksum", DropReason.VxlanChecksum, Overlay.Underlay, () => Overlay.Node(v6: true), sw =>
+            sw.Send(Overlay.Underlay, Overlay.From(Of(B, A), v6: true))),
+        new("the first fragment of an outer packet", DropReason.VxlanFragment, Overlay.Underlay, () => Overlay.Node(), sw =>
+        {
+            byte[] outer = Overlay.From(Of(B, A));
+            outer[20] = 0x20;
+            outer.AsSpan(24, 2).Clear();
+            System.Buffers.Binary.BinaryPrimitives.WriteUInt16BigEndian(outer.AsSpan(24), Reference.Checksum(outer.AsSpan(14, 20)));
+            sw.Send(Overlay.Underlay, outer);
+        }),
+        new("congestion that the inner sender does not know of", DropReason.VxlanCongestion, Overlay.Underlay, () => Overlay.Node(), sw =>
+            sw.Send(Overlay.Underlay, Overlay.From(Reference.Finish(Inet.Udp(10)), ecn: Ecn.Congestion))),
+        new("a tunnel whose other end is on no route", DropReason.EgressNoTunnelRoute, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+        {
+            sw.Writer.Begin();
+            sw.Writer.RemoveRoute4(Overlay.Vrf, RoutePrefix.Of4(0, 0));
+            sw.Writer.Commit();
+            sw.Send(1, Of(B, A));
+        }),
+        new("a tunnel whose other end is in a black hole", DropReason.EgressNoTunnelRoute, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+        {
+            sw.RouteBy(new NextHopRecord { Kind = NextHopKind.Blackhole });
+            sw.Send(1, Of(B, A));
+        }),
+        new("a tunnel by a port that the administrator disabled", DropReason.EgressNoTunnelRoute, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+        {
+            sw.Flags(Overlay.Underlay, clear: PortFlags.Enabled);
+            sw.Send(1, Of(B, A));
+        }),
+        new("a tunnel port that has no tunnel", DropReason.EgressNoTunnelRoute, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+        {
+            sw.Tunnel(Overlay.FirstTunnel, default);
+            sw.Send(1, Of(B, A));
+        }),
+        new("a frame that leaves no room for the outer headers", DropReason.EgressTunnelMtu, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+            sw.Send(1, Of(B, A, payload: Overlay.Mtu - 49))),
+        new("a tunnel to the switch itself", DropReason.EgressTunnelLoop, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+        {
+            sw.Tunnel(Overlay.FirstTunnel, Overlay.Record(false, 0));
+            sw.Send(1, Of(B, A));
+        }),
+        new("a tunnel by way of a tunnel", DropReason.EgressTunnelLoop, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+        {
+            sw.RouteBy(Overlay.Adjacency(Overlay.FirstTunnel));
+            sw.Send(1, Of(B, A));
+        }),
+        new("segments to cut for a tunnel, and no buffers", DropReason.EgressNoBuffer, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+        {
+            Unfinished packet = Inet.Tcp(payload: 4000, mss: 1000);
+            rte_mbuf* mbuf = MbufCopy.FromBytes(packet.Frame, sw.Engine.Small, sw.Engine.Large);
+            Assert.True(Offload.Accept(mbuf, packet.Vnet));
+            Assert.True(sw.TryInject(1, mbuf));
+            using (Hoard.All(sw.Engine.Small))
+            {
+                sw.Poll();
+            }
+        }),
+        new("outer headers for a packet that others hold, and no buffer", DropReason.EgressNoBuffer, Overlay.FirstTunnel, () => Overlay.Node(), sw =>
+        {
+            sw.Inject(1, Of(Broadcast, A));
+            using (Hoard.All(sw.Engine.Small))
+            {
+                sw.Poll();
+            }
+        }),
+        new("a segment for a tunnel that is no IP packet", DropReason.EgressBadOffload, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+            sw.Send(1, new Unfinished(Of(B, A, payload: 400), new virtio_net_hdr { flags = 1, gso_type = 1, gso_size = 100, csum_start = 34, csum_offset = 16 }))),
+        new("a checksum field for a tunnel in the second buffer", DropReason.EgressBadOffload, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+            sw.Send(1, Inet.Udp(payload: 10), firstBuffer: 40)),
+        new("a tunnel that the switch has disabled", DropReason.EgressDisabled, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+        {
+            sw.Runtime(Overlay.FirstTunnel).State = PortState.ErrDisabled;
+            sw.Send(1, Of(B, A));
+        }),
         new("an output port without device", DropReason.EgressDetached, 2, Two, sw =>
         {
             sw.SetStatic(B, 2);
@@ -217,6 +308,13 @@ public sealed unsafe class DropReasonTests
             Assert.NotEmpty(reason.Text());
         }
         Assert.Equal(DropReasons.All.Count(), DropReasons.All.Select(reason => reason.Name()).Distinct().Count());
+    }
+
+    private static TestSwitch IntoTunnel()
+    {
+        TestSwitch sw = Overlay.Node();
+        sw.SetStatic(B, Overlay.FirstTunnel);
+        return sw;
     }
 
     private static TestSwitch Two() => Two(null);

@@ -50,18 +50,19 @@ public sealed unsafe class RouteLab : IDisposable
     public RouteLab Router(int port, int hostPort, Func<InterfaceRecord, InterfaceRecord> change, params string[] addresses)
     {
         Writer.Begin();
-        Writer.SetPort(port, new PortRecord
+        int vlan = Writer.Bridge(TestSwitch.Bridge).FidMask != 0 ? 1 : 0;
+        Writer.SetPort(port, TestSwitch.Vlan(new PortRecord
         {
-            Flags = PortFlags.Exists | PortFlags.Enabled | PortFlags.Router | PortFlags.FloodBroadcast | PortFlags.FloodMulticast, Bridge = TestSwitch.Bridge,
-            Pvid = Writer.Bridge(TestSwitch.Bridge).FidMask != 0 ? (ushort)1 : (ushort)0,
+            Flags = PortFlags.Exists | PortFlags.Enabled | PortFlags.Router | PortFlags.FloodBroadcast | PortFlags.FloodMulticast,
+            Bridge = TestSwitch.Bridge,
             Mtu = 1500,
-        });
+        }, [], vlan));
         BridgeRecord bridge = Writer.Bridge(TestSwitch.Bridge) with { RouterPort = (ushort)port, HostPort = (ushort)hostPort, Mac = Value(MacOf(port)) };
         PortSet.Add(ref bridge.Members, port);
         Writer.SetBridge(TestSwitch.Bridge, bridge);
         Writer.Commit();
         Switch.AlsoCheck(port);
-        Switch.SetStatic(MacOf(port), port);
+        Switch.SetStatic(MacOf(port), port, vlan: vlan);
         return Interface(port, record => change(record with { HostPort = (ushort)hostPort }), addresses);
     }
 

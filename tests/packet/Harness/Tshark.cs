@@ -52,6 +52,22 @@ public static class Tshark
         }
     }
 
+    /// <summary>
+    /// For each frame what is wrong with it, headers that do not fit or checksums of the outermost packet; empty when nothing is. What an
+    /// ICMP error quotes is cut short, and may be what it is about.
+    /// </summary>
+    public static List<string> Complaints(IEnumerable<byte[]> frames) =>
+    [
+        .. Fields(frames, "_ws.malformed", "ip.checksum.status", "icmp.checksum.status", "icmpv6.checksum.status", "udp.checksum.status", "tcp.checksum.status")
+            .Select(fields =>
+            {
+                const char Bad = '0';
+                bool isIcmp = fields[2].Length + fields[3].Length != 0;
+                bool isBad = fields[0].Length != 0 || fields[1..(isIcmp ? 4 : 6)].Any(statuses => statuses.StartsWith(Bad));
+                return isBad ? string.Join(',', fields) : "";
+            }),
+    ];
+
     private static string[] Values(string field) => field.Split(';', StringSplitOptions.RemoveEmptyEntries);
 
     /// <summary>Fields of each frame; of one that it has several times, all values.</summary>
