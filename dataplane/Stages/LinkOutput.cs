@@ -60,7 +60,7 @@ public static unsafe class LinkOutput
         bool vlanAware = (bridge.Flags & BridgeFlags.VlanAware) != 0;
         ushort tag = vlanAware ? port.Pvid : (ushort)0;
         ulong mac = Unsafe.ReadUnaligned<ulong>(Mbuf.Data(mbuf)) & MacAddress.Mask;
-        ulong value = (mac & 1) == 0 ? w.Macs.Find(MacTable.Key((uint)bridge.FidBase + tag, mac)) : 0;
+        ulong value = (mac & 1) == 0 ? w.Macs.FindIn(w.Generation, MacTable.Key((uint)bridge.FidBase + tag, mac)) : 0;
         if (value == 0)
         {
             return FloodStage.TryRun(w, account, interfacePort, in port, in bridge, mbuf, mac, tag, out reason);

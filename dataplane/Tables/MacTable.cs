@@ -121,6 +121,12 @@ public readonly unsafe partial struct MacTable
     /// <summary>The value of a key, 0 when it is unknown.</summary>
     public ulong Find(ulong key) => Find(key, Bucket(key));
 
+    /// <summary>As <see cref="Find(ulong, MacBucket*)"/>, in a generation: for where a value may be a <see cref="StagedMac"/>.</summary>
+    public ulong FindIn(ulong generation, ulong key, MacBucket* bucket) => StagedMac.Resolve(Find(key, bucket), generation);
+
+    /// <inheritdoc cref="FindIn(ulong, ulong, MacBucket*)"/>
+    public ulong FindIn(ulong generation, ulong key) => FindIn(generation, key, Bucket(key));
+
     /// <summary>
     /// The whole of learning for a packet that tells nothing new: the address is known as dynamic on this port, and its
     /// time is of this second. False means: call <see cref="Learn"/>.
@@ -190,6 +196,10 @@ public readonly unsafe partial struct MacTable
         {
             return LearnResult.Known; // another worker is learning it in this instant
         }
+        if (StagedMac.IsStaged(value))
+        {
+            return LearnResult.Known; // about to be the control plane's, or just not any more
+        }
         if (MacValue.IsDrop(value))
         {
             return LearnResult.BlackHole;
@@ -213,7 +223,7 @@ public readonly unsafe partial struct MacTable
         return moves >= FlapThreshold ? LearnResult.Flapping : LearnResult.Moved;
     }
 
-    private static MacEntry ToEntry(ulong key, ulong value) =>
+    internal static MacEntry ToEntry(ulong key, ulong value) =>
         new((ushort)(key >> 48), key & MacMask, MacValue.Port(value), MacValue.Flags(value), MacValue.LastSeen(value));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

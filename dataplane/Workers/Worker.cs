@@ -108,6 +108,9 @@ public sealed unsafe partial class Worker : IDisposable
     /// <summary>64-bit words of a <see cref="PortSet"/> that can have a bit set.</summary>
     public int PortWords { get; }
 
+    /// <summary>The committed generation, for the whole of this poll.</summary>
+    public ulong Generation => _generation;
+
     /// <summary>Time of this poll.</summary>
     public uint NowSeconds { get; private set; }
 

@@ -52,7 +52,7 @@ internal sealed class EtcdView(EtcdKeys keys)
             Put(pair.Key.ToStringUtf8(), pair);
         }
         Revision = revision;
-        _pending.UnionWith(state.Keys);
+        _pending.UnionWith(state.All.Select(c => c.Key));
     }
 
     /// <summary>Takes up what the watch tells.</summary>
