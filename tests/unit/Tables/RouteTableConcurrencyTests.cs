@@ -11,7 +11,7 @@ namespace Dataplane.UnitTests.Tables;
 public sealed unsafe class RouteTableConcurrencyTests : IDisposable
 {
     private const int Vrf = 1;
-    private const int Commits = 2000;
+    private const int Commits = 300;
     private static readonly TimeSpan s_hangs = TimeSpan.FromSeconds(60);
 
     private readonly SharedMemory _memory = SharedMemory.CreatePrivate(64 * 1024);
