@@ -24,7 +24,7 @@ public static class Effective
         public uint MtuInForce => network.Mtu == 0 ? DefaultMtu : network.Mtu;
         public uint AgeingInForce => network.HasAgeingSeconds ? network.AgeingSeconds : DefaultAgeingSeconds;
 
-        public MacAddress MacInForce => MacAddress.TryParse(network.Mac, out MacAddress mac) ? mac : Derive("network", network.Name);
+        public MacAddress MacInForce => MacAddress.TryParse(network.Mac, out MacAddress mac) ? mac : DeriveMac("network", network.Name);
 
         /// <summary>The subnets, without those that cannot be read.</summary>
         public IEnumerable<Cidr> Prefixes => network.Subnets.Select(s => Cidr.TryParse(s, out Cidr c) ? c : (Cidr?)null).OfType<Cidr>();
@@ -75,7 +75,7 @@ public static class Effective
         public MacAddress MacInForce(Network network) =>
             MacAddress.TryParse(port.Tap?.Mac, out MacAddress mac) ? mac
             : port.IsHost ? network.MacInForce
-            : Derive("port", port.Name);
+            : DeriveMac("port", port.Name);
 
         /// <summary>Addresses of the TAP device.</summary>
         public IEnumerable<Cidr> AddressesInForce(Network network) =>
@@ -103,7 +103,7 @@ public static class Effective
     /// hash of kind and name (FNV-1a, whose bits are then mixed as SplitMix64 does, so that names that differ in one
     /// character get addresses that differ everywhere).
     /// </summary>
-    private static MacAddress Derive(string kind, string name)
+    internal static MacAddress DeriveMac(string kind, string name)
     {
         ulong hash = 0xcbf2_9ce4_8422_2325;
         foreach (byte b in Encoding.UTF8.GetBytes($"{kind}/{name}"))
