@@ -34,9 +34,6 @@ internal sealed record FlannelConfig
     /// <summary>Whether peers on the same layer-2 network are reached without a tunnel.</summary>
     public bool DirectRouting { get; init; }
 
-    /// <summary>Whether addresses are learned from decapsulated packets. They need not be: leases tell them.</summary>
-    public bool Learning { get; init; }
-
     /// <summary>Largest packet of the underlay in bytes, headers of the tunnel included; 0 for that of the underlay's port.</summary>
     public int Mtu { get; init; }
 

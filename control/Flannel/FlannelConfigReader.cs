@@ -116,13 +116,14 @@ internal static class FlannelConfigReader
         {
             problems.Add("Backend.GBP is on: this switch sends and takes the plain header of RFC 7348 only");
         }
+        // Read for its type alone: all there is to learn the leases say, and nobody floods.
+        _ = backend.Flag("Learning");
         // 0 is not given, as with the kernel.
         return result with
         {
             Vni = (uint)(backend.Number("VNI", 1, 0xFF_FFFF) ?? 1),
             Port = backend.Number("Port", 0, 65535) is > 0 and { } port ? (int)port : FlannelConfig.DefaultPort,
             DirectRouting = backend.Flag("DirectRouting") ?? false,
-            Learning = backend.Flag("Learning") ?? false,
             Mtu = backend.Number("MTU", 0, MostMtu) is > 0 and { } mtu ? LeastMtu(mtu) : 0,
         };
 

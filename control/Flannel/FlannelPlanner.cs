@@ -7,14 +7,24 @@ namespace Dataplane.Control.Flannel;
 /// <summary>This node's port to the underlay.</summary>
 /// <param name="Name">Name of the port.</param>
 /// <param name="Mtu">Its largest packet in bytes.</param>
-/// <param name="OnLink">Prefixes whose addresses are on the same layer-2 network.</param>
-internal sealed record Underlay(string Name, int Mtu, IReadOnlyList<Cidr> OnLink);
+/// <param name="Addresses">Its addresses. What is in their prefixes is on the same layer-2 network.</param>
+internal sealed record Underlay(string Name, int Mtu, IReadOnlyList<Cidr> Addresses)
+{
+    /// <summary>Its first address of a family; null when it has none.</summary>
+    public IPAddress? First(bool ipv6) => Addresses.Where(a => a.IsIPv6 == ipv6).Select(a => a.Address).FirstOrDefault();
+
+    public bool IsOnLink(IPAddress address) => Addresses.Any(a => a.Contains(address));
+
+    public bool Equals(Underlay? other) => other is not null && Name == other.Name && Mtu == other.Mtu && Addresses.SequenceEqual(other.Addresses);
+
+    public override int GetHashCode() => HashCode.Combine(Name, Mtu, Addresses.Count);
+}
 
 /// <summary>
 /// What flanneld does when a lease comes or goes (pkg/backend/vxlan/vxlan_network.go, pkg/backend/hostgw), as a function from
 /// all leases to all that must exist. With VXLAN each peer has a tunnel, a neighbour (the first address of its subnet, with
 /// the MAC address of its VTEP) and a route by way of that neighbour; a peer that is reached directly has a route by way of
-/// its own address, and its tunnel still, for what it may send through it.
+/// its own address, and its tunnel still, for what it may send through it. The two address families have each their overlay.
 /// <para>
 /// Leases are written by every node, so they are not believed blindly: what contradicts this node's own addresses or an older
 /// lease is left out and reported.
@@ -25,32 +35,25 @@ internal static class FlannelPlanner
     /// <summary>Bytes of Ethernet (14), IPv4 (20), UDP (8) and VXLAN (8) around an inner packet.</summary>
     public const int OverheadOverIPv4 = 50;
 
-    /// <summary>The same with IPv6 (40). flanneld takes 50 here too, and outer packets are then larger than the underlay's MTU.</summary>
+    /// <summary>The same with IPv6 (40). flanneld takes 50 here too, and its outer packets are then larger than the underlay's MTU.</summary>
     public const int OverheadOverIPv6 = 70;
 
-    /// <summary>The MAC address of this node's VTEP: the same after every start, another on every node and in every network.</summary>
-    public static MacAddress VtepMac(string prefix, uint vni, IPAddress publicIP) => Effective.DeriveMac("vtep", $"{prefix}/{vni}/{publicIP}");
-
-    /// <summary>Largest packet of a container in bytes.</summary>
-    public static int Mtu(FlannelConfig config, Underlay underlay)
-    {
-        int outer = config.Mtu > 0 ? config.Mtu : underlay.Mtu;
-        return config.Backend == FlannelBackend.HostGateway ? outer : outer - (config.IPv6 is null ? OverheadOverIPv4 : OverheadOverIPv6);
-    }
+    /// <summary>Largest packet of a container in bytes. Where it has addresses of both families it has one MTU all the same, the smaller.</summary>
+    public static int Mtu(FlannelConfig config, Underlay underlay) => OverlayMtu(config, underlay, ipv6: config.IPv6 is not null);
 
     /// <summary>What a lease says of this node.</summary>
+    /// <param name="config">The network.</param>
+    /// <param name="prefix">What flannel's keys begin with.</param>
+    /// <param name="publicIP">This node's address on the underlay; needed where the network has IPv4.</param>
+    /// <param name="publicIPv6">The same with IPv6.</param>
     public static LeaseAttributes Describe(FlannelConfig config, string prefix, IPAddress? publicIP, IPAddress? publicIPv6)
     {
-        bool ipv4 = config.IPv4 is not null, ipv6 = config.IPv6 is not null;
-        Vtep? vtep = config.Backend == FlannelBackend.Vxlan ? new Vtep(config.Vni, VtepMac(prefix, config.Vni, (publicIP ?? publicIPv6)!)) : null;
-        return new LeaseAttributes
-        {
-            PublicIP = ipv4 ? publicIP : null,
-            PublicIPv6 = ipv6 ? publicIPv6 : null,
-            BackendType = config.BackendType,
-            Vtep = ipv4 ? vtep : null,
-            VtepV6 = ipv6 ? vtep : null,
-        };
+        (IPAddress? ipv4, IPAddress? ipv6) = (config.IPv4 is null ? null : publicIP, config.IPv6 is null ? null : publicIPv6);
+        return new LeaseAttributes { PublicIP = ipv4, PublicIPv6 = ipv6, BackendType = config.BackendType, Vtep = VtepAt(ipv4), VtepV6 = VtepAt(ipv6) };
+
+        // The MAC address is the same after every start, another on every node and in every network.
+        Vtep? VtepAt(IPAddress? address) => config.Backend == FlannelBackend.Vxlan && address is not null
+            ? new Vtep(config.Vni, Effective.DeriveMac("vtep", $"{prefix}/{config.Vni}/{address}")) : null;
     }
 
     /// <param name="config">The network.</param>
@@ -62,49 +65,69 @@ internal static class FlannelPlanner
     public static FlannelPlan Plan(
         FlannelConfig config, LeaseAttributes node, LeaseSubnets own, IReadOnlyList<Cidr> retained, IReadOnlyList<SubnetLease> leases, Underlay underlay)
     {
-        int mtu = Mtu(config, underlay);
-        bool vxlan = config.Backend == FlannelBackend.Vxlan;
         Cidr[] subnets = [.. own.All, .. retained];
-        var peers = new PeerPlan(config, underlay);
-        foreach (SubnetLease lease in Sift(node, own, leases, peers.Problems))
+        var problems = new List<string>();
+        PeerPlan ipv4 = new(config, ipv6: false, node, underlay, problems), ipv6 = new(config, ipv6: true, node, underlay, problems);
+        foreach (SubnetLease lease in Sift(node, own, leases, problems))
         {
-            peers.Add(lease, [.. lease.Subnets.All.Where(s => IsFree(s, lease, subnets, node, peers.Problems))]);
+            if (lease.Attributes!.BackendType != config.BackendType)
+            {
+                problems.Add($"{lease.Subnets}: its backend is \"{lease.Attributes.BackendType}\", this network's is \"{config.BackendType}\"");
+                continue;
+            }
+            foreach (Cidr subnet in lease.Subnets.All.Where(s => IsFree(s, lease, subnets, node, problems)))
+            {
+                (subnet.IsIPv6 ? ipv6 : ipv4).Add(lease, subnet);
+            }
         }
         return new FlannelPlan
         {
-            Pods = new PlannedPodNetwork([.. subnets.Select(s => (s, s.Address.Plus(1)))], mtu),
-            Overlay = vxlan ? new PlannedOverlay(
-                config.Vni, config.Port, (node.Vtep ?? node.VtepV6)!.Value.Mac, [.. own.All.Select(s => new Cidr(s.Address, s.Bits))],
-                [.. new[] { node.PublicIP, node.PublicIPv6 }.OfType<IPAddress>()], mtu, config.Learning) : null,
-            Tunnels = peers.Tunnels,
-            Neighbours = peers.Neighbours,
-            Routes = peers.Routes,
-            Problems = peers.Problems,
+            Pods = new PlannedPods([.. subnets.Select(s => (s, s.Address.Plus(1)))], Mtu(config, underlay)),
+            Overlays = [.. new[] { Overlay(own.IPv4, ipv4), Overlay(own.IPv6, ipv6) }.OfType<PlannedOverlay>()],
+            Routes = [.. ipv4.Routes, .. ipv6.Routes],
+            Problems = problems,
         };
+
+        PlannedOverlay? Overlay(Cidr? subnet, PeerPlan peers)
+        {
+            if (subnet is not { } mine || node.EndPoint(mine.IsIPv6) is not ({ } address, { } end))
+            {
+                return null;
+            }
+            // A public address that is not the port's own is that of a NAT in between.
+            IPAddress local = underlay.Addresses.Any(a => a.Address.Equals(address)) ? address : underlay.First(mine.IsIPv6) ?? address;
+            return new PlannedOverlay(peers.Overlay, config.Vni, config.Port, end.Mac, new Cidr(mine.Address, mine.Bits), local, OverlayMtu(config, underlay, mine.IsIPv6))
+            {
+                Tunnels = peers.Tunnels,
+                Neighbours = peers.Neighbours,
+            };
+        }
+    }
+
+    private static int OverlayMtu(FlannelConfig config, Underlay underlay, bool ipv6)
+    {
+        int outer = config.Mtu > 0 ? config.Mtu : underlay.Mtu;
+        return config.Backend == FlannelBackend.HostGateway ? outer : outer - (ipv6 ? OverheadOverIPv6 : OverheadOverIPv4);
     }
 
     /// <summary>The leases that are another node's, one per node: that which it changed last.</summary>
     private static IEnumerable<SubnetLease> Sift(LeaseAttributes node, LeaseSubnets own, IReadOnlyList<SubnetLease> leases, List<string> problems)
     {
         var newest = new Dictionary<IPAddress, SubnetLease>();
-        foreach (SubnetLease lease in leases.Where(l => l.Attributes is not null))
+        foreach (SubnetLease lease in leases.Where(l => l.Attributes?.Address is not null))
         {
-            if ((lease.Attributes!.PublicIP ?? lease.Attributes.PublicIPv6) is { } address && (!newest.TryGetValue(address, out SubnetLease? other) || other.Modified < lease.Modified))
+            if (!newest.TryGetValue(lease.Attributes!.Address!, out SubnetLease? other) || other.Modified < lease.Modified)
             {
-                newest[address] = lease;
+                newest[lease.Attributes.Address!] = lease;
             }
         }
-        foreach (SubnetLease lease in leases)
+        foreach (SubnetLease lease in leases.Where(l => l.Subnets != own && !l.IsOf(node)))
         {
-            if (lease.Subnets == own || lease.IsOf(node))
-            {
-                continue;
-            }
             if (lease.Attributes is not { } attributes)
             {
                 problems.Add($"{lease.Subnets}: the lease cannot be read: {lease.Flaw}");
             }
-            else if ((attributes.PublicIP ?? attributes.PublicIPv6) is not { } address)
+            else if (attributes.Address is not { } address)
             {
                 problems.Add($"{lease.Subnets}: the lease names no address of its node");
             }

@@ -19,11 +19,17 @@ internal sealed record LeaseAttributes
 
     public IPAddress? PublicIPv6 { get; init; }
 
+    /// <summary>By which the node is known: the first of the two that it has.</summary>
+    public IPAddress? Address => PublicIP ?? PublicIPv6;
+
     /// <summary>"vxlan", "host-gw", or a backend that is not ours.</summary>
     public required string BackendType { get; init; }
 
     public Vtep? Vtep { get; init; }
     public Vtep? VtepV6 { get; init; }
+
+    /// <summary>The node's end of a tunnel in one address family.</summary>
+    public (IPAddress? Address, Vtep? Vtep) EndPoint(bool ipv6) => ipv6 ? (PublicIPv6, VtepV6) : (PublicIP, Vtep);
 
     public string ToJson()
     {

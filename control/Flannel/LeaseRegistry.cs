@@ -123,7 +123,14 @@ internal sealed class LeaseRegistry(EtcdConnection connection, string prefix)
         var transaction = new TxnRequest();
         transaction.Compare.AddRange(guards);
         transaction.Success.Add(change);
-        TxnResponse answer = await connection.Kv.TxnAsync(transaction, connection.Short(cancel));
-        return answer.Succeeded ? answer.Header.Revision : null;
+        try
+        {
+            TxnResponse answer = await connection.Kv.TxnAsync(transaction, connection.Short(cancel));
+            return answer.Succeeded ? answer.Header.Revision : null;
+        }
+        catch (RpcException e) when (e.StatusCode == StatusCode.NotFound)
+        {
+            return null; // etcd's lease ended just now, and the key with it
+        }
     }
 }

@@ -1,85 +1,106 @@
 using System.Net;
+using System.Net.Sockets;
 using Dataplane.Control.State;
 using Dataplane.Packets;
 
 namespace Dataplane.Control.Flannel;
 
-/// <summary>Collects what the other nodes need. The first to claim an address or prefix has it.</summary>
-internal sealed class PeerPlan(FlannelConfig config, Underlay underlay)
+/// <summary>Collects what the other nodes need in one address family. The first to claim a prefix or address has it.</summary>
+internal sealed class PeerPlan
 {
+    private readonly FlannelConfig _config;
+    private readonly bool _ipv6;
+    private readonly Underlay _underlay;
+    private readonly List<string> _problems;
     private readonly PrefixSet _routed = new();
     private readonly Dictionary<MacAddress, IPAddress> _macs = [];
     private readonly HashSet<IPAddress> _remotes = [];
 
+    /// <param name="config">The network.</param>
+    /// <param name="ipv6">The family.</param>
+    /// <param name="node">What this node's lease says of it.</param>
+    /// <param name="underlay">The port to the underlay.</param>
+    /// <param name="problems">What is left out is added here.</param>
+    public PeerPlan(FlannelConfig config, bool ipv6, LeaseAttributes node, Underlay underlay, List<string> problems)
+    {
+        (_config, _ipv6, _underlay, _problems) = (config, ipv6, underlay, problems);
+        Overlay = $"flannel{(ipv6 ? "-v6" : "")}.{config.Vni}";
+        if (node.EndPoint(ipv6) is ({ } address, var vtep))
+        {
+            _remotes.Add(address);
+            _macs[vtep?.Mac ?? default] = address;
+        }
+    }
+
+    /// <summary>As flanneld calls its device.</summary>
+    public string Overlay { get; }
+
     public List<PlannedTunnel> Tunnels { get; } = [];
     public List<PlannedNeighbour> Neighbours { get; } = [];
     public List<PlannedRoute> Routes { get; } = [];
-    public List<string> Problems { get; } = [];
 
-    /// <summary>Adds a node.</summary>
+    /// <summary>Adds a node, of which there is one lease.</summary>
     /// <param name="lease">Its lease, which can be read.</param>
-    /// <param name="subnets">Those of its subnets that may be routed.</param>
-    public void Add(SubnetLease lease, IReadOnlyList<Cidr> subnets)
+    /// <param name="subnet">Its subnet of this family.</param>
+    public void Add(SubnetLease lease, Cidr subnet)
     {
-        LeaseAttributes node = lease.Attributes!;
-        if (node.BackendType != config.BackendType)
+        if ((_ipv6 ? _config.IPv6 : _config.IPv4) is null)
         {
-            Problems.Add($"{lease.Subnets}: its backend is \"{node.BackendType}\", this network's is \"{config.BackendType}\"");
-            return;
+            return; // as flanneld without a device of that family
         }
-        foreach (Cidr subnet in subnets.Where(s => s.IsIPv6 ? config.IPv6 is not null : config.IPv4 is not null))
+        (IPAddress? remote, Vtep? vtep) = lease.Attributes!.EndPoint(_ipv6);
+        bool tunnelled = _config.Backend == FlannelBackend.Vxlan;
+        if (remote is null || (tunnelled && vtep is null))
         {
-            (IPAddress? remote, Vtep? vtep, string data) = subnet.IsIPv6 ? (node.PublicIPv6, node.VtepV6, "IPv6") : (node.PublicIP, node.Vtep, "IPv4");
-            bool tunnelled = config.Backend == FlannelBackend.Vxlan;
-            if (remote is null || (tunnelled && vtep is null))
-            {
-                Problems.Add($"{lease.Subnets}: the lease says no {data} VTEP for {subnet}");
-            }
-            else if (_routed.FindOverlapping(subnet) is { } other)
-            {
-                Problems.Add($"{lease.Subnets}: {subnet} overlaps {other} of an older lease");
-            }
-            else if (tunnelled ? AddTunnelled(lease, subnet, remote, vtep!.Value) : AddDirect(lease, subnet, remote))
-            {
-                _routed.Add(subnet);
-            }
+            _problems.Add($"{lease.Subnets}: the lease says no VTEP for {subnet}");
+        }
+        else if (!IsUnicast(subnet.Address) || !IsUnicast(remote))
+        {
+            _problems.Add($"{lease.Subnets}: {subnet} at {remote} cannot be the address of a node");
+        }
+        else if (!_remotes.Add(remote))
+        {
+            _problems.Add($"{lease.Subnets}: {remote} is the address of another node too");
+        }
+        else if (_routed.FindOverlapping(subnet) is { } other)
+        {
+            _problems.Add($"{lease.Subnets}: {subnet} overlaps {other} of an older lease");
+        }
+        else if (tunnelled ? AddTunnelled(lease, subnet, remote, vtep!.Value) : AddDirect(lease, subnet, remote))
+        {
+            _routed.Add(subnet);
         }
     }
 
     private bool AddTunnelled(SubnetLease lease, Cidr subnet, IPAddress remote, Vtep vtep)
     {
-        // A node may have one MAC address for the VTEPs of both families: then one tunnel, the first, carries both.
-        bool known = _macs.TryGetValue(vtep.Mac, out IPAddress? holder);
-        if (known && !holder!.Equals(lease.Attributes!.PublicIP))
+        if (_macs.TryGetValue(vtep.Mac, out IPAddress? holder))
         {
-            Problems.Add($"{lease.Subnets}: its VTEP has the MAC address {vtep.Mac} of {holder}'s");
+            _problems.Add($"{lease.Subnets}: its VTEP has the MAC address {vtep.Mac}, which is that of {holder}");
             return false;
         }
-        if (vtep.Vni is { } vni && vni != config.Vni)
+        if (vtep.Vni is { } vni && vni != _config.Vni)
         {
-            Problems.Add($"{lease.Subnets}: its VNI is {vni}, this network's is {config.Vni}; its packets will be dropped");
+            _problems.Add($"{lease.Subnets}: its VNI is {vni}, this network's is {_config.Vni}; its packets will be dropped");
         }
-        if (_remotes.Add(remote))
-        {
-            Tunnels.Add(new PlannedTunnel(remote, known ? null : vtep.Mac));
-        }
-        _macs.TryAdd(vtep.Mac, remote);
+        _macs.Add(vtep.Mac, remote);
+        Tunnels.Add(new PlannedTunnel(remote, vtep.Mac));
         Neighbours.Add(new PlannedNeighbour(subnet.Address, vtep.Mac));
-        bool direct = config.DirectRouting && IsOnLink(remote);
-        Routes.Add(new PlannedRoute(subnet, direct ? remote : subnet.Address, direct));
+        Routes.Add(_config.DirectRouting && _underlay.IsOnLink(remote) ? new PlannedRoute(subnet, remote, null) : new PlannedRoute(subnet, subnet.Address, Overlay));
         return true;
     }
 
     private bool AddDirect(SubnetLease lease, Cidr subnet, IPAddress remote)
     {
-        if (!IsOnLink(remote))
+        if (!_underlay.IsOnLink(remote))
         {
-            Problems.Add($"{lease.Subnets}: {remote} is not on the layer-2 network of port \"{underlay.Name}\", which host-gw needs");
+            _problems.Add($"{lease.Subnets}: {remote} is not on the layer-2 network of port \"{_underlay.Name}\", which host-gw needs");
             return false;
         }
-        Routes.Add(new PlannedRoute(subnet, remote, Direct: true));
+        Routes.Add(new PlannedRoute(subnet, remote, null));
         return true;
     }
 
-    private bool IsOnLink(IPAddress address) => underlay.OnLink.Any(p => p.Contains(address));
+    private static bool IsUnicast(IPAddress address) => !address.IsIPv6Multicast && !address.IsIPv6LinkLocal && !IPAddress.IsLoopback(address)
+        && (address.AddressFamily == AddressFamily.InterNetworkV6 ? (int)(address.Number >> 120) != 0 : (int)(address.Number >> 24) is > 0 and < 224);
 }
