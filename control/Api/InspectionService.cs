@@ -157,7 +157,7 @@ public sealed class InspectionService(Controller controller, CaptureHub hub) : I
         var indices = new List<int>();
         foreach (string name in names)
         {
-            if (state.Ports.TryGetValue(name, out PortEntry? port))
+            if (state.Topology.Find(name) is { } port)
             {
                 indices.Add(port.Index);
             }

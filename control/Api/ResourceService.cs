@@ -67,7 +67,7 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
         {
             CheckKind(kind);
         }
-        HashSet<Kind> kinds = request.Kinds.Count > 0 ? [.. request.Kinds] : [Kind.Network, Kind.Port, Kind.StaticMac];
+        HashSet<Kind> kinds = request.Kinds.Count > 0 ? [.. request.Kinds] : [.. ResourceKeys.Kinds];
         bool Wants(WatchEvent change) => kinds.Contains(change.Resource.Kind);
         DesiredState? snapshot = null;
         ulong revision;
@@ -112,7 +112,7 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
 
     private async Task SendSnapshot(DesiredState state, HashSet<Kind> kinds, IServerStreamWriter<WatchEvent> stream, CancellationToken cancel)
     {
-        foreach (Kind kind in kinds.Order())
+        foreach (Kind kind in ResourceKeys.Kinds.Where(kinds.Contains))
         {
             foreach (string name in state.Names(kind))
             {
@@ -133,21 +133,36 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
         {
             return true;
         }
-        string network = kind switch
-        {
-            Kind.Port => state.Ports[name].Spec.Network,
-            Kind.StaticMac => state.StaticMacs[name].Network,
-            _ => name,
-        };
-        return (filter.Network.Length == 0 || filter.Network == network)
-            && (filter.Name.Length == 0 || System.IO.Enumeration.FileSystemName.MatchesSimpleExpression(filter.Name, name, ignoreCase: false));
+        return (filter.Name.Length == 0 || System.IO.Enumeration.FileSystemName.MatchesSimpleExpression(filter.Name, name, ignoreCase: false))
+            && (filter.Network.Length == 0 || IsOfNetwork(state, kind, name, filter.Network))
+            && (filter.Vrf.Length == 0 || filter.Vrf == VrfOf(state, kind, name));
     }
+
+    private static bool IsOfNetwork(DesiredState state, Kind kind, string name, string network) => kind switch
+    {
+        Kind.Port => state.Ports[name].Spec.Network == network,
+        Kind.StaticMac => state.StaticMacs[name].Network == network,
+        Kind.TunnelPeer => state.Peers[name].Spec.Network == network,
+        Kind.Neighbour => state.Neighbours[name].Network == network,
+        Kind.Route => state.Routes[name].NextHops.Any(n => n.Network == network),
+        _ => name == network,
+    };
+
+    private static string? VrfOf(DesiredState state, Kind kind, string name) => kind switch
+    {
+        Kind.Network => state.Topology.OfNetwork(name)?.Vrf,
+        Kind.Port => (state.Topology.OfPort(name) ?? state.Topology.OfNetwork(state.Ports[name].Spec.Network))?.Vrf,
+        Kind.TunnelPeer => state.Topology.OfNetwork(state.Peers[name].Spec.Network)?.Vrf,
+        Kind.Neighbour when state.Neighbours[name] is { } n => (n.Port.Length > 0 ? state.Topology.OfPort(n.Port) : state.Topology.OfNetwork(n.Network))?.Vrf,
+        Kind.Route => state.Routes[name].VrfInForce,
+        _ => null,
+    };
 
     private static void CheckKind(Kind kind)
     {
-        if (kind is not (Kind.Network or Kind.Port or Kind.StaticMac))
+        if (!ResourceKeys.Kinds.Contains(kind))
         {
-            throw new ProblemException(StatusCode.InvalidArgument, "the kind is missing; kinds are NETWORK, PORT, STATIC_MAC");
+            throw new ProblemException(StatusCode.InvalidArgument, "the kind is missing; kinds are NETWORK, PORT, STATIC_MAC, TUNNEL_PEER, NEIGHBOUR, ROUTE");
         }
     }
 

@@ -22,7 +22,7 @@ public sealed class StatsService(Controller controller, CounterReader counters, 
     {
         DesiredState state = controller.State;
         var answer = new PortStats();
-        foreach (PortEntry port in Find(state, request.Ports))
+        foreach (NamedPort port in Find(state, request.Ports))
         {
             answer.Ports.Add(counters.Port(port));
         }
@@ -33,7 +33,7 @@ public sealed class StatsService(Controller controller, CounterReader counters, 
 
     public override Task<DropStats> GetDrops(GetDropsRequest request, ServerCallContext context)
     {
-        IEnumerable<PortEntry>? ports = request.Port.Length > 0 ? Find(controller.State, [request.Port]) : null;
+        IEnumerable<NamedPort>? ports = request.Port.Length > 0 ? Find(controller.State, [request.Port]) : null;
         var answer = new DropStats();
         answer.Drops.AddRange(counters.Drops(ports?.Select(p => p.Index), request.All));
         return Task.FromResult(answer);
@@ -68,17 +68,17 @@ public sealed class StatsService(Controller controller, CounterReader counters, 
         }
     }
 
-    private static IEnumerable<PortEntry> Find(DesiredState state, IReadOnlyCollection<string> names)
+    private static IEnumerable<NamedPort> Find(DesiredState state, IReadOnlyCollection<string> names)
     {
         if (names.Count == 0)
         {
-            return state.Ports.Values;
+            return state.Topology.Ports;
         }
         var problems = new ProblemCollector();
-        foreach (string name in names.Where(n => !state.Ports.ContainsKey(n)))
+        foreach (string name in names.Where(n => state.Topology.Find(n) is null))
         {
             problems.Add(Kind.Port, name, "name", "does not exist", code: StatusCode.NotFound);
         }
-        return problems.Any ? throw problems.ToException() : names.Select(n => state.Ports[n]);
+        return problems.Any ? throw problems.ToException() : names.Select(n => state.Topology.Find(n)!);
     }
 }

@@ -61,6 +61,9 @@ internal static class Output
         _ => state.ToString().ToLowerInvariant(),
     };
 
+    /// <summary>A value of an enumeration as people write it.</summary>
+    public static string Word(Enum value) => value.ToString().ToLowerInvariant();
+
     /// <summary>"created network "blue"", with what an update changes below it.</summary>
     public static void Changes(IEnumerable<Change> changes, bool dryRun)
     {

@@ -11,10 +11,7 @@ internal static class Problems
     public static string Locate(IReadOnlyList<Problem> problems, IReadOnlyList<LocatedResource> located) =>
         string.Join("\nerror: ", problems.Select(p =>
         {
-            LocatedResource? source = located.LastOrDefault(l => l.Resource.Kind == p.Kind && Matches(l.Resource, p.Name));
+            LocatedResource? source = located.LastOrDefault(l => l.Resource.Kind == p.Kind && (l.Resource.Name == p.Name || l.Resource.KeyName == p.Name));
             return source is null ? ProblemText.Line(p) : $"{source.File}:{source.LineOf(p.Field)}: {ProblemText.Line(p)}";
         }));
-
-    private static bool Matches(Resource resource, string name) => resource.Name == name
-        || (resource.StaticMac is { Name: "" } mac && name == ResourceKeys.StaticMacName(mac.Network, mac.Vlan, mac.Mac.ToLowerInvariant()));
 }

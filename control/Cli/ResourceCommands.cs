@@ -38,7 +38,7 @@ internal static class ResourceCommands
 
     public static Command BuildDelete()
     {
-        var what = new Argument<string[]>("KIND NAME...") { Description = "A kind (network, port, static-mac) and names", Arity = ArgumentArity.ZeroOrMore };
+        var what = new Argument<string[]>("KIND NAME...") { Description = $"A kind ({KindNames.All}) and names", Arity = ArgumentArity.ZeroOrMore };
         var missing = new Option<bool>("--ignore-missing") { Description = "Resources that do not exist are no error" };
         return new Command("delete", "Delete resources by name, or those that files name; all of them or none") { what, Options.File, missing, Options.DryRun, Options.Output }
             .Calls(async (parsed, client, cancel) =>
@@ -57,7 +57,7 @@ internal static class ResourceCommands
 
     public static Command BuildGet()
     {
-        var kind = new Argument<string>("KIND") { Description = "network, port, static-mac, or all" };
+        var kind = new Argument<string>("KIND") { Description = KindNames.All + ", or all" };
         var name = new Argument<string?>("NAME") { Description = "One resource; all of the kind without it", Arity = ArgumentArity.ZeroOrOne };
         return new Command("get", "Show resources") { kind, name, Options.Network, Options.Output }
             .Calls(async (parsed, client, cancel) =>
@@ -83,7 +83,7 @@ internal static class ResourceCommands
 
     public static Command BuildWatch()
     {
-        var kinds = new Argument<string[]>("KIND") { Description = "Kinds to watch: network, port, static-mac (default: all)", Arity = ArgumentArity.ZeroOrMore };
+        var kinds = new Argument<string[]>("KIND") { Description = $"Kinds to watch: {KindNames.All} (default: all)", Arity = ArgumentArity.ZeroOrMore };
         return new Command("watch", "Show resources, then every change as it happens; one line each") { kinds, Options.Output }
             .Calls(async (parsed, client, cancel) =>
             {
@@ -101,11 +101,11 @@ internal static class ResourceCommands
     private static async Task GetAllAsync(Client client, OutputFormat format, CancellationToken cancel)
     {
         var all = new Dictionary<Kind, List<Resource>>();
-        foreach (Kind kind in new[] { Kind.Network, Kind.Port, Kind.StaticMac })
+        foreach (Kind kind in ResourceKeys.Kinds)
         {
             all[kind] = await client.ListAsync(kind, null, cancel);
         }
-        if (Output.TryPrint(format, ResourceOutput.ToManifest(all.Values.SelectMany(r => r))))
+        if (Output.TryPrint(format, ResourceKeys.ToManifest(all.Values.SelectMany(r => r))))
         {
             return;
         }
@@ -121,7 +121,7 @@ internal static class ResourceCommands
         bool files = parsed.GetValue(Options.File) is { Length: > 0 };
         if (what.Length == 0 && files)
         {
-            return ReadFiles(parsed).Select(l => new ResourceKey { Kind = l.Resource.Kind, Name = NameOf(l.Resource) });
+            return ReadFiles(parsed).Select(l => new ResourceKey { Kind = l.Resource.Kind, Name = l.Resource.KeyName });
         }
         if (what.Length < 2 || files)
         {
@@ -130,11 +130,6 @@ internal static class ResourceCommands
         Kind kind = ParseKind(what[0]);
         return what[1..].Select(n => new ResourceKey { Kind = kind, Name = n });
     }
-
-    /// <summary>The name of a resource in a file, where that of a static MAC may be left out.</summary>
-    private static string NameOf(Resource resource) => resource.StaticMac is { Name: "" } mac
-        ? ResourceKeys.StaticMacName(mac.Network, mac.Vlan, mac.Mac.ToLowerInvariant())
-        : resource.Name;
 
     private static List<LocatedResource> ReadFiles(ParseResult parsed)
     {
@@ -155,9 +150,11 @@ internal static class ResourceCommands
         {
             return $"{change.Revision,6}  {type}";
         }
-        string state = resource.Port?.Status is { } status && change.Type != WatchEvent.Types.Type.Deleted
-            ? $"  {Output.State(status.State)}{(status.Reason.Length > 0 ? ": " + status.Reason : "")}"
-            : "";
+        (string State, string Reason)? became = change.Type == WatchEvent.Types.Type.Deleted ? null
+            : resource.Port?.Status is { } port ? (Output.State(port.State), port.Reason)
+            : resource.TunnelPeer?.Status is { } peer ? (Output.Word(peer.State), peer.Reason)
+            : null;
+        string state = became is { } now ? $"  {now.State}{(now.Reason.Length > 0 ? ": " + now.Reason : "")}" : "";
         return $"{change.Revision,6}  {type,-8}  {resource.Kind.Text} \"{resource.Name}\"{state}";
     }
 }

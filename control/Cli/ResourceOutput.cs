@@ -38,13 +38,7 @@ internal static class ResourceOutput
     /// <summary>Prints one resource. JSON and YAML have its kind, so that they can be applied again.</summary>
     public static void Single(Resource resource, OutputFormat format)
     {
-        Google.Protobuf.IMessage content = resource.ResourceCase switch
-        {
-            Resource.ResourceOneofCase.Network => resource.Network,
-            Resource.ResourceOneofCase.Port => resource.Port,
-            _ => resource.StaticMac,
-        };
-        if (!Output.TryPrint(format, content, KindNames.Of(resource.Kind)))
+        if (!Output.TryPrint(format, resource.Content!, KindNames.Of(resource.Kind)))
         {
             Table(resource.Kind, [resource], format);
         }
@@ -53,25 +47,10 @@ internal static class ResourceOutput
     /// <summary>Prints resources of one kind. JSON and YAML are a manifest, so that they can be applied again.</summary>
     public static void List(Kind kind, IReadOnlyList<Resource> resources, OutputFormat format)
     {
-        if (!Output.TryPrint(format, ToManifest(resources)))
+        if (!Output.TryPrint(format, ResourceKeys.ToManifest(resources)))
         {
             Table(kind, resources, format);
         }
-    }
-
-    public static Manifest ToManifest(IEnumerable<Resource> resources)
-    {
-        var manifest = new Manifest();
-        foreach (Resource resource in resources)
-        {
-            switch (resource.ResourceCase)
-            {
-                case Resource.ResourceOneofCase.Network: manifest.Networks.Add(resource.Network); break;
-                case Resource.ResourceOneofCase.Port: manifest.Ports.Add(resource.Port); break;
-                default: manifest.StaticMacs.Add(resource.StaticMac); break;
-            }
-        }
-        return manifest;
     }
 
     public static void Table(Kind kind, IEnumerable<Resource> resources, OutputFormat format = OutputFormat.Table)
@@ -83,17 +62,47 @@ internal static class ResourceOutput
                     ["NAME", "NETWORK", "STATE", "DEVICE", "MAC", "ADDRESSES", ">MTU", "VLANS", "SETTINGS", ">MACS", ">LIMIT", ">RECOVERIES", ">INDEX", ">REVISION", "REASON"],
                     resources.Select(r => r.Port).Select(p => new[]
                     {
-                        p.Name, p.Network, Output.State(p.Status.State), Device(p), p.Status.Mac, Join(p.Status.Addresses), $"{p.Status.Mtu}", Vlans(p), Settings(p),
+                        p.Name, p.IsRouted ? "(routed)" : p.Network, Output.State(p.Status.State), Device(p), p.Status.Mac, Join(p.IsRouted ? p.Routed.Addresses : p.Status.Addresses), $"{p.Status.Mtu}", Vlans(p), Settings(p),
                         $"{p.Status.LearnedMacs}", p.LearnLimit == 0 ? "-" : $"{p.LearnLimit}", $"{p.Status.Recoveries}", $"{p.Status.Index}", $"{p.Revision}", p.Status.Reason,
+                    }));
+                break;
+            case Kind.Network when format == OutputFormat.Wide:
+                Output.Table(
+                    ["NAME", "SUBNETS", "GATEWAYS", "MAC", ">MTU", "VLANS", "VRF", "VNI", "VTEP", ">PEERS", ">PORTS", ">MACS", ">INDEX", ">ROUTER", ">REVISION"],
+                    resources.Select(r => r.Network).Select(n => new[]
+                    {
+                        n.Name, Join(n.Subnets), Join(n.Gateways), n.Status.Mac, $"{n.Status.Mtu}", n.VlanFiltering ? "yes" : "no", Or(n.Status.Vrf), n.Vxlan is { } v ? $"{v.Vni}" : "-",
+                        Or(n.Status.Vtep), $"{n.Status.Peers}", $"{n.Status.Ports}", $"{n.Status.LearnedMacs}", $"{n.Status.Index}", n.Router is null ? "-" : $"{n.Status.RouterIndex}", $"{n.Revision}",
                     }));
                 break;
             case Kind.Network:
                 Output.Table(
-                    ["NAME", "SUBNETS", "GATEWAYS", "MAC", ">MTU", "VLANS", ">PORTS", ">MACS"],
+                    ["NAME", "SUBNETS", "GATEWAYS", "MAC", ">MTU", "VLANS", "VRF", "VNI", ">PORTS", ">MACS"],
                     resources.Select(r => r.Network).Select(n => new[]
                     {
                         n.Name, Join(n.Subnets), Join(n.Gateways), n.Status?.Mac ?? n.Mac, n.MtuInForce.ToString(), n.VlanFiltering ? "yes" : "no",
-                        $"{n.Status?.Ports}", $"{n.Status?.LearnedMacs}",
+                        n.Router is { } router ? router.VrfInForce : "-", n.Vxlan is { } vxlan ? $"{vxlan.Vni}" : "-", $"{n.Status?.Ports}", $"{n.Status?.LearnedMacs}",
+                    }));
+                break;
+            case Kind.TunnelPeer:
+                Output.Table(
+                    ["NAME", "NETWORK", "STATE", "ADDRESS", "MAC", "LOCAL", "BY", ">MACS", "REASON"],
+                    resources.Select(r => r.TunnelPeer).Select(p => new[]
+                    {
+                        p.Name, p.Network, Output.Word(p.Status.State), p.Address, Or(p.Mac), Or(p.Status.Local), Or(p.Status.Interface), $"{p.Status.LearnedMacs}", p.Status.Reason,
+                    }));
+                break;
+            case Kind.Neighbour:
+                Output.Table(
+                    ["LINK", "ADDRESS", "MAC"],
+                    resources.Select(r => r.Neighbour).Select(n => new[] { n.Network.Length > 0 ? n.Network : n.Port, n.Address, n.Mac }));
+                break;
+            case Kind.Route:
+                Output.Table(
+                    ["VRF", "PREFIX", "TYPE", "NEXT HOPS", "STATE"],
+                    resources.Select(r => r.Route).Select(r => new[]
+                    {
+                        r.VrfInForce, r.Prefix, Output.Word(r.Type), Join(r.NextHops.Select(Hop)), Output.Word(r.Status.State),
                     }));
                 break;
             case Kind.Port:
@@ -101,7 +110,7 @@ internal static class ResourceOutput
                     ["NAME", "NETWORK", "STATE", "DEVICE", "MAC", "ADDRESSES", ">MACS", "REASON"],
                     resources.Select(r => r.Port).Select(p => new[]
                     {
-                        p.Name, p.Network, Output.State(p.Status.State), Device(p), p.Status.Mac, Join(p.Status.Addresses), $"{p.Status.LearnedMacs}", p.Status.Reason,
+                        p.Name, p.IsRouted ? "(routed)" : p.Network, Output.State(p.Status.State), Device(p), p.Status.Mac, Join(p.IsRouted ? p.Routed.Addresses : p.Status.Addresses), $"{p.Status.LearnedMacs}", p.Status.Reason,
                     }));
                 break;
             default:
@@ -140,6 +149,16 @@ internal static class ResourceOutput
         ];
         return Join(settings.Where(s => s.Differs).Select(s => s.Name));
     }
+
+    /// <summary>As in `via 192.0.2.1 dev uplink weight 2`.</summary>
+    private static string Hop(NextHop hop)
+    {
+        string dev = hop.Network.Length > 0 ? hop.Network : hop.Port;
+        return (hop.Peer.Length > 0 ? $"peer {hop.Peer}" : $"{(hop.Via.Length > 0 ? $"via {hop.Via}" : "")}{(dev.Length > 0 ? $" dev {dev}" : "")}".TrimStart())
+            + (hop.WeightInForce > 1 ? $" weight {hop.Weight}" : "");
+    }
+
+    private static string Or(string text) => text.Length > 0 ? text : "-";
 
     private static string Join(IEnumerable<string> texts) => string.Join(", ", texts) is { Length: > 0 } joined ? joined : "-";
 }

@@ -1,8 +1,6 @@
 using Dataplane.Control.Api.V1;
 using Dataplane.Control.State;
 using Dataplane.Memory;
-using Dataplane.Packets;
-using Dataplane.Tables;
 
 namespace Dataplane.Control.Compiler;
 
@@ -18,63 +16,58 @@ public static class StateCompiler
     /// <summary>Compiles a state that was validated.</summary>
     public static CompiledState Compile(DesiredState state)
     {
+        Topology topology = state.Topology;
         var members = new Dictionary<string, PortSet>(StringComparer.Ordinal);
-        var ports = new Dictionary<int, CompiledPort>();
-        foreach (PortEntry port in state.Ports.Values)
+        foreach (NamedPort port in topology.Ports)
         {
-            NetworkEntry network = state.Networks[port.Spec.Network];
-            ports.Add(port.Index, new CompiledPort(port.Index, port.Spec.Name, Device(port.Spec, network.Spec), Record(port.Spec, network)));
-            members.TryGetValue(port.Spec.Network, out PortSet set);
+            members.TryGetValue(port.Network, out PortSet set);
             PortSet.Add(ref set, port.Index);
-            members[port.Spec.Network] = set;
+            members[port.Network] = set;
         }
-        var bridges = state.Networks.Values.ToDictionary(n => n.Index, n => Record(n, members.GetValueOrDefault(n.Spec.Name)));
-        return new CompiledState(bridges, ports, StaticMacs(state));
+        return InnerTables(state, new CompiledState
+        {
+            Bridges = state.Networks.Values.ToDictionary(n => n.Index, n => Record(state, n, members.GetValueOrDefault(n.Spec.Name))),
+            Ports = state.Ports.Values.ToDictionary(p => p.Index, p => Compile(p, state.Networks.GetValueOrDefault(p.Spec.Network))),
+            InnerPorts = state.Networks.Values.Where(n => n.Spec.Router is not null)
+                .Select(n => (Index: n.RouterPort, Record: InterfaceCompiler.RouterPort(n)))
+                .Concat(state.Peers.Values.Select(p => (p.Index, Record: InterfaceCompiler.TunnelPort(p, state.Networks[p.Spec.Network], topology.VtepOf(p.Spec.Network)))))
+                .ToDictionary(p => p.Index, p => p.Record),
+            Interfaces = topology.Interfaces.ToDictionary(i => i.Port, InterfaceCompiler.Interface),
+            Tunnels = state.Peers.Values.Where(p => topology.VtepOf(p.Spec.Network) is not null)
+                .ToDictionary(p => p.Index, p => InterfaceCompiler.Tunnel(p, state.Networks[p.Spec.Network].Spec.Vxlan, topology.VtepOf(p.Spec.Network)!)),
+            Vrfs = topology.Interfaces.Select(i => i.VrfIndex).ToHashSet(),
+            Adjacencies = InterfaceCompiler.Adjacencies(state),
+        });
     }
 
-    /// <summary>Compiles a change, at a cost that does not depend on how many static MACs there are besides those it names.</summary>
+    /// <summary>Compiles a change, at a cost that does not depend on how many static MACs, neighbours and routes there are besides those it names.</summary>
     /// <param name="change">A step between two states that were validated.</param>
     /// <param name="before">The first of them, compiled.</param>
     /// <param name="everything">The tables may differ from it anywhere.</param>
     public static CompiledChange Compile(StateChange change, CompiledState before, bool everything)
     {
-        bool records = everything || change.Keys.Any(k => k.Kind != Kind.StaticMac);
-        CompiledState after = records ? Compile(change.After) : before with { StaticMacs = StaticMacs(change.After) };
-        return new CompiledChange(after, records, everything || MovesFids(change) ? null : ChangedMacs(change));
+        bool records = everything || change.Keys.Any(k => k.Kind is Kind.Network or Kind.Port or Kind.TunnelPeer);
+        CompiledState after = records ? Compile(change.After) : InnerTables(change.After, before);
+        return everything
+            ? new CompiledChange(after, Records: true, Macs: null, Neighbours: null, Routes: null)
+            : new CompiledChange(after, records, MacCompiler.Changed(change), NeighbourCompiler.Changed(change), RouteCompiler.Changed(change));
     }
 
-    /// <summary>Whether a network that stays gets other filtering identifiers, which moves all of its entries.</summary>
-    private static bool MovesFids(StateChange change) => change.Keys.Any(k => k.Kind == Kind.Network
-        && change.Before.Networks.TryGetValue(k.Name, out NetworkEntry? before)
-        && change.After.Networks.TryGetValue(k.Name, out NetworkEntry? after)
-        && (FidBase(before) != FidBase(after) || before.Spec.VlanFiltering != after.Spec.VlanFiltering));
-
-    private static CompiledMacs ChangedMacs(StateChange change)
+    private static CompiledState InnerTables(DesiredState state, CompiledState records) => records with
     {
-        var set = new List<CompiledMac>();
-        var remove = new HashSet<ulong>();
-        foreach (ResourceKey key in change.Keys.Where(k => k.Kind == Kind.StaticMac))
-        {
-            if (change.After.StaticMacs.TryGetValue(key.Name, out StaticMac? wanted))
-            {
-                set.Add(Compile(change.After, wanted));
-            }
-            else if (change.Before.StaticMacs.TryGetValue(key.Name, out StaticMac? gone))
-            {
-                remove.Add(Compile(change.Before, gone).Key);
-            }
-        }
-        remove.ExceptWith(set.Select(m => m.Key));
-        return new CompiledMacs(set, [.. remove]);
-    }
-
-    private static IEnumerable<CompiledMac> StaticMacs(DesiredState state) => state.StaticMacs.Values.Select(m => Compile(state, m));
+        StaticMacs = MacCompiler.All(state),
+        Neighbours = NeighbourCompiler.All(state),
+        Routes = RouteCompiler.All(state),
+    };
 
     /// <summary>The first filtering identifier of a network (IEEE 802.1Q, 8.8.8).</summary>
     public static ushort FidBase(NetworkEntry network) =>
         network.FidBlock > 0 ? Fids.BlockBase(network.FidBlock - 1) : (ushort)network.Index;
 
-    private static BridgeRecord Record(NetworkEntry network, PortSet members) => new()
+    private static CompiledPort Compile(PortEntry port, NetworkEntry? network) =>
+        new(port.Index, port.Spec.Name, Device(port.Spec, network?.Spec), network is null ? RoutedRecord(port.Spec) : Record(port.Spec, network));
+
+    private static BridgeRecord Record(DesiredState state, NetworkEntry network, PortSet members) => new()
     {
         Flags = BridgeFlags.Exists | (network.Spec.VlanFiltering ? BridgeFlags.VlanAware : 0),
         FidBase = FidBase(network),
@@ -82,7 +75,15 @@ public static class StateCompiler
         AgeingSeconds = network.Spec.AgeingInForce,
         LearnLimit = network.Spec.LearnLimit,
         Mac = network.Spec.MacInForce.Value,
+        RouterPort = (ushort)network.RouterPort,
+        HostPort = (ushort)(state.PortsOf(network.Spec.Name).FirstOrDefault(p => p.Spec.IsHost)?.Index ?? 0),
         Members = members,
+    };
+
+    private static PortRecord RoutedRecord(Port port) => new()
+    {
+        Flags = PortFlags.Exists | PortFlags.Routed | PortFlags.AcceptUntagged | (port.EnabledInForce ? PortFlags.Enabled : 0),
+        Mtu = (ushort)port.MtuInForce(null),
     };
 
     private static PortRecord Record(Port port, NetworkEntry network)
@@ -146,7 +147,7 @@ public static class StateCompiler
         }
     }
 
-    private static DeviceSpec Device(Port port, Network network)
+    private static DeviceSpec Device(Port port, Network? network)
     {
         string device = port.DeviceInForce;
         var spec = new DeviceSpec
@@ -189,14 +190,5 @@ public static class StateCompiler
             parts.Add("loop");
         }
         return "pcap:" + string.Join(',', parts);
-    }
-
-    private static CompiledMac Compile(DesiredState state, StaticMac mac)
-    {
-        NetworkEntry network = state.Networks[mac.Network];
-        ulong key = MacTable.Key((uint)FidBase(network) + (network.Spec.VlanFiltering ? mac.Vlan : 0), MacAddress.Parse(mac.Mac).Value);
-        return mac.TargetCase == StaticMac.TargetOneofCase.Port
-            ? new CompiledMac(key, (ushort)state.Ports[mac.Port].Index, MacFlags.Static)
-            : new CompiledMac(key, 0, MacFlags.Static | MacFlags.Drop);
     }
 }

@@ -27,7 +27,7 @@ public sealed class TableWriter(Segment segment)
     /// </summary>
     /// <exception cref="TimeoutException">A worker hangs.</exception>
     /// <exception cref="TableFullException">A static MAC did not fit. The caller commits the state before again.</exception>
-    public Outcome Commit(CompiledState state) => Commit(new CompiledChange(state, Records: true, Macs: null));
+    public Outcome Commit(CompiledState state) => Commit(new CompiledChange(state, Records: true, Macs: null, Neighbours: null, Routes: null));
 
     /// <summary>The same for a change, at the cost of what it changes: nothing else is compared.</summary>
     /// <inheritdoc cref="Commit(CompiledState)"/>
@@ -56,7 +56,7 @@ public sealed class TableWriter(Segment segment)
         {
             for (int i = 1; i < segment.MaxPorts; i++)
             {
-                PortRecord wanted = state.Ports.TryGetValue(i, out CompiledPort? port) ? port.Record : default;
+                PortRecord wanted = state.Ports.TryGetValue(i, out CompiledPort? port) ? port.Record : state.InnerPorts.GetValueOrDefault(i);
                 ref readonly PortRecord present = ref _writer.Port(i);
                 if (!Same(in wanted, in present))
                 {

@@ -130,7 +130,7 @@ internal static class Accounting
         ulong handedOver = 0, offered = 0;
         foreach (PortCounters p in ports)
         {
-            if (p.RxPackets != p.Forwarded + p.Consumed + p.IngressDrops)
+            if (p.RxPackets != p.Forwarded + p.Consumed + p.Held + p.IngressDrops)
             {
                 problems.Add($"port {p.Port}: received {p.RxPackets} is not " +
                     $"forwarded {p.Forwarded} + consumed {p.Consumed} + dropped {p.IngressDrops}");

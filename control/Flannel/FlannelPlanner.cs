@@ -53,7 +53,7 @@ internal static class FlannelPlanner
 
         // The MAC address is the same after every start, another on every node and in every network.
         Vtep? VtepAt(IPAddress? address) => config.Backend == FlannelBackend.Vxlan && address is not null
-            ? new Vtep(config.Vni, Effective.DeriveMac("vtep", $"{prefix}/{config.Vni}/{address}")) : null;
+            ? new Vtep(config.Vni, Effective.Derive("vtep", $"{prefix}/{config.Vni}/{address}")) : null;
     }
 
     /// <param name="config">The network.</param>

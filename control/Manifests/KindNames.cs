@@ -5,7 +5,7 @@ namespace Dataplane.Control.Manifests;
 /// <summary>Kinds as the command line and files name them.</summary>
 public static class KindNames
 {
-    public const string All = "network, port, static-mac";
+    public const string All = "network, port, static-mac, tunnel-peer, neighbour, route";
 
     /// <summary>Reads "network", "networks", "static-mac", "static_macs", "StaticMac" …</summary>
     public static bool TryParse(string text, out Kind kind)
@@ -16,16 +16,23 @@ public static class KindNames
             "network" or "networks" or "net" => Kind.Network,
             "port" or "ports" => Kind.Port,
             "staticmac" or "staticmacs" or "mac" or "macs" => Kind.StaticMac,
+            "tunnelpeer" or "tunnelpeers" or "peer" or "peers" => Kind.TunnelPeer,
+            "neighbour" or "neighbours" or "neighbor" or "neighbors" or "neigh" => Kind.Neighbour,
+            "route" or "routes" => Kind.Route,
             _ => Kind.Unspecified,
         };
         return kind != Kind.Unspecified;
     }
 
-    /// <summary>"network", "port", "static-mac".</summary>
+    /// <summary>"network", "port", "static-mac", "route" …</summary>
     public static string Of(Kind kind) => kind switch
     {
         Kind.Network => "network",
         Kind.Port => "port",
-        _ => "static-mac",
+        Kind.StaticMac => "static-mac",
+        Kind.TunnelPeer => "tunnel-peer",
+        Kind.Neighbour => "neighbour",
+        Kind.Route => "route",
+        _ => "resource",
     };
 }

@@ -26,7 +26,7 @@ public sealed record LocatedResource(Resource Resource, string File, long Line, 
 
 /// <summary>
 /// Reads resources from YAML or JSON (which is YAML too). A file holds any number of documents; a document is a manifest
-/// (<c>networks:</c>, <c>ports:</c>, <c>static_macs:</c>), or one resource with its <c>kind:</c>. Everything that is wrong
+/// (<c>networks:</c>, <c>ports:</c>, <c>routes:</c> and so on), or one resource with its <c>kind:</c>. Everything that is wrong
 /// is reported with file and line: unknown fields, fields named twice, values of the wrong type.
 /// </summary>
 public static class ManifestReader
@@ -152,32 +152,19 @@ public static class ManifestReader
     private static void ReadOne(YamlMappingNode mapping, YamlNode kind, MessageReader reading, List<LocatedResource> into)
     {
         string text = (kind as YamlScalarNode)?.Value ?? "";
-        MessageDescriptor? type = KindNames.TryParse(text, out Kind parsed) ? parsed switch
-        {
-            Kind.Network => Network.Descriptor,
-            Kind.Port => Port.Descriptor,
-            _ => StaticMac.Descriptor,
-        } : null;
-        if (type is null)
+        if (!KindNames.TryParse(text, out Kind parsed))
         {
             reading.Report(kind, $"unknown kind \"{text}\"; kinds are {KindNames.All}");
             return;
         }
         var rest = new YamlMappingNode(mapping.Children.Where(c => c.Key is not YamlScalarNode { Value: "kind" }));
-        Add(rest, type, reading, into, mapping.Start.Line);
+        Add(rest, ResourceKeys.DescriptorOf(parsed), reading, into, mapping.Start.Line);
     }
 
     private static void Add(YamlNode item, MessageDescriptor type, MessageReader reading, List<LocatedResource> into, long? line = null)
     {
         IMessage message = type.Parser.ParseFrom(ByteString.Empty);
         Dictionary<string, long> lines = reading.ReadInto(message, item);
-        Resource resource = message switch
-        {
-            Network n => ResourceKeys.Of(n),
-            Port p => ResourceKeys.Of(p),
-            StaticMac m => ResourceKeys.Of(m),
-            _ => throw new InvalidOperationException(type.FullName),
-        };
-        into.Add(new LocatedResource(resource, reading.File, line ?? item.Start.Line, lines));
+        into.Add(new LocatedResource(ResourceKeys.Of(message), reading.File, line ?? item.Start.Line, lines));
     }
 }

@@ -159,6 +159,9 @@ public sealed class MessageReader(string file)
     {
         "StaticMac" => "static MAC",
         "StormControl" => "storm control",
+        "TunnelPeer" => "tunnel peer",
+        "NextHop" => "next hop",
+        "Vxlan" => "VXLAN",
         string name => name.ToLowerInvariant(),
     };
 

@@ -118,7 +118,7 @@ public sealed class CaptureFile : ICaptureSink
         }
         if (!_interfaces.TryGetValue((port, name), out uint number))
         {
-            string network = state.Ports.TryGetValue(name, out PortEntry? entry) ? $"network {entry.Spec.Network}" : "";
+            string network = state.Topology.Find(name) is { Network.Length: > 0 } named ? $"network {named.Network}" : "";
             _interfaces[(port, name)] = number = _writer.Interface(name, network, _snapLength);
         }
         return number;

@@ -42,7 +42,7 @@ public static class TraceText
     private static string Port(DesiredState state, int index) => state.PortName(index) is { } name ? $"port {name}" : $"port #{index}";
 
     private static string Network(DesiredState state, int index) =>
-        state.PortName(index) is { } name && state.Ports.TryGetValue(name, out PortEntry? port) ? $", network {port.Spec.Network}" : "";
+        state.Topology.Find(index) is { Network.Length: > 0 } port ? $", network {port.Network}" : "";
 
     private static string Classified(ushort tag) => $"VLAN {tag & VlanTag.VidMask}, " + ((tag & VlanTag.Priority) != 0 ? "by the port, with a priority tag"
         : (tag & VlanTag.Tagged) != 0 ? "by its tag" : "by the port, without tag");

@@ -11,6 +11,7 @@ namespace Dataplane.Control.Runtime;
 public sealed partial class Controller
 {
     private readonly Dictionary<string, (PortStatus.Types.State, string)> _publishedStatus = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, (bool IsUp, string)> _publishedPeers = new(StringComparer.Ordinal);
 
     /// <summary>
     /// At start: brings devices, engine and segment to the state that was saved. Ports that the engine has already keep
@@ -212,7 +213,7 @@ public sealed partial class Controller
         live.SetBroken(reason, deviceGone, _clock.GetUtcNow(), tryAtOnce: false);
     }
 
-    /// <summary>Tells watchers of ports whose state or reason changed since they were told last.</summary>
+    /// <summary>Tells watchers of ports and tunnel peers whose state or reason changed since they were told last.</summary>
     private void PublishStatus()
     {
         lock (_publishing)
@@ -227,6 +228,20 @@ public sealed partial class Controller
                     _publishedStatus[now.Name] = state;
                     changed.Add(new WatchEvent { Type = WatchEvent.Types.Type.Status, Resource = ResourceKeys.Of(now), Revision = _state.Revision });
                 }
+            }
+            foreach (PeerEntry peer in _state.Peers.Values)
+            {
+                TunnelPeer now = Status.With(_state, peer);
+                (bool, string) state = (now.Status.State == TunnelPeerStatus.Types.State.Up, now.Status.Reason);
+                if (!_publishedPeers.TryGetValue(now.Name, out (bool, string) told) || told != state)
+                {
+                    _publishedPeers[now.Name] = state;
+                    changed.Add(new WatchEvent { Type = WatchEvent.Types.Type.Status, Resource = ResourceKeys.Of(now), Revision = _state.Revision });
+                }
+            }
+            foreach (string gone in _publishedPeers.Keys.Where(n => !_state.Peers.ContainsKey(n)).ToList())
+            {
+                _publishedPeers.Remove(gone);
             }
             foreach (string gone in _publishedStatus.Keys.Where(n => !_state.Ports.ContainsKey(n)).ToList())
             {

@@ -14,20 +14,21 @@ public sealed unsafe class CounterReader(Segment segment, IEngineLink engine, Ti
     /// <summary>Without a sign of life for so long the engine counts as stalled.</summary>
     private static readonly TimeSpan StalledAfter = TimeSpan.FromSeconds(2);
 
-    public Api.V1.PortCounters Port(PortEntry port)
+    public Api.V1.PortCounters Port(NamedPort port)
     {
         Memory.PortCounters sum = Sum(port.Index);
         ref readonly PortRuntime runtime = ref segment.PortRuntime[port.Index];
         var answer = new Api.V1.PortCounters
         {
-            Port = port.Spec.Name,
-            Network = port.Spec.Network,
+            Port = port.Name,
+            Network = port.Network,
             RxPackets = sum.RxPackets,
             RxBytes = sum.RxBytes,
             TxPackets = sum.TxPackets,
             TxBytes = sum.TxBytes,
             Forwarded = sum.Forwarded,
             Consumed = sum.Consumed,
+            Held = sum.Held,
             Offered = sum.Offered,
             Copies = sum.Copies,
             Originated = sum.Originated,

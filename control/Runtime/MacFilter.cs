@@ -29,7 +29,7 @@ internal sealed record MacFilter(int FirstFid, int LastFid, int Port, uint Vlan)
         }
         if (port.Length > 0)
         {
-            if (state.Ports.TryGetValue(port, out PortEntry? entry))
+            if (state.Topology.Find(port) is { } entry)
             {
                 index = entry.Index;
             }

@@ -22,7 +22,7 @@ internal sealed class MacListing
         _filter = filter;
         _mac = mac;
         _networks = state.Networks.Values.ToDictionary(n => n.Index, n => n.Spec.Name);
-        _ports = state.Ports.Values.ToDictionary(p => p.Index, p => p.Spec.Name);
+        _ports = state.Topology.Ports.ToDictionary(p => p.Index, p => p.Name);
     }
 
     /// <exception cref="ProblemException">The request names something that does not exist, or no MAC address.</exception>

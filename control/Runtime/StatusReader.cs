@@ -1,3 +1,4 @@
+using System.Net;
 using System.Runtime.InteropServices;
 using Dataplane.Control.Api.V1;
 using Dataplane.Control.Engine;
@@ -15,6 +16,8 @@ public sealed unsafe class StatusReader(Segment segment, IEngineLink engine, Fun
     {
         Kind.Network when state.Networks.TryGetValue(name, out NetworkEntry? network) => ResourceKeys.Of(With(state, network)),
         Kind.Port when state.Ports.TryGetValue(name, out PortEntry? port) => ResourceKeys.Of(With(state, port)),
+        Kind.TunnelPeer when state.Peers.TryGetValue(name, out PeerEntry? peer) => ResourceKeys.Of(With(state, peer)),
+        Kind.Route when state.Routes.TryGetValue(name, out Route? route) => ResourceKeys.Of(With(state, route)),
         _ => state.Find(kind, name),
     };
 
@@ -30,7 +33,16 @@ public sealed unsafe class StatusReader(Segment segment, IEngineLink engine, Fun
             Index = (uint)network.Index,
             Aged = runtime.Aged,
             LearnLimited = runtime.LearnLimited,
+            Mtu = copy.MtuInForce,
+            Vtep = state.Topology.VtepOf(copy.Name)?.Address.ToString() ?? "",
+            Peers = (uint)state.PeersOf(copy.Name).Count(),
         };
+        if (state.Topology.OfNetwork(copy.Name) is { } router)
+        {
+            copy.Status.RouterPort = router.Name;
+            copy.Status.RouterIndex = (uint)router.Port;
+            copy.Status.Vrf = router.Vrf;
+        }
         return copy;
     }
 
@@ -49,7 +61,7 @@ public sealed unsafe class StatusReader(Segment segment, IEngineLink engine, Fun
             LearnedMacs = (uint)Math.Max(0, segment.PortRuntime[port.Index].Learned),
             Recoveries = (uint)(known?.Recoveries ?? 0),
         };
-        Network network = state.Networks[copy.Network].Spec;
+        Network? network = state.Networks.GetValueOrDefault(copy.Network)?.Spec;
         status.Mtu = copy.MtuInForce(network);
         if (copy.Tap is not null)
         {
@@ -62,6 +74,84 @@ public sealed unsafe class StatusReader(Segment segment, IEngineLink engine, Fun
         }
         copy.Status = status;
         return copy;
+    }
+
+    public TunnelPeer With(DesiredState state, PeerEntry peer)
+    {
+        TunnelPeer copy = peer.Spec.Clone();
+        var status = new TunnelPeerStatus
+        {
+            State = TunnelPeerStatus.Types.State.Up,
+            Index = (uint)peer.Index,
+            LearnedMacs = (uint)Math.Max(0, segment.PortRuntime[peer.Index].Learned),
+        };
+        if (WhyDown(state, copy, status) is { } reason)
+        {
+            status.State = TunnelPeerStatus.Types.State.Down;
+            status.Reason = reason;
+        }
+        copy.Status = status;
+        return copy;
+    }
+
+    public Route With(DesiredState state, Route route)
+    {
+        Route copy = route.Clone();
+        copy.Status = new RouteStatus { State = RouteStatus.Types.State.Active };
+        foreach (NextHop hop in route.NextHops)
+        {
+            if (NextHops.Resolve(state, route, hop) is { } to && state.Topology.Find(to.Port) is { } port)
+            {
+                copy.Status.NextHops.Add(new ResolvedNextHop
+                {
+                    Via = to.Via?.ToString() ?? "",
+                    Port = port.Name,
+                    Network = port.Network,
+                    Weight = hop.WeightInForce,
+                    Up = IsUp(state, port),
+                });
+            }
+        }
+        if (route.NextHops.Count > 0 && copy.Status.NextHops.All(h => !h.Up))
+        {
+            copy.Status.State = RouteStatus.Types.State.Inactive;
+        }
+        return copy;
+    }
+
+    /// <summary>Whether a port forwards. A router always does.</summary>
+    public bool IsUp(DesiredState state, NamedPort port) => port.Role switch
+    {
+        PortRole.Device => State(state.Ports[port.Name], health().GetValueOrDefault(port.Index)).State == PortStatus.Types.State.Up,
+        PortRole.Tunnel => WhyDown(state, state.Peers[port.Name].Spec, new TunnelPeerStatus()) is null,
+        _ => engine.WhyUnavailable is null,
+    };
+
+    /// <summary>Why packets do not go to a peer, null when they do. Fills in by which way they go.</summary>
+    private string? WhyDown(DesiredState state, TunnelPeer peer, TunnelPeerStatus status)
+    {
+        if (engine.WhyUnavailable is { } reason)
+        {
+            return reason;
+        }
+        if (state.Topology.VtepOf(peer.Network) is not { } vtep)
+        {
+            return $"this node has no tunnel end point for network \"{peer.Network}\": no routed port has an address of its family";
+        }
+        status.Local = vtep.Address.ToString();
+        IPAddress address = IPAddress.Parse(peer.Address);
+        Route? route = NextHops.RouteTo(state, vtep.Interface.Vrf, address);
+        List<NamedPort> ways = route is null
+            ? [.. new[] { state.Topology.OnLink(vtep.Interface.Vrf, address) }.OfType<RoutedInterface>().Select(i => state.Topology.Find(i.Port)!)]
+            : [.. route.NextHops.Select(h => NextHops.Resolve(state, route, h)).OfType<ResolvedHop>().Select(h => state.Topology.Find(h.Port)!)];
+        if (route is null && ways.Count == 0 && state.Topology.Interfaces.FirstOrDefault(i => i.Vrf == vtep.Interface.Vrf && i.Host is not null) is { } byHost)
+        {
+            ways.Add(state.Topology.Find(byHost.Port)!);
+        }
+        status.Interface = ways.Count > 0 ? ways[0].Name : "";
+        return ways.Count == 0 ? $"there is no route to {address} in VRF \"{vtep.Interface.Vrf}\""
+            : ways.Any(w => w.Role != PortRole.Tunnel && IsUp(state, w)) ? null
+            : $"port \"{ways[0].Name}\", by which {address} is reached, is not up";
     }
 
     /// <summary>Why packets do not flow at all, null when they do.</summary>

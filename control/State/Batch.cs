@@ -28,7 +28,7 @@ public sealed record PlannedBatch(DesiredState After, IReadOnlyList<Change> Chan
 }
 
 /// <summary>Turns a batch into the state after it, or into the list of everything that is wrong with it.</summary>
-public static class BatchPlanner
+public static partial class BatchPlanner
 {
     /// <exception cref="ProblemException">The batch is refused; all its problems.</exception>
     public static PlannedBatch Plan(DesiredState before, Batch batch, Limits limits)
@@ -49,7 +49,7 @@ public static class BatchPlanner
             after = Put(before, after, resource, revision, changes, problems, limits);
         }
 
-        Validation.Check(after, [.. wanted], batch.Delete, problems, limits);
+        Validation.Check(before, after, wanted, batch.Delete, problems);
         if (problems.Any)
         {
             throw problems.ToException();
@@ -78,18 +78,40 @@ public static class BatchPlanner
             case Resource.ResourceOneofCase.StaticMac:
                 StaticMac mac = copy.StaticMac;
                 mac.Mac = NormaliseMac(mac.Mac);
-                string name = ResourceKeys.StaticMacName(mac.Network, mac.Vlan, mac.Mac);
-                if (mac.Name.Length > 0 && mac.Name != name)
-                {
-                    problems.Add(Kind.StaticMac, mac.Name, "name", $"the name of this static MAC is \"{name}\"", "leave the name empty");
-                }
-                mac.Name = name;
+                mac.Name = MadeName(Kind.StaticMac, mac.Name, ResourceKeys.NameOf(mac), problems);
+                break;
+            case Resource.ResourceOneofCase.TunnelPeer:
+                copy.TunnelPeer.Status = null;
+                copy.TunnelPeer.Mac = NormaliseMac(copy.TunnelPeer.Mac);
+                copy.TunnelPeer.Address = ResourceKeys.Address(copy.TunnelPeer.Address);
+                break;
+            case Resource.ResourceOneofCase.Neighbour:
+                Neighbour neighbour = copy.Neighbour;
+                neighbour.Mac = NormaliseMac(neighbour.Mac);
+                neighbour.Address = ResourceKeys.Address(neighbour.Address);
+                neighbour.Name = MadeName(Kind.Neighbour, neighbour.Name, ResourceKeys.NameOf(neighbour), problems);
+                break;
+            case Resource.ResourceOneofCase.Route:
+                Route route = copy.Route;
+                route.Status = null;
+                route.Prefix = ResourceKeys.Prefix(route.Prefix);
+                route.Name = MadeName(Kind.Route, route.Name, ResourceKeys.NameOf(route), problems);
                 break;
             default:
-                problems.Add(Kind.Unspecified, "", "", "a resource is empty: it is neither a network, a port nor a static MAC");
+                problems.Add(Kind.Unspecified, "", "", "a resource is empty: it is of no kind");
                 break;
         }
         return copy;
+    }
+
+    /// <summary>The name that is made from the other fields, which the operator may have written too.</summary>
+    private static string MadeName(Kind kind, string written, string name, ProblemCollector problems)
+    {
+        if (written.Length > 0 && written != name)
+        {
+            problems.Add(kind, written, "name", $"the name of this {kind.Text} is \"{name}\"", "leave the name empty");
+        }
+        return name;
     }
 
     private static string NormaliseMac(string text) => MacAddress.TryParse(text, out MacAddress mac) ? mac.ToString() : text;
@@ -140,12 +162,7 @@ public static class BatchPlanner
             return state;
         }
         changes.Add(new Change { Action = Change.Types.Action.Deleted, Resource = existing });
-        return key.Kind switch
-        {
-            Kind.Network => state with { Networks = state.Networks.Remove(key.Name) },
-            Kind.Port => state with { Ports = state.Ports.Remove(key.Name) },
-            _ => state with { StaticMacs = state.StaticMacs.Remove(key.Name) },
-        };
+        return state.Without(key.Kind, key.Name);
     }
 
     private static DesiredState Put(
@@ -156,7 +173,7 @@ public static class BatchPlanner
             return state;
         }
         Resource? existing = state.Find(resource.Kind, resource.Name);
-        SetRevision(resource, existing?.Revision ?? revision);
+        resource.Revision = existing?.Revision ?? revision;
         // By their bytes: Equals takes an optional field that is false for one that is absent.
         if (existing is not null && existing.ToByteString() == resource.ToByteString())
         {
@@ -164,7 +181,7 @@ public static class BatchPlanner
             return state;
         }
 
-        SetRevision(resource, revision);
+        resource.Revision = revision;
         var change = new Change
         {
             Action = existing is null ? Change.Types.Action.Created : Change.Types.Action.Updated,
@@ -179,69 +196,10 @@ public static class BatchPlanner
         {
             Kind.Network => PutNetwork(before, state, resource.Network, problems, limits),
             Kind.Port => PutPort(before, state, resource.Port, problems, limits),
-            _ => state with { StaticMacs = state.StaticMacs.SetItem(resource.Name, resource.StaticMac) },
+            Kind.StaticMac => state with { StaticMacs = state.StaticMacs.SetItem(resource.Name, resource.StaticMac) },
+            Kind.TunnelPeer => PutPeer(before, state, resource.TunnelPeer, problems, limits),
+            Kind.Neighbour => state with { Neighbours = state.Neighbours.SetItem(resource.Name, resource.Neighbour) },
+            _ => state with { Routes = state.Routes.SetItem(resource.Name, resource.Route) },
         };
-    }
-
-    private static DesiredState PutNetwork(
-        DesiredState before, DesiredState state, Network spec, ProblemCollector problems, Limits limits)
-    {
-        state.Networks.TryGetValue(spec.Name, out NetworkEntry? existing);
-        int index = existing?.Index ?? LowestFree(Networks().Select(n => n.Index), limits.Networks);
-        if (index == 0)
-        {
-            problems.Add(Kind.Network, spec.Name, "", $"there is room for {limits.Networks} networks", "start the daemon with a larger --max-networks");
-        }
-        int block = 0;
-        if (spec.VlanFiltering)
-        {
-            block = existing is { FidBlock: > 0 } ? existing.FidBlock
-                : LowestFree(Networks().Select(n => n.FidBlock), Limits.VlanNetworks);
-            if (block == 0)
-            {
-                problems.Add(Kind.Network, spec.Name, "vlan_filtering", $"only {Limits.VlanNetworks} networks can have VLAN filtering",
-                    "use VLANs of one network, or a network without VLAN filtering");
-            }
-        }
-        return state with { Networks = state.Networks.SetItem(spec.Name, new NetworkEntry(spec, index, block)) };
-
-        // A number that the same batch sets free is not given away again in it: packets may still carry it.
-        IEnumerable<NetworkEntry> Networks() => state.Networks.Values.Concat(before.Networks.Values);
-    }
-
-    private static DesiredState PutPort(
-        DesiredState before, DesiredState state, Port spec, ProblemCollector problems, Limits limits)
-    {
-        state.Ports.TryGetValue(spec.Name, out PortEntry? existing);
-        int index = existing?.Index ?? LowestFree(state.Ports.Values.Concat(before.Ports.Values).Select(p => p.Index), limits.Ports);
-        if (index == 0)
-        {
-            problems.Add(Kind.Port, spec.Name, "", $"there is room for {limits.Ports} ports", "start the daemon with a larger --max-ports");
-        }
-        return state with { Ports = state.Ports.SetItem(spec.Name, new PortEntry(spec, index)) };
-    }
-
-    /// <summary>The lowest number from 1 that is not used, 0 when there is none up to <paramref name="last"/>.</summary>
-    private static int LowestFree(IEnumerable<int> used, int last)
-    {
-        HashSet<int> taken = [.. used];
-        for (int i = 1; i <= last; i++)
-        {
-            if (!taken.Contains(i))
-            {
-                return i;
-            }
-        }
-        return 0;
-    }
-
-    private static void SetRevision(Resource resource, ulong revision)
-    {
-        switch (resource.ResourceCase)
-        {
-            case Resource.ResourceOneofCase.Network: resource.Network.Revision = revision; break;
-            case Resource.ResourceOneofCase.Port: resource.Port.Revision = revision; break;
-            case Resource.ResourceOneofCase.StaticMac: resource.StaticMac.Revision = revision; break;
-        }
     }
 }

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Net;
@@ -69,6 +70,14 @@ public readonly record struct Cidr(IPAddress Address, int Length)
 
     /// <summary>Whether two prefixes have an address in common: one of them contains the other.</summary>
     public bool Overlaps(Cidr other) => Length <= other.Length ? Contains(other.Address) : other.Contains(Address);
+
+    /// <summary>An address as a number: its first byte is the highest of 4, or of 16.</summary>
+    public static UInt128 ToNumber(IPAddress address)
+    {
+        Span<byte> bytes = stackalloc byte[16];
+        address.TryWriteBytes(bytes, out int length);
+        return length == 4 ? BinaryPrimitives.ReadUInt32BigEndian(bytes) : BinaryPrimitives.ReadUInt128BigEndian(bytes);
+    }
 
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Address}/{Length}");
 }

@@ -7,25 +7,51 @@ namespace Dataplane.Control.State;
 /// <param name="Spec">As the operator wrote it, with its revision. Never changed in place.</param>
 /// <param name="Index">Index of its bridge record, from 1.</param>
 /// <param name="FidBlock">With VLAN filtering its block of filtering identifiers, from 1; else 0.</param>
-public sealed record NetworkEntry(Network Spec, int Index, int FidBlock);
+/// <param name="RouterPort">With a router the index of its port record, from 1; else 0.</param>
+/// <param name="Vrf">With a router the index of its VRF, from 1; else 0.</param>
+public sealed record NetworkEntry(Network Spec, int Index, int FidBlock, int RouterPort = 0, int Vrf = 0);
 
-/// <summary>A port and the number it was given for its life.</summary>
+/// <summary>A port and the numbers it was given for its life.</summary>
 /// <param name="Spec">As the operator wrote it, with its revision. Never changed in place.</param>
 /// <param name="Index">Index of its port record, from 1.</param>
-public sealed record PortEntry(Port Spec, int Index);
+/// <param name="Vrf">Of a routed port the index of its VRF, from 1; else 0.</param>
+public sealed record PortEntry(Port Spec, int Index, int Vrf = 0);
+
+/// <summary>A tunnel peer and the number it was given for its life.</summary>
+/// <param name="Spec">As the operator wrote it, with its revision. Never changed in place.</param>
+/// <param name="Index">Index of its tunnel port's record, from 1.</param>
+public sealed record PeerEntry(TunnelPeer Spec, int Index);
 
 /// <summary>All that is asked for, at one revision. Immutable: a change makes another state, which shares what it can.</summary>
 public sealed record DesiredState(
     ulong Revision,
     ImmutableSortedDictionary<string, NetworkEntry> Networks,
     ImmutableSortedDictionary<string, PortEntry> Ports,
-    ImmutableSortedDictionary<string, StaticMac> StaticMacs)
+    ImmutableSortedDictionary<string, StaticMac> StaticMacs,
+    ImmutableSortedDictionary<string, PeerEntry> Peers,
+    ImmutableSortedDictionary<string, Neighbour> Neighbours,
+    ImmutableSortedDictionary<string, Route> Routes)
 {
-    public static DesiredState Empty { get; } = new(
-        0,
-        ImmutableSortedDictionary.Create<string, NetworkEntry>(StringComparer.Ordinal),
-        ImmutableSortedDictionary.Create<string, PortEntry>(StringComparer.Ordinal),
-        ImmutableSortedDictionary.Create<string, StaticMac>(StringComparer.Ordinal));
+    private Topology? _topology;
+
+    public static DesiredState Empty { get; } = new(0, None<NetworkEntry>(), None<PortEntry>(), None<StaticMac>(), None<PeerEntry>(), None<Neighbour>(), None<Route>());
+
+    /// <summary>
+    /// What networks, ports and peers come to at layer 3. Worked out on first use; states that have the same networks, ports and
+    /// peers share it, so that a change of one route of a million does not look at any of them.
+    /// </summary>
+    public Topology Topology
+    {
+        get
+        {
+            Topology? known = Volatile.Read(ref _topology);
+            if (known is null || !known.IsOf(this))
+            {
+                Volatile.Write(ref _topology, known = new Topology(this));
+            }
+            return known;
+        }
+    }
 
     /// <summary>The resource of a kind and name, without status, or null.</summary>
     public Resource? Find(Kind kind, string name) => kind switch
@@ -33,7 +59,22 @@ public sealed record DesiredState(
         Kind.Network when Networks.TryGetValue(name, out NetworkEntry? n) => ResourceKeys.Of(n.Spec.Clone()),
         Kind.Port when Ports.TryGetValue(name, out PortEntry? p) => ResourceKeys.Of(p.Spec.Clone()),
         Kind.StaticMac when StaticMacs.TryGetValue(name, out StaticMac? m) => ResourceKeys.Of(m.Clone()),
+        Kind.TunnelPeer when Peers.TryGetValue(name, out PeerEntry? t) => ResourceKeys.Of(t.Spec.Clone()),
+        Kind.Neighbour when Neighbours.TryGetValue(name, out Neighbour? n) => ResourceKeys.Of(n.Clone()),
+        Kind.Route when Routes.TryGetValue(name, out Route? r) => ResourceKeys.Of(r.Clone()),
         _ => null,
+    };
+
+    /// <summary>The state without a resource.</summary>
+    public DesiredState Without(Kind kind, string name) => kind switch
+    {
+        Kind.Network => this with { Networks = Networks.Remove(name) },
+        Kind.Port => this with { Ports = Ports.Remove(name) },
+        Kind.StaticMac => this with { StaticMacs = StaticMacs.Remove(name) },
+        Kind.TunnelPeer => this with { Peers = Peers.Remove(name) },
+        Kind.Neighbour => this with { Neighbours = Neighbours.Remove(name) },
+        Kind.Route => this with { Routes = Routes.Remove(name) },
+        _ => this,
     };
 
     /// <summary>Names of a kind that come behind <paramref name="after"/>, in order.</summary>
@@ -44,16 +85,26 @@ public sealed record DesiredState(
             Kind.Network => Networks.Keys,
             Kind.Port => Ports.Keys,
             Kind.StaticMac => StaticMacs.Keys,
+            Kind.TunnelPeer => Peers.Keys,
+            Kind.Neighbour => Neighbours.Keys,
+            Kind.Route => Routes.Keys,
             _ => [],
         };
         return after.Length == 0 ? all : all.Where(n => string.CompareOrdinal(n, after) > 0);
     }
 
+    /// <summary>The keys of all resources.</summary>
+    public IEnumerable<ResourceKey> Keys => ResourceKeys.Kinds.SelectMany(kind => Names(kind).Select(name => new ResourceKey { Kind = kind, Name = name }));
+
     public IEnumerable<PortEntry> PortsOf(string network) => Ports.Values.Where(p => p.Spec.Network == network);
 
-    /// <summary>The name of the port with an index, or null.</summary>
-    public string? PortName(int index) => Ports.Values.FirstOrDefault(p => p.Index == index)?.Spec.Name;
+    public IEnumerable<PeerEntry> PeersOf(string network) => Peers.Values.Where(p => p.Spec.Network == network);
+
+    /// <summary>The name of the port, router's port or tunnel peer with an index, or null.</summary>
+    public string? PortName(int index) => Topology.Find(index)?.Name;
 
     /// <summary>The name of the network with a bridge index, or null.</summary>
     public string? NetworkName(int index) => Networks.Values.FirstOrDefault(n => n.Index == index)?.Spec.Name;
+
+    private static ImmutableSortedDictionary<string, T> None<T>() => ImmutableSortedDictionary.Create<string, T>(StringComparer.Ordinal);
 }

@@ -11,14 +11,7 @@ public static class Differences
     private static readonly HashSet<string> OutputOnly = ["revision", "status"];
 
     /// <summary>Lines such as <c>tap.addresses: [172.18.0.2/16] -> [172.18.0.3/16]</c>.</summary>
-    public static IEnumerable<string> Between(Resource before, Resource after) => Between(Content(before), Content(after), "");
-
-    private static IMessage Content(Resource resource) => resource.ResourceCase switch
-    {
-        Resource.ResourceOneofCase.Network => resource.Network,
-        Resource.ResourceOneofCase.Port => resource.Port,
-        _ => resource.StaticMac,
-    };
+    public static IEnumerable<string> Between(Resource before, Resource after) => Between(before.Content!, after.Content!, "");
 
     private static IEnumerable<string> Between(IMessage before, IMessage after, string path)
     {

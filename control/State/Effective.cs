@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using System.Text;
 using Dataplane.Control.Api.V1;
 using Dataplane.Packets;
@@ -19,12 +20,24 @@ public static class Effective
     /// <summary>VLAN of a port that says nothing of VLANs (IEEE 802.1Q, table 9-2).</summary>
     public const uint DefaultVlan = 1;
 
+    /// <summary>RFC 7348, section 8.</summary>
+    public const uint DefaultVxlanPort = 4789;
+
+    /// <summary>Time to live of packets that the switch itself makes (RFC 1700).</summary>
+    public const uint DefaultTtl = 64;
+
     extension(Network network)
     {
-        public uint MtuInForce => network.Mtu == 0 ? DefaultMtu : network.Mtu;
+        public uint MtuInForce => network.Mtu == 0 ? DefaultMtu - (network.Vxlan?.Overhead ?? 0) : network.Mtu;
         public uint AgeingInForce => network.HasAgeingSeconds ? network.AgeingSeconds : DefaultAgeingSeconds;
 
-        public MacAddress MacInForce => MacAddress.TryParse(network.Mac, out MacAddress mac) ? mac : DeriveMac("network", network.Name);
+        public MacAddress MacInForce => MacAddress.TryParse(network.Mac, out MacAddress mac) ? mac : Derive("network", network.Name);
+
+        /// <summary>
+        /// The router's other address, to which the host sends what is to be routed: the first one is the host port's own, and a
+        /// kernel sends nothing to itself.
+        /// </summary>
+        public MacAddress SecondMac => Derive("router", network.Name);
 
         /// <summary>The subnets, without those that cannot be read.</summary>
         public IEnumerable<Cidr> Prefixes => network.Subnets.Select(s => Cidr.TryParse(s, out Cidr c) ? c : (Cidr?)null).OfType<Cidr>();
@@ -48,6 +61,53 @@ public static class Effective
         }
     }
 
+    extension(Router router)
+    {
+        public string VrfInForce => router.Vrf.Length == 0 ? ResourceKeys.MainVrf : router.Vrf;
+
+        /// <summary>The VLAN whose packets are routed, on a network that looks at VLANs.</summary>
+        public uint VlanInForce => router.Vlan == 0 ? DefaultVlan : router.Vlan;
+    }
+
+    extension(Vxlan vxlan)
+    {
+        /// <summary>UDP port.</summary>
+        public uint PortInForce => vxlan.Port == 0 ? DefaultVxlanPort : vxlan.Port;
+
+        public uint TtlInForce => vxlan.Ttl == 0 ? DefaultTtl : vxlan.Ttl;
+
+        public bool FloodInForce => !vxlan.HasFlood || vxlan.Flood;
+
+        /// <summary>The address of the tunnel end point, or the unspecified address of its family.</summary>
+        public IPAddress LocalInForce => Cidr.TryParseAddress(vxlan.Local, out IPAddress? local) ? local : IPAddress.Any;
+
+        /// <summary>Bytes that the outer headers take of the underlay's MTU: IP, UDP, VXLAN, and the inner Ethernet header.</summary>
+        public uint Overhead => vxlan.LocalInForce.AddressFamily == AddressFamily.InterNetworkV6 ? 70u : 50u;
+    }
+
+    extension(TunnelPeer peer)
+    {
+        public bool FloodInForce(Network network) => peer.HasFlood ? peer.Flood : network.Vxlan?.FloodInForce ?? false;
+    }
+
+    extension(Routed routed)
+    {
+        public string VrfInForce => routed.Vrf.Length == 0 ? ResourceKeys.MainVrf : routed.Vrf;
+
+        /// <summary>The addresses, without those that cannot be read.</summary>
+        public IEnumerable<Cidr> AddressesInForce => routed.Addresses.Select(a => Cidr.TryParse(a, out Cidr c) ? c : (Cidr?)null).OfType<Cidr>();
+    }
+
+    extension(Route route)
+    {
+        public string VrfInForce => route.Vrf.Length == 0 ? ResourceKeys.MainVrf : route.Vrf;
+    }
+
+    extension(NextHop hop)
+    {
+        public uint WeightInForce => hop.Weight == 0 ? 1 : hop.Weight;
+    }
+
     extension(Port port)
     {
         public bool EnabledInForce => !port.HasEnabled || port.Enabled;
@@ -58,7 +118,13 @@ public static class Effective
 
         public bool IsHost => port.Tap is { Host: true };
 
-        public uint MtuInForce(Network network) => port.Mtu == 0 ? network.MtuInForce : port.Mtu;
+        public bool IsRouted => port.Routed is not null;
+
+        /// <summary>Largest layer-3 packet. A routed port has no network, nor has one whose network does not exist.</summary>
+        public uint MtuInForce(Network? network) => port.Mtu == 0 ? network?.MtuInForce ?? DefaultMtu : port.Mtu;
+
+        /// <summary>Address of the switch on the link of a routed port.</summary>
+        public MacAddress RoutedMacInForce => MacAddress.TryParse(port.Routed?.Mac, out MacAddress mac) ? mac : Derive("routed", port.Name);
 
         /// <summary>Name of the TAP device, or what DPDK calls the device.</summary>
         public string DeviceInForce => port.AttachmentCase switch
@@ -72,26 +138,29 @@ public static class Effective
         };
 
         /// <summary>Address of the TAP device.</summary>
-        public MacAddress MacInForce(Network network) =>
+        public MacAddress MacInForce(Network? network) =>
             MacAddress.TryParse(port.Tap?.Mac, out MacAddress mac) ? mac
-            : port.IsHost ? network.MacInForce
-            : DeriveMac("port", port.Name);
+            : port.IsHost && network is not null ? network.MacInForce
+            : Derive("port", port.Name);
 
         /// <summary>Addresses of the TAP device.</summary>
-        public IEnumerable<Cidr> AddressesInForce(Network network) =>
+        public IEnumerable<Cidr> AddressesInForce(Network? network) =>
             port.Tap is not { } tap ? []
-            : tap is { Host: true, Addresses.Count: 0 } ? network.GatewayAddresses
+            : tap is { Host: true, Addresses.Count: 0 } ? network?.GatewayAddresses ?? []
             : tap.Addresses.Select(a => Cidr.TryParse(a, out Cidr c) ? c : (Cidr?)null).OfType<Cidr>();
 
         /// <summary>Next hops of the default routes of the TAP device.</summary>
-        public IEnumerable<IPAddress> DefaultRoutesInForce(Network network)
+        public IEnumerable<IPAddress> DefaultRoutesInForce(Network? network)
         {
             if (port.Tap is not { DefaultRoute: true } tap)
             {
                 return [];
             }
             var families = port.AddressesInForce(network).Select(a => a.Address.AddressFamily).ToHashSet();
-            return (tap.Gateways.Count > 0 ? tap.Gateways : network.Gateways)
+            IEnumerable<string> gateways = tap.Gateways.Count > 0 ? tap.Gateways
+                : network is not null ? network.Gateways
+                : port.Routed?.AddressesInForce.Select(a => a.Address.ToString()) ?? [];
+            return gateways
                 .Select(g => Cidr.TryParseAddress(g, out IPAddress? a) ? a : null)
                 .OfType<IPAddress>()
                 .Where(a => families.Contains(a.AddressFamily));
@@ -103,7 +172,7 @@ public static class Effective
     /// hash of kind and name (FNV-1a, whose bits are then mixed as SplitMix64 does, so that names that differ in one
     /// character get addresses that differ everywhere).
     /// </summary>
-    internal static MacAddress DeriveMac(string kind, string name)
+    internal static MacAddress Derive(string kind, string name)
     {
         ulong hash = 0xcbf2_9ce4_8422_2325;
         foreach (byte b in Encoding.UTF8.GetBytes($"{kind}/{name}"))

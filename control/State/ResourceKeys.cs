@@ -1,29 +1,106 @@
+using System.Net;
 using Dataplane.Control.Api.V1;
+using Google.Protobuf;
+using Google.Protobuf.Reflection;
 
 namespace Dataplane.Control.State;
 
 /// <summary>Kind and name of resources, and how people write them.</summary>
 public static class ResourceKeys
 {
+    /// <summary>VRF of what names none.</summary>
+    public const string MainVrf = "main";
+
+    /// <summary>All kinds, in an order in which none names one that comes behind it.</summary>
+    public static IReadOnlyList<Kind> Kinds { get; } = [Kind.Network, Kind.Port, Kind.StaticMac, Kind.TunnelPeer, Kind.Neighbour, Kind.Route];
+
     extension(Resource resource)
     {
         /// <summary>Kind of the resource; <see cref="Kind.Unspecified"/> when the message is empty.</summary>
         public Kind Kind => (Kind)(int)resource.ResourceCase;
 
-        public string Name => resource.ResourceCase switch
+        /// <summary>The message of the resource's kind, or null when there is none.</summary>
+        public IMessage? Content => resource.ResourceCase switch
         {
-            Resource.ResourceOneofCase.Network => resource.Network.Name,
-            Resource.ResourceOneofCase.Port => resource.Port.Name,
-            Resource.ResourceOneofCase.StaticMac => resource.StaticMac.Name,
+            Resource.ResourceOneofCase.Network => resource.Network,
+            Resource.ResourceOneofCase.Port => resource.Port,
+            Resource.ResourceOneofCase.StaticMac => resource.StaticMac,
+            Resource.ResourceOneofCase.TunnelPeer => resource.TunnelPeer,
+            Resource.ResourceOneofCase.Neighbour => resource.Neighbour,
+            Resource.ResourceOneofCase.Route => resource.Route,
+            _ => null,
+        };
+
+        public string Name
+        {
+            get => resource.ResourceCase switch
+            {
+                Resource.ResourceOneofCase.Network => resource.Network.Name,
+                Resource.ResourceOneofCase.Port => resource.Port.Name,
+                Resource.ResourceOneofCase.StaticMac => resource.StaticMac.Name,
+                Resource.ResourceOneofCase.TunnelPeer => resource.TunnelPeer.Name,
+                Resource.ResourceOneofCase.Neighbour => resource.Neighbour.Name,
+                Resource.ResourceOneofCase.Route => resource.Route.Name,
+                _ => "",
+            };
+            set
+            {
+                switch (resource.ResourceCase)
+                {
+                    case Resource.ResourceOneofCase.Network: resource.Network.Name = value; break;
+                    case Resource.ResourceOneofCase.Port: resource.Port.Name = value; break;
+                    case Resource.ResourceOneofCase.StaticMac: resource.StaticMac.Name = value; break;
+                    case Resource.ResourceOneofCase.TunnelPeer: resource.TunnelPeer.Name = value; break;
+                    case Resource.ResourceOneofCase.Neighbour: resource.Neighbour.Name = value; break;
+                    case Resource.ResourceOneofCase.Route: resource.Route.Name = value; break;
+                }
+            }
+        }
+
+        public ulong Revision
+        {
+            get => resource.ResourceCase switch
+            {
+                Resource.ResourceOneofCase.Network => resource.Network.Revision,
+                Resource.ResourceOneofCase.Port => resource.Port.Revision,
+                Resource.ResourceOneofCase.StaticMac => resource.StaticMac.Revision,
+                Resource.ResourceOneofCase.TunnelPeer => resource.TunnelPeer.Revision,
+                Resource.ResourceOneofCase.Neighbour => resource.Neighbour.Revision,
+                Resource.ResourceOneofCase.Route => resource.Route.Revision,
+                _ => 0,
+            };
+            set
+            {
+                switch (resource.ResourceCase)
+                {
+                    case Resource.ResourceOneofCase.Network: resource.Network.Revision = value; break;
+                    case Resource.ResourceOneofCase.Port: resource.Port.Revision = value; break;
+                    case Resource.ResourceOneofCase.StaticMac: resource.StaticMac.Revision = value; break;
+                    case Resource.ResourceOneofCase.TunnelPeer: resource.TunnelPeer.Revision = value; break;
+                    case Resource.ResourceOneofCase.Neighbour: resource.Neighbour.Revision = value; break;
+                    case Resource.ResourceOneofCase.Route: resource.Route.Revision = value; break;
+                }
+            }
+        }
+
+        /// <summary>The name, also where it is made from the other fields and was left empty.</summary>
+        public string KeyName => resource.Name.Length > 0 ? resource.Name : resource.ResourceCase switch
+        {
+            Resource.ResourceOneofCase.StaticMac => NameOf(resource.StaticMac),
+            Resource.ResourceOneofCase.Neighbour => NameOf(resource.Neighbour),
+            Resource.ResourceOneofCase.Route => NameOf(resource.Route),
             _ => "",
         };
 
-        public ulong Revision => resource.ResourceCase switch
+        /// <summary>The networks whose rules the resource relies upon; empty for a network itself.</summary>
+        public IEnumerable<string> NamedNetworks => resource.ResourceCase switch
         {
-            Resource.ResourceOneofCase.Network => resource.Network.Revision,
-            Resource.ResourceOneofCase.Port => resource.Port.Revision,
-            Resource.ResourceOneofCase.StaticMac => resource.StaticMac.Revision,
-            _ => 0,
+            Resource.ResourceOneofCase.Port => NotEmpty(resource.Port.Network),
+            Resource.ResourceOneofCase.StaticMac => NotEmpty(resource.StaticMac.Network),
+            Resource.ResourceOneofCase.TunnelPeer => NotEmpty(resource.TunnelPeer.Network),
+            Resource.ResourceOneofCase.Neighbour => NotEmpty(resource.Neighbour.Network),
+            Resource.ResourceOneofCase.Route => resource.Route.NextHops.Select(n => n.Network).Where(n => n.Length > 0).Distinct(),
+            _ => [],
         };
     }
 
@@ -35,6 +112,9 @@ public static class ResourceKeys
             Kind.Network => "network",
             Kind.Port => "port",
             Kind.StaticMac => "static MAC",
+            Kind.TunnelPeer => "tunnel peer",
+            Kind.Neighbour => "neighbour",
+            Kind.Route => "route",
             _ => "resource",
         };
     }
@@ -42,11 +122,87 @@ public static class ResourceKeys
     /// <summary>The name of a static MAC: "network/mac", or "network/vlan/mac".</summary>
     public static string StaticMacName(string network, uint vlan, string mac) => vlan == 0 ? $"{network}/{mac}" : $"{network}/{vlan}/{mac}";
 
+    /// <summary>The name of a route: "vrf/prefix".</summary>
+    public static string RouteName(string vrf, string prefix) => $"{(vrf.Length == 0 ? MainVrf : vrf)}/{prefix}";
+
+    /// <summary>The name of a neighbour: "interface/address".</summary>
+    public static string NeighbourName(string network, string port, string address) => $"{(network.Length > 0 ? RouterPort(network) : port)}/{address}";
+
+    /// <summary>The name of the port of a network's router.</summary>
+    public static string RouterPort(string network) => network + RouterSuffix;
+
+    /// <summary>What the name of a router's port has behind that of its network.</summary>
+    public const string RouterSuffix = ".router";
+
     public static Resource Of(Network network) => new() { Network = network };
     public static Resource Of(Port port) => new() { Port = port };
     public static Resource Of(StaticMac mac) => new() { StaticMac = mac };
+    public static Resource Of(TunnelPeer peer) => new() { TunnelPeer = peer };
+    public static Resource Of(Neighbour neighbour) => new() { Neighbour = neighbour };
+    public static Resource Of(Route route) => new() { Route = route };
+
+    /// <summary>A resource of the kind that a message has.</summary>
+    /// <exception cref="ArgumentException">It has none.</exception>
+    public static Resource Of(IMessage content) => content switch
+    {
+        Network network => Of(network),
+        Port port => Of(port),
+        StaticMac mac => Of(mac),
+        TunnelPeer peer => Of(peer),
+        Neighbour neighbour => Of(neighbour),
+        Route route => Of(route),
+        _ => throw new ArgumentException($"{content.Descriptor.Name} is no resource", nameof(content)),
+    };
+
+    /// <summary>The message of a kind.</summary>
+    public static MessageDescriptor DescriptorOf(Kind kind) => kind switch
+    {
+        Kind.Network => Network.Descriptor,
+        Kind.Port => Port.Descriptor,
+        Kind.StaticMac => StaticMac.Descriptor,
+        Kind.TunnelPeer => TunnelPeer.Descriptor,
+        Kind.Neighbour => Neighbour.Descriptor,
+        Kind.Route => Route.Descriptor,
+        _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, "is no kind of resource"),
+    };
 
     /// <summary>The resources of a manifest, networks first.</summary>
     public static List<Resource> Of(Manifest manifest) =>
-        [.. manifest.Networks.Select(Of), .. manifest.Ports.Select(Of), .. manifest.StaticMacs.Select(Of)];
+    [
+        .. manifest.Networks.Select(Of), .. manifest.Ports.Select(Of), .. manifest.StaticMacs.Select(Of),
+        .. manifest.TunnelPeers.Select(Of), .. manifest.Neighbours.Select(Of), .. manifest.Routes.Select(Of),
+    ];
+
+    /// <summary>A manifest of resources.</summary>
+    public static Manifest ToManifest(IEnumerable<Resource> resources)
+    {
+        var manifest = new Manifest();
+        foreach (Resource resource in resources)
+        {
+            switch (resource.ResourceCase)
+            {
+                case Resource.ResourceOneofCase.Network: manifest.Networks.Add(resource.Network); break;
+                case Resource.ResourceOneofCase.Port: manifest.Ports.Add(resource.Port); break;
+                case Resource.ResourceOneofCase.StaticMac: manifest.StaticMacs.Add(resource.StaticMac); break;
+                case Resource.ResourceOneofCase.TunnelPeer: manifest.TunnelPeers.Add(resource.TunnelPeer); break;
+                case Resource.ResourceOneofCase.Neighbour: manifest.Neighbours.Add(resource.Neighbour); break;
+                case Resource.ResourceOneofCase.Route: manifest.Routes.Add(resource.Route); break;
+            }
+        }
+        return manifest;
+    }
+
+    internal static string NameOf(StaticMac mac) => StaticMacName(mac.Network, mac.Vlan, mac.Mac.ToLowerInvariant());
+
+    internal static string NameOf(Neighbour neighbour) => NeighbourName(neighbour.Network, neighbour.Port, Address(neighbour.Address));
+
+    internal static string NameOf(Route route) => RouteName(route.Vrf, Prefix(route.Prefix));
+
+    /// <summary>An address in its one way of writing; what is none stays as it is.</summary>
+    internal static string Address(string text) => Cidr.TryParseAddress(text, out IPAddress? address) ? address.ToString() : text;
+
+    /// <summary>A prefix in its one way of writing; what is none stays as it is.</summary>
+    internal static string Prefix(string text) => Cidr.TryParse(text, out Cidr cidr) ? cidr.ToString() : text;
+
+    private static IEnumerable<string> NotEmpty(string name) => name.Length > 0 ? [name] : [];
 }

@@ -24,11 +24,13 @@ public static partial class Validation
         {
             Report("ageing_seconds", $"ageing of {network.AgeingSeconds} s is above {MaxAgeing} s", "0 means never");
         }
+        CheckRouter(state, network, Report);
+        CheckVxlan(state, network, Report);
 
         void Report(string field, string message, string fix = "") => problems.Add(Kind.Network, network.Name, field, message, fix);
     }
 
-    private static void CheckSubnets(DesiredState state, Network network, Action<string, string, string> report)
+    private static void CheckSubnets(DesiredState state, Network network, Report report)
     {
         var mine = new List<Cidr>();
         for (int i = 0; i < network.Subnets.Count; i++)
@@ -44,19 +46,19 @@ public static partial class Validation
             }
             else if (subnet.Length == 0 || IPAddress.IsLoopback(subnet.Address) || IsMulticast(subnet.Address))
             {
-                report(field, $"subnet {text} cannot be the subnet of a network", "");
+                report(field, $"subnet {text} cannot be the subnet of a network");
             }
             else
             {
                 foreach (Cidr other in mine.Where(other => other.Overlaps(subnet)))
                 {
-                    report(field, $"subnet {subnet} overlaps subnet {other} of the same network", "");
+                    report(field, $"subnet {subnet} overlaps subnet {other} of the same network");
                 }
-                foreach (Network other in state.Networks.Values.Select(n => n.Spec).Where(n => n.Name != network.Name))
+                foreach (Network other in state.Networks.Values.Select(n => n.Spec).Where(n => n.Name != network.Name && !AreApart(n, network)))
                 {
                     foreach (Cidr theirs in other.Prefixes.Where(p => p.Overlaps(subnet)))
                     {
-                        report(field, $"subnet {subnet} overlaps {theirs} of network \"{other.Name}\"", "");
+                        report(field, $"subnet {subnet} overlaps {theirs} of network \"{other.Name}\"", ApartFix(other, network));
                     }
                 }
                 mine.Add(subnet);
@@ -64,7 +66,12 @@ public static partial class Validation
         }
     }
 
-    private static void CheckGateways(Network network, Action<string, string, string> report)
+    /// <summary>Whether two networks never meet: each has a router, and these are in different VRFs.</summary>
+    private static bool AreApart(Network a, Network b) => a.Router is { } one && b.Router is { } other && one.VrfInForce != other.VrfInForce;
+
+    private static string ApartFix(Network a, Network b) => a.Router is not null && b.Router is not null ? "put one of the two into another VRF with router.vrf" : "";
+
+    private static void CheckGateways(Network network, Report report)
     {
         var subnets = network.Prefixes.ToList();
         var used = new Dictionary<Cidr, string>();
@@ -80,15 +87,15 @@ public static partial class Validation
             if (homes.Count == 0)
             {
                 string where = subnets.Count == 0 ? "the network has no subnet" : $"is outside the subnets of the network ({string.Join(", ", subnets)})";
-                report(field, $"gateway {text}: {where}", "");
+                report(field, $"gateway {text}: {where}");
             }
             else if (IsReserved(gateway, homes[0]) is { } reserved)
             {
-                report(field, $"gateway {text} is {reserved} of {homes[0]}", "");
+                report(field, $"gateway {text} is {reserved} of {homes[0]}");
             }
             else if (!used.TryAdd(homes[0], text))
             {
-                report(field, $"gateway {text}: subnet {homes[0]} already has {used[homes[0]]}", "");
+                report(field, $"gateway {text}: subnet {homes[0]} already has {used[homes[0]]}");
             }
         }
     }

@@ -8,15 +8,18 @@ public static partial class Validation
 {
     private const uint MaxStormRate = 100_000_000;
 
-    private delegate void Report(string field, string message, string fix = "");
-
     private static void CheckPort(DesiredState state, Port port, ProblemCollector problems)
     {
         CheckName(Kind.Port, port.Name, problems);
+        CheckPortName(state, port.Name, PortRole.Device, Report, "name");
         NetworkEntry? network = null;
-        if (port.Network.Length == 0)
+        if (port.Routed is { } routed)
         {
-            Report("network", "belongs to no network", "name one of: " + ListNames(state.Networks.Keys));
+            CheckRouted(state, port, routed, Report);
+        }
+        else if (port.Network.Length == 0)
+        {
+            Report("network", "belongs to no network", $"name one of: {ListNames(state.Networks.Keys)}; or make it a routed port with routed");
         }
         else if (!state.Networks.TryGetValue(port.Network, out network))
         {
@@ -25,7 +28,7 @@ public static partial class Validation
 
         CheckAttachment(state, port, network?.Spec, Report);
         CheckVlans(port, network?.Spec, Report);
-        if (MtuProblem(port.Mtu, network?.Spec.Prefixes.Any(p => p.IsIPv6) ?? false) is { } mtu)
+        if (MtuProblem(port.Mtu, (network?.Spec.Prefixes ?? port.Routed?.AddressesInForce)?.Any(p => p.IsIPv6) ?? false) is { } mtu)
         {
             Report("mtu", mtu);
         }
@@ -90,6 +93,11 @@ public static partial class Validation
             CheckTapMac(state, port, network, report);
             CheckTapAddresses(state, port, network, report);
             CheckTapRoutes(port, tap, network, report);
+            CheckHostApart(state, port, network, report);
+        }
+        else if (port.IsRouted)
+        {
+            CheckRoutedTap(port, tap, report);
         }
         if (tap.Host && tap.Netns.Length > 0)
         {
@@ -107,6 +115,10 @@ public static partial class Validation
         if (!port.IsHost && mac == network.MacInForce)
         {
             report("tap.mac", $"MAC address {mac} is that of network \"{network.Name}\"");
+        }
+        if (network.Router is not null && mac == network.SecondMac)
+        {
+            report("tap.mac", $"MAC address {mac} is that of the router of network \"{network.Name}\"");
         }
         foreach (Port other in OtherTaps(state, port).Where(p => p.Network == port.Network && p.MacInForce(network) == mac))
         {
@@ -269,10 +281,4 @@ public static partial class Validation
 
     private static IEnumerable<Port> OtherTaps(DesiredState state, Port port) =>
         state.Ports.Values.Select(p => p.Spec).Where(p => p.Name != port.Name && p.Tap is not null);
-
-    private static string ListNames(IEnumerable<string> names)
-    {
-        List<string> some = [.. names.Take(8)];
-        return some.Count == 0 ? "(there is none)" : string.Join(", ", some);
-    }
 }

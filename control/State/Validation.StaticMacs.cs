@@ -27,6 +27,14 @@ public static partial class Validation
         {
             Report("mac", $"MAC address {address} is that of network \"{mac.Network}\" itself");
         }
+        else if (network.Spec.Router is not null && address == network.Spec.SecondMac)
+        {
+            Report("mac", $"MAC address {address} is that of the router of network \"{mac.Network}\"");
+        }
+        else if (state.Topology.PeerOf(mac.Network, mac.Mac) is { } peer)
+        {
+            Report("mac", $"MAC address {mac.Mac} is that of tunnel peer \"{peer.Spec.Name}\"");
+        }
         if (mac.Vlan != 0 && !VlanRanges.IsValid(mac.Vlan))
         {
             Report("vlan", VlanText(mac.Vlan));
@@ -36,6 +44,9 @@ public static partial class Validation
         {
             case StaticMac.TargetOneofCase.Port when !state.Ports.TryGetValue(mac.Port, out PortEntry? port):
                 Report("port", $"port \"{mac.Port}\" does not exist");
+                break;
+            case StaticMac.TargetOneofCase.Port when state.Ports[mac.Port].Spec.IsRouted:
+                Report("port", $"port \"{mac.Port}\" is a routed port, in no network");
                 break;
             case StaticMac.TargetOneofCase.Port when state.Ports[mac.Port].Spec.Network != mac.Network:
                 Report("port", $"port \"{mac.Port}\" is in network \"{state.Ports[mac.Port].Spec.Network}\", not in \"{mac.Network}\"");

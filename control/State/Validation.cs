@@ -5,7 +5,7 @@ namespace Dataplane.Control.State;
 
 /// <summary>
 /// The rules that desired state obeys. A batch is checked against the state it would lead to: its own resources, and those
-/// that a changed network carries with it. Every problem is reported, not the first.
+/// that a changed one carries with it. Every problem is reported, not the first.
 /// </summary>
 public static partial class Validation
 {
@@ -20,64 +20,52 @@ public static partial class Validation
     /// <summary>IFNAMSIZ less the terminating zero.</summary>
     private const int MaxDeviceName = 15;
 
+    private delegate void Report(string field, string message, string fix = "");
+
     /// <summary>Checks what a batch touches.</summary>
+    /// <param name="before">The state before the batch, which obeys the rules.</param>
     /// <param name="after">The state after the batch.</param>
     /// <param name="wanted">Resources of the batch.</param>
     /// <param name="deleted">What it deletes.</param>
     /// <param name="problems">Where to report.</param>
-    /// <param name="limits">Sizes of the tables.</param>
     internal static void Check(
-        DesiredState after, IReadOnlyList<Resource> wanted, IReadOnlyList<ResourceKey> deleted, ProblemCollector problems, Limits limits)
+        DesiredState before, DesiredState after, IReadOnlyList<Resource> wanted, IReadOnlyList<ResourceKey> deleted, ProblemCollector problems)
     {
-        var networks = wanted.Where(r => r.Kind == Kind.Network).Select(r => r.Name).ToHashSet(StringComparer.Ordinal);
-        var ports = wanted.Where(r => r.Kind == Kind.Port).Select(r => r.Name).ToHashSet(StringComparer.Ordinal);
-        var macs = wanted.Where(r => r.Kind == Kind.StaticMac).Select(r => r.Name).ToHashSet(StringComparer.Ordinal);
-        if (networks.Count > 0)
-        {
-            // Ports and static MACs of a changed network must still fit into it.
-            ports.UnionWith(after.Ports.Values.Where(p => networks.Contains(p.Spec.Network)).Select(p => p.Spec.Name));
-        }
-        if (networks.Count > 0 || ports.Count > 0)
-        {
-            macs.UnionWith(after.StaticMacs.Values
-                .Where(m => networks.Contains(m.Network) || (m.TargetCase == StaticMac.TargetOneofCase.Port && ports.Contains(m.Port)))
-                .Select(m => m.Name));
-        }
-
-        foreach (string name in networks.Order(StringComparer.Ordinal))
+        Touched touched = Touched.By(before, after, wanted, deleted);
+        foreach (string name in touched.Networks)
         {
             CheckNetwork(after, after.Networks[name].Spec, problems);
         }
-        foreach (string name in ports.Order(StringComparer.Ordinal))
+        foreach (string name in touched.Overlays)
+        {
+            Network network = after.Networks[name].Spec;
+            CheckVtep(after, network, network.Vxlan, (field, message, fix) => problems.Add(Kind.Network, name, field, message, fix));
+        }
+        foreach (string name in touched.Ports)
         {
             CheckPort(after, after.Ports[name].Spec, problems);
         }
-        foreach (string name in macs.Order(StringComparer.Ordinal))
+        foreach (string name in touched.StaticMacs)
         {
             CheckStaticMac(after, after.StaticMacs[name], problems);
         }
-        CheckDeleted(after, deleted, problems);
-    }
-
-    private static void CheckDeleted(DesiredState after, IReadOnlyList<ResourceKey> deleted, ProblemCollector problems)
-    {
-        foreach (ResourceKey key in deleted)
+        foreach (string name in touched.Peers)
         {
-            List<string> users = key.Kind switch
-            {
-                Kind.Network => [.. after.PortsOf(key.Name).Select(p => $"port \"{p.Spec.Name}\""),
-                    .. after.StaticMacs.Values.Where(m => m.Network == key.Name).Select(m => $"static MAC \"{m.Name}\"")],
-                Kind.Port => [.. after.StaticMacs.Values
-                    .Where(m => m.TargetCase == StaticMac.TargetOneofCase.Port && m.Port == key.Name).Select(m => $"static MAC \"{m.Name}\"")],
-                _ => [],
-            };
-            if (users.Count > 0)
-            {
-                string more = users.Count > 5 ? $" and {users.Count - 5} more" : "";
-                problems.Add(key.Kind, key.Name, "", $"is used by {string.Join(", ", users.Take(5))}{more}", "delete these first, or in the same call",
-                    Grpc.Core.StatusCode.FailedPrecondition);
-            }
+            CheckPeer(after, after.Peers[name].Spec, problems);
         }
+        foreach (string name in touched.Neighbours)
+        {
+            CheckNeighbour(after, after.Neighbours[name], problems);
+        }
+        foreach (string name in touched.Routes)
+        {
+            CheckRoute(after, after.Routes[name], problems);
+        }
+        foreach (PeerEntry peer in touched.Underlay(after, deleted))
+        {
+            CheckUnderlay(after, peer.Spec, touched, problems);
+        }
+        CheckDeleted(after, deleted, problems);
     }
 
     private static void CheckName(Kind kind, string name, ProblemCollector problems)
@@ -86,10 +74,29 @@ public static partial class Validation
         {
             problems.Add(kind, name, "name", "has no name");
         }
-        else if (name.Length > MaxName || !char.IsAsciiLetterOrDigit(name[0]) || !name.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-'))
+        else if (!IsName(name))
         {
             problems.Add(kind, name, "name", $"a name has 1 to {MaxName} characters of A-Z a-z 0-9 . _ - and begins with a letter or a digit");
         }
+    }
+
+    private static bool IsName(string name) =>
+        name.Length is > 0 and <= MaxName && char.IsAsciiLetterOrDigit(name[0]) && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-');
+
+    /// <summary>Ports, routers' ports and peers share one table, in which each has a name of its own.</summary>
+    private static void CheckPortName(DesiredState state, string name, PortRole role, Report report, string field)
+    {
+        foreach (NamedPort other in state.Topology.Ports.Where(p => p.Name == name && p.Role != role))
+        {
+            report(field, $"\"{name}\" is already {Describe(other)}", "choose another name");
+        }
+
+        static string Describe(NamedPort port) => port.Role switch
+        {
+            PortRole.Router => $"the name of the router's port of network \"{port.Network}\"",
+            PortRole.Tunnel => "the name of a tunnel peer",
+            _ => "the name of a port",
+        };
     }
 
     /// <summary>Gives what is wrong with a unicast MAC address, or null.</summary>
@@ -105,4 +112,10 @@ public static partial class Validation
         : ipv6 && mtu < MinMtuIPv6 ? $"MTU {mtu} is below {MinMtuIPv6}, which IPv6 needs (RFC 8200)"
         : mtu < MinMtu ? $"MTU {mtu} is below {MinMtu}"
         : null;
+
+    private static string ListNames(IEnumerable<string> names)
+    {
+        List<string> some = [.. names.Take(8)];
+        return some.Count == 0 ? "(there is none)" : string.Join(", ", some);
+    }
 }

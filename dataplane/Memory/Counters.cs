@@ -14,7 +14,7 @@ public struct DropCounts
 /// <summary>
 /// What one worker counted on one port; nobody else writes it. The sums over the workers hold, at any burst boundary:
 /// <code>
-/// RxPackets = Forwarded + Consumed + Σ Drops[ingress reasons]      (by the port a packet came from)
+/// RxPackets = Forwarded + Consumed + Held + Σ Drops[ingress reasons] (by the port a packet came from)
 /// Offered   = TxPackets + Σ Drops[egress reasons]                  (by the port a packet is sent to)
 /// Σ Forwarded + Σ Copies + Σ Originated = Σ Offered                (over all ports)
 /// </code>
@@ -46,6 +46,8 @@ public struct PortCounters
     [FieldOffset(96)] public ulong SoftwareSegmented;
     /// <summary>Receive bursts that were not empty.</summary>
     [FieldOffset(104)] public ulong RxBursts;
+    /// <summary>Received packets that wait for the address of a neighbour now.</summary>
+    [FieldOffset(112)] public ulong Held;
     [FieldOffset(128)] public DropCounts Drops;
 
     /// <summary>Adds another worker's counts.</summary>

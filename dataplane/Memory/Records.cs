@@ -29,6 +29,12 @@ public enum PortFlags : uint
     Trunk = 1 << 10,
     /// <summary>Untagged frames are accepted and belong to <see cref="PortRecord.Pvid"/>.</summary>
     AcceptUntagged = 1 << 11,
+    /// <summary>No device but the bridge's router: what is sent to it is routed. It has an <see cref="InterfaceRecord"/>.</summary>
+    Router = 1 << 12,
+    /// <summary>A device port that belongs to no bridge: its packets are routed. It has an <see cref="InterfaceRecord"/>.</summary>
+    Routed = 1 << 13,
+    /// <summary>No device but a remote VXLAN tunnel end point. It has a <see cref="TunnelRecord"/>.</summary>
+    Tunnel = 1 << 14,
 
     /// <summary>What a port has unless asked otherwise.</summary>
     Default = Exists | Enabled | Learning | FloodUnicast | FloodMulticast | FloodBroadcast | AcceptUntagged,
@@ -107,6 +113,11 @@ public struct BridgeRecord
     public uint LearnLimit;
     /// <summary>The bridge's own address as a number whose lowest byte is the first on the wire; 0 for none.</summary>
     public ulong Mac;
+    /// <summary>Index of the bridge's router port, 0 when the bridge has none.</summary>
+    public ushort RouterPort;
+    /// <summary>Index of the host's port, 0 when the bridge has none.</summary>
+    public ushort HostPort;
+    public uint Reserved;
     public PortSet Members;
 }
 

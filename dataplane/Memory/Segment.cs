@@ -86,12 +86,22 @@ public sealed unsafe class Segment : IDisposable
     public int MaxWorkers => (int)Header.MaxWorkers;
     public int MaxPorts => (int)Header.MaxPorts;
     public int MaxBridges => (int)Header.MaxBridges;
+    public int MaxVrfs => (int)Header.MaxVrfs;
+    public int MaxNextHops => (int)Header.MaxNextHops;
+    public int MaxNextHopGroups => (int)Header.MaxNextHopGroups;
 
     /// <summary>Bytes of the whole segment.</summary>
     public ulong Length => _length;
 
     public Versioned<PortRecord>* Ports => (Versioned<PortRecord>*)At(SectionId.Ports);
     public Versioned<BridgeRecord>* Bridges => (Versioned<BridgeRecord>*)At(SectionId.Bridges);
+    public Versioned<InterfaceRecord>* Interfaces => (Versioned<InterfaceRecord>*)At(SectionId.Interfaces);
+    public Versioned<VrfRecord>* Vrfs => (Versioned<VrfRecord>*)At(SectionId.Vrfs);
+    public Versioned<NextHopRecord>* NextHops => (Versioned<NextHopRecord>*)At(SectionId.NextHops);
+    public Versioned<NextHopGroup>* NextHopGroups => (Versioned<NextHopGroup>*)At(SectionId.NextHopGroups);
+    public Versioned<TunnelRecord>* Tunnels => (Versioned<TunnelRecord>*)At(SectionId.Tunnels);
+    public byte* RouteArena => At(SectionId.RouteArena);
+    public TunnelTable TunnelTable => new((TunnelBucket*)At(SectionId.TunnelBuckets), Tunnels, MaxPorts, Header.HashSeed);
     public PortRuntime* PortRuntime => (PortRuntime*)At(SectionId.PortRuntime);
     public BridgeRuntime* BridgeRuntime => (BridgeRuntime*)At(SectionId.BridgeRuntime);
     public WorkerRecord* Workers => (WorkerRecord*)At(SectionId.Workers);
@@ -122,6 +132,26 @@ public sealed unsafe class Segment : IDisposable
     /// <summary>A bridge's record as a reader of the given generation sees it.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public ref readonly BridgeRecord Bridge(int index, ulong generation) => ref Versioned<BridgeRecord>.Read(in Bridges[index], generation);
+
+    /// <summary>A port's layer-3 side as a reader of the given generation sees it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ref readonly InterfaceRecord Interface(int port, ulong generation) => ref Versioned<InterfaceRecord>.Read(in Interfaces[port], generation);
+
+    /// <summary>A VRF's record as a reader of the given generation sees it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ref readonly VrfRecord Vrf(int index, ulong generation) => ref Versioned<VrfRecord>.Read(in Vrfs[index], generation);
+
+    /// <summary>A next hop as a reader of the given generation sees it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ref readonly NextHopRecord NextHop(int index, ulong generation) => ref Versioned<NextHopRecord>.Read(in NextHops[index], generation);
+
+    /// <summary>A next-hop group as a reader of the given generation sees it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ref readonly NextHopGroup NextHopGroup(int index, ulong generation) => ref Versioned<NextHopGroup>.Read(in NextHopGroups[index], generation);
+
+    /// <summary>The tunnel behind a port as a reader of the given generation sees it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ref readonly TunnelRecord Tunnel(int port, ulong generation) => ref Versioned<TunnelRecord>.Read(in Tunnels[port], generation);
 
     public void Dispose()
     {
@@ -158,6 +188,10 @@ public sealed unsafe class Segment : IDisposable
         header.MaxPorts = (uint)options.MaxPorts;
         header.MaxBridges = (uint)options.MaxBridges;
         header.MacBucketBits = (uint)options.MacBucketBits;
+        header.MaxVrfs = (uint)options.MaxVrfs;
+        header.MaxNextHops = (uint)options.MaxNextHops;
+        header.MaxNextHopGroups = (uint)options.MaxNextHopGroups;
+        header.RouteBytes = (ulong)options.RouteBytes;
         header.HashSeed = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8));
         header.CreatedUnixSeconds = (ulong)DateTimeOffset.UtcNow.ToUnixTimeSeconds();
         header.Generation = 1;
@@ -206,7 +240,9 @@ public sealed unsafe class Segment : IDisposable
     private static bool SectionsLieInside(ref readonly SegmentHeader header)
     {
         if (header.MaxWorkers is 0 or > SegmentOptions.WorkerLimit || header.MaxPorts is < 2 or > SegmentOptions.PortLimit
-            || header.MaxBridges is < 2 or > SegmentOptions.BridgeLimit || header.MacBucketBits is < MacTable.MinBits or > SegmentOptions.MacBucketBitsLimit)
+            || header.MaxBridges is < 2 or > SegmentOptions.BridgeLimit || header.MacBucketBits is < MacTable.MinBits or > SegmentOptions.MacBucketBitsLimit
+            || header.MaxVrfs is < 2 or > SegmentOptions.VrfLimit || header.MaxNextHops is < 2 or > SegmentOptions.NextHopLimit
+            || header.MaxNextHopGroups is 0 or > SegmentOptions.NextHopGroupLimit || header.RouteBytes > SegmentOptions.RouteBytesLimit)
         {
             return false;
         }
@@ -216,6 +252,10 @@ public sealed unsafe class Segment : IDisposable
             MaxPorts = (int)header.MaxPorts,
             MaxBridges = (int)header.MaxBridges,
             MacCapacity = (int)(MacBucket.Ways * (1u << (int)header.MacBucketBits) / 2),
+            MaxVrfs = (int)header.MaxVrfs,
+            MaxNextHops = (int)header.MaxNextHops,
+            MaxNextHopGroups = (int)header.MaxNextHopGroups,
+            RouteBytes = (long)header.RouteBytes,
         };
         ulong expected = SegmentHeader.SizeInBytes;
         for (var id = SectionId.Workers; id < SectionId.Count; id++)

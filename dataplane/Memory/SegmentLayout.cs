@@ -8,6 +8,7 @@ namespace Dataplane.Memory;
 public enum SectionId
 {
     Workers, Ports, PortRuntime, Bridges, BridgeRuntime, Macs, PortCounters, Events, CaptureSessions, CaptureRings,
+    Interfaces, Vrfs, NextHops, NextHopGroups, Tunnels, RouteArena, TunnelBuckets,
     Count,
 }
 
@@ -32,7 +33,7 @@ public struct SegmentHeader
     public const ulong MagicValue = 0x3147_4553_4E4C_5044;
 
     /// <summary>Raised by every change of a struct in the segment, whatever its size.</summary>
-    public const uint CurrentLayoutVersion = 1;
+    public const uint CurrentLayoutVersion = 2;
 
     [FieldOffset(0)] public ulong Magic;
     [FieldOffset(8)] public uint LayoutVersion;
@@ -52,6 +53,13 @@ public struct SegmentHeader
 
     /// <summary>One <see cref="SectionEntry"/> per <see cref="SectionId"/>.</summary>
     [FieldOffset(64)] public SectionTable Sections;
+
+    /// <summary>VRFs, next hops and next-hop groups that fit.</summary>
+    [FieldOffset(576)] public uint MaxVrfs;
+    [FieldOffset(580)] public uint MaxNextHops;
+    [FieldOffset(584)] public uint MaxNextHopGroups;
+    /// <summary>Bytes for the routes of all VRFs.</summary>
+    [FieldOffset(592)] public ulong RouteBytes;
 
     /// <summary>The committed generation: a worker reads it once per burst and sees records up to it. Writer: control.</summary>
     [FieldOffset(1024)] public ulong Generation;
@@ -108,7 +116,9 @@ public static class SegmentLayout
             Unsafe.SizeOf<Versioned<PortRecord>>(), Unsafe.SizeOf<PortRuntime>(), Unsafe.SizeOf<BridgeRecord>(),
             Unsafe.SizeOf<Versioned<BridgeRecord>>(), Unsafe.SizeOf<BridgeRuntime>(), Unsafe.SizeOf<Tables.MacBucket>(),
             Unsafe.SizeOf<PortCounters>(), Unsafe.SizeOf<EventRing>(), Unsafe.SizeOf<CaptureSession>(),
-            Unsafe.SizeOf<CaptureRing>(), (int)Packets.DropReason.Count,
+            Unsafe.SizeOf<CaptureRing>(), (int)Packets.DropReason.Count, Unsafe.SizeOf<Versioned<InterfaceRecord>>(),
+            Unsafe.SizeOf<Versioned<VrfRecord>>(), Unsafe.SizeOf<Versioned<NextHopRecord>>(), Unsafe.SizeOf<Versioned<NextHopGroup>>(),
+            Unsafe.SizeOf<Versioned<TunnelRecord>>(), Unsafe.SizeOf<Tables.TunnelBucket>(),
         ];
         ulong hash = 0xcbf2_9ce4_8422_2325;
         foreach (int size in sizes)
@@ -133,6 +143,13 @@ public static class SegmentLayout
             SectionId.Events => (ulong)Unsafe.SizeOf<EventRing>() * (ulong)o.MaxWorkers,
             SectionId.CaptureSessions => (ulong)Unsafe.SizeOf<CaptureSession>() * CaptureSession.Limit,
             SectionId.CaptureRings => (ulong)Unsafe.SizeOf<CaptureRing>() * (ulong)o.MaxWorkers,
+            SectionId.Interfaces => (ulong)Unsafe.SizeOf<Versioned<InterfaceRecord>>() * (ulong)o.MaxPorts,
+            SectionId.Vrfs => (ulong)Unsafe.SizeOf<Versioned<VrfRecord>>() * (ulong)o.MaxVrfs,
+            SectionId.NextHops => (ulong)Unsafe.SizeOf<Versioned<NextHopRecord>>() * (ulong)o.MaxNextHops,
+            SectionId.NextHopGroups => (ulong)Unsafe.SizeOf<Versioned<NextHopGroup>>() * (ulong)o.MaxNextHopGroups,
+            SectionId.Tunnels => (ulong)Unsafe.SizeOf<Versioned<TunnelRecord>>() * (ulong)o.MaxPorts,
+            SectionId.RouteArena => (ulong)o.RouteBytes,
+            SectionId.TunnelBuckets => (ulong)Unsafe.SizeOf<Tables.TunnelBucket>() * (ulong)Tables.TunnelTable.BucketsFor(o.MaxPorts),
             _ => throw new ArgumentOutOfRangeException(nameof(id)),
         };
         return (raw + 4095) & ~4095ul;

@@ -2,7 +2,7 @@ using System.Numerics;
 
 namespace Dataplane.Memory;
 
-/// <summary>Sizes of a segment. They are fixed for its life; the defaults suit a laptop (about 6 MiB).</summary>
+/// <summary>Sizes of a segment. They are fixed for its life; the defaults suit a laptop (about 14 MiB).</summary>
 public sealed record SegmentOptions
 {
     /// <summary>The largest number of ports that <see cref="BridgeRecord.Members"/> can name.</summary>
@@ -10,6 +10,12 @@ public sealed record SegmentOptions
     public const int BridgeLimit = 4096;
     public const int WorkerLimit = 64;
     public const int MacLimit = 1 << 26;
+
+    public const int VrfLimit = 4096;
+    /// <summary>What 24 bits of a route can name.</summary>
+    public const int NextHopLimit = 1 << 24;
+    public const int NextHopGroupLimit = 1 << 16;
+    public const long RouteBytesLimit = 64L << 30;
 
     /// <summary>Of a table with room for twice <see cref="MacLimit"/>.</summary>
     internal const int MacBucketBitsLimit = 25;
@@ -22,6 +28,15 @@ public sealed record SegmentOptions
     public int MaxBridges { get; init; } = 64;
     /// <summary>MAC entries that must fit. The table has room for twice as many, so that a bucket rarely fills.</summary>
     public int MacCapacity { get; init; } = 16_384;
+
+    /// <summary>Routing tables, 2 to 4,096; index 0 means "no VRF" and is never used.</summary>
+    public int MaxVrfs { get; init; } = 16;
+    /// <summary>Next hops, 2 to 16,777,216; index 0 means "no route" and is never used.</summary>
+    public int MaxNextHops { get; init; } = 4096;
+    /// <summary>Next-hop groups, 1 to 65,536.</summary>
+    public int MaxNextHopGroups { get; init; } = 64;
+    /// <summary>Bytes for the routes of all VRFs, 64 KiB at least.</summary>
+    public long RouteBytes { get; init; } = 4 << 20;
 
     /// <summary>Base-2 logarithm of the number of buckets.</summary>
     internal int MacBucketBits
@@ -41,9 +56,13 @@ public sealed record SegmentOptions
         Check(nameof(MaxPorts), MaxPorts, 2, PortLimit);
         Check(nameof(MaxBridges), MaxBridges, 2, BridgeLimit);
         Check(nameof(MacCapacity), MacCapacity, 16, MacLimit);
+        Check(nameof(MaxVrfs), MaxVrfs, 2, VrfLimit);
+        Check(nameof(MaxNextHops), MaxNextHops, 2, NextHopLimit);
+        Check(nameof(MaxNextHopGroups), MaxNextHopGroups, 1, NextHopGroupLimit);
+        Check(nameof(RouteBytes), RouteBytes, 64 << 10, RouteBytesLimit);
         return problems;
 
-        void Check(string name, int value, int min, int max)
+        void Check(string name, long value, long min, long max)
         {
             if (value < min || value > max)
             {

@@ -16,6 +16,8 @@ public sealed unsafe class SegmentWriter
     private ulong _lastMacChange;
     private ulong _previousCommit;
     private ulong _next;
+    private bool _tunnelsChanged;
+    private bool _tunnelsToSweep;
 
     /// <param name="segment">The segment to write.</param>
     /// <param name="timeout">How long to wait for a worker before it counts as hung; 5 s when not given.</param>
@@ -35,6 +37,8 @@ public sealed unsafe class SegmentWriter
         }
         // A writer that died may have committed in the instant before: its grace period is unknown, so this is another one.
         _lastMacChange = _previousCommit = segment.Quiescence.Advance();
+        segment.TunnelTable.Publish(segment.Generation);
+        _tunnelsToSweep = true;
     }
 
     /// <summary>
@@ -50,6 +54,11 @@ public sealed unsafe class SegmentWriter
         }
         WaitFor(_previousCommit);
         SettleMacs();
+        if (_tunnelsToSweep)
+        {
+            _segment.TunnelTable.Sweep(_segment.Generation);
+            _tunnelsToSweep = false;
+        }
         _formerFids.Clear();
         _next = _segment.Generation + 1;
     }
@@ -86,10 +95,49 @@ public sealed unsafe class SegmentWriter
         Versioned<BridgeRecord>.Write(ref _segment.Bridges[CheckBridge(index)], in record, next);
     }
 
+    /// <summary>The layer-3 side of a port as it is after this commit.</summary>
+    public ref readonly InterfaceRecord Interface(int port) => ref _segment.Interface(CheckPort(port), Current);
+
+    public void SetInterface(int port, in InterfaceRecord record) =>
+        Versioned<InterfaceRecord>.Write(ref _segment.Interfaces[CheckPort(port)], in record, Pending);
+
+    /// <summary>The tunnel behind a port as it is after this commit.</summary>
+    public ref readonly TunnelRecord Tunnel(int port) => ref _segment.Tunnel(CheckPort(port), Current);
+
+    /// <summary>What a worker finds of it by a packet's VNI and address (<see cref="TunnelTable"/>) follows with the commit.</summary>
+    public void SetTunnel(int port, in TunnelRecord record)
+    {
+        Versioned<TunnelRecord>.Write(ref _segment.Tunnels[CheckPort(port)], in record, Pending);
+        _tunnelsChanged = true;
+    }
+
+    /// <summary>A next hop as it is after this commit.</summary>
+    public ref readonly NextHopRecord NextHop(int index) => ref _segment.NextHop(Check(index, 1, _segment.MaxNextHops, "next hop"), Current);
+
+    public void SetNextHop(int index, in NextHopRecord record) =>
+        Versioned<NextHopRecord>.Write(ref _segment.NextHops[Check(index, 1, _segment.MaxNextHops, "next hop")], in record, Pending);
+
+    /// <summary>A next-hop group as it is after this commit.</summary>
+    public ref readonly NextHopGroup NextHopGroup(int index) => ref _segment.NextHopGroup(Check(index, 0, _segment.MaxNextHopGroups, "group"), Current);
+
+    public void SetNextHopGroup(int index, in NextHopGroup record) =>
+        Versioned<NextHopGroup>.Write(ref _segment.NextHopGroups[Check(index, 0, _segment.MaxNextHopGroups, "group")], in record, Pending);
+
+    /// <summary>A VRF as it is after this commit.</summary>
+    public ref readonly VrfRecord Vrf(int index) => ref _segment.Vrf(Check(index, 1, _segment.MaxVrfs, "VRF"), Current);
+
+    public void SetVrf(int index, in VrfRecord record) =>
+        Versioned<VrfRecord>.Write(ref _segment.Vrfs[Check(index, 1, _segment.MaxVrfs, "VRF")], in record, Pending);
+
     /// <summary>Makes everything since <see cref="Begin"/> visible. Gives the new generation.</summary>
     public ulong Commit()
     {
         ulong next = Pending;
+        if (_tunnelsChanged)
+        {
+            _segment.TunnelTable.Publish(next);
+            (_tunnelsChanged, _tunnelsToSweep) = (false, true);
+        }
         Volatile.Write(ref _segment.Header.Generation, next);
         _previousCommit = _segment.Quiescence.Advance();
         _next = 0;
@@ -100,6 +148,7 @@ public sealed unsafe class SegmentWriter
     public void Abandon()
     {
         _next = 0;
+        _tunnelsChanged = false;
         _formerFids.Clear();
         Scrub();
     }
@@ -169,23 +218,32 @@ public sealed unsafe class SegmentWriter
     private ulong Pending => _next != 0 ? _next : throw new InvalidOperationException("no commit is begun");
     private ulong Current => _next != 0 ? _next : _segment.Generation;
 
-    private int CheckPort(int index) => index > 0 && index < _segment.MaxPorts
-        ? index : throw new ArgumentOutOfRangeException(nameof(index), index, $"port index must be from 1 to {_segment.MaxPorts - 1}");
+    private int CheckPort(int index) => Check(index, 1, _segment.MaxPorts, "port");
 
-    private int CheckBridge(int index) => index > 0 && index < _segment.MaxBridges
-        ? index : throw new ArgumentOutOfRangeException(nameof(index), index, $"bridge index must be from 1 to {_segment.MaxBridges - 1}");
+    private int CheckBridge(int index) => Check(index, 1, _segment.MaxBridges, "bridge");
+
+    private static int Check(int index, int first, int count, string what) => index >= first && index < count
+        ? index : throw new ArgumentOutOfRangeException(nameof(index), index, $"{what} index must be from {first} to {count - 1}");
 
     /// <summary>Removes what a writer left that died between Begin and Commit.</summary>
     private void Scrub()
     {
         ulong committed = _segment.Generation;
-        for (int i = 0; i < _segment.MaxPorts; i++)
+        Scrub(_segment.Ports, _segment.MaxPorts, committed);
+        Scrub(_segment.Bridges, _segment.MaxBridges, committed);
+        Scrub(_segment.Interfaces, _segment.MaxPorts, committed);
+        Scrub(_segment.Tunnels, _segment.MaxPorts, committed);
+        Scrub(_segment.NextHops, _segment.MaxNextHops, committed);
+        Scrub(_segment.NextHopGroups, _segment.MaxNextHopGroups, committed);
+        Scrub(_segment.Vrfs, _segment.MaxVrfs, committed);
+    }
+
+    private static void Scrub<T>(Versioned<T>* records, int count, ulong committed)
+        where T : unmanaged
+    {
+        for (int i = 0; i < count; i++)
         {
-            Versioned<PortRecord>.Scrub(ref _segment.Ports[i], committed);
-        }
-        for (int i = 0; i < _segment.MaxBridges; i++)
-        {
-            Versioned<BridgeRecord>.Scrub(ref _segment.Bridges[i], committed);
+            Versioned<T>.Scrub(ref records[i], committed);
         }
     }
 

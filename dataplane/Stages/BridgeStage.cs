@@ -49,6 +49,10 @@ public static unsafe class BridgeStage
         ref readonly BridgeRecord bridge = ref w.Bridge(port.Bridge);
         if (port.Bridge == 0 || (bridge.Flags & BridgeFlags.Exists) == 0)
         {
+            if (port.Has(PortFlags.Routed))
+            {
+                return RouteStage.Run(w, inPort, mbufs, count);
+            }
             return w.DropAll(inPort, mbufs, count, DropReason.NoBridge);
         }
         return (bridge.Flags & BridgeFlags.VlanAware) != 0

@@ -90,6 +90,10 @@ public sealed unsafe class EgressMatrix : IDisposable
         {
             return DropReason.Isolated;
         }
+        if (input.Has(PortFlags.Tunnel) && output.Has(PortFlags.Tunnel))
+        {
+            return DropReason.SplitHorizon;
+        }
         return DropReason.Count;
     }
 }

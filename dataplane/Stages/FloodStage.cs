@@ -28,20 +28,42 @@ public static unsafe class FloodStage
     public static bool Run(
         Worker w, int inPort, ref readonly PortRecord port, ref readonly BridgeRecord bridge, rte_mbuf* mbuf, ulong destination, ushort tag)
     {
+        if (!TryRun(w, inPort, inPort, in port, in bridge, mbuf, destination, tag, out DropReason reason))
+        {
+            w.Drop(inPort, mbuf, reason);
+            return false;
+        }
+        return true;
+    }
+
+    /// <summary>Floods one packet. False when it may not be, with the reason; the packet is still the caller's then.</summary>
+    /// <param name="w">The worker.</param>
+    /// <param name="account">The port that counts the copies.</param>
+    /// <param name="inPort">The port by which the packet entered the bridge; its router port for what the router sends.</param>
+    /// <param name="port">That port.</param>
+    /// <param name="bridge">Its bridge.</param>
+    /// <param name="mbuf">The packet.</param>
+    /// <param name="destination">Its destination address.</param>
+    /// <param name="tag">Its VLAN and form; see <see cref="VlanTag"/>.</param>
+    /// <param name="reason">Why not.</param>
+    public static bool TryRun(Worker w, int account, int inPort, ref readonly PortRecord port, ref readonly BridgeRecord bridge, rte_mbuf* mbuf,
+        ulong destination, ushort tag, out DropReason reason)
+    {
+        reason = DropReason.Count;
         PortFlags takes = PortFlags.FloodUnicast;
         if ((destination & 1) != 0)
         {
-            w.Counters(inPort)->RxMulticast++;
+            w.Counters(account)->RxMulticast++;
             if (MacAddress.IsLinkLocal(destination))
             {
-                w.Drop(inPort, mbuf, LinkLocal(w, inPort, in port, destination));
+                reason = LinkLocal(w, inPort, in port, destination);
                 return false;
             }
             takes = destination == MacAddress.Mask ? PortFlags.FloodBroadcast : PortFlags.FloodMulticast;
         }
         if (port.StormRate != 0 && !w.Storm.TryTake(inPort, port.StormRate, port.StormBurst, w.PollersOf(inPort)))
         {
-            w.Drop(inPort, mbuf, DropReason.StormControl);
+            reason = DropReason.StormControl;
             return false;
         }
 
@@ -79,18 +101,17 @@ public static unsafe class FloodStage
                 }
             }
         }
-        return Deliver(w, inPort, mbuf, tag, vlanAware, targets);
-    }
-
-    private static bool Deliver(Worker w, int inPort, rte_mbuf* mbuf, ushort tag, bool vlanAware, FloodTargets* targets)
-    {
-        int total = targets->Untagged + targets->Tagged;
-        if (total == 0)
+        if (targets->Untagged + targets->Tagged == 0)
         {
-            w.Drop(inPort, mbuf, DropReason.NoFloodTarget);
+            reason = DropReason.NoFloodTarget;
             return false;
         }
+        Deliver(w, account, mbuf, tag, vlanAware, targets);
+        return true;
+    }
 
+    private static void Deliver(Worker w, int account, rte_mbuf* mbuf, ushort tag, bool vlanAware, FloodTargets* targets)
+    {
         // Make the second form first: after that the first one may be changed or given away.
         rte_mbuf* tagged = targets->Tagged != 0 ? mbuf : null;
         rte_mbuf* untagged = targets->Tagged == 0 ? mbuf : targets->Untagged != 0 ? w.DeepCopy(mbuf) : null;
@@ -105,10 +126,9 @@ public static unsafe class FloodStage
         SendAll(w, untagged, targets->UntaggedPorts, targets->Untagged);
         SendAll(w, tagged, targets->TaggedPorts, targets->Tagged);
 
-        ref PortCounters counters = ref *w.Counters(inPort);
+        ref PortCounters counters = ref *w.Counters(account);
         counters.Flooded++;
-        counters.Copies += (uint)total - 1;
-        return true;
+        counters.Copies += (uint)(targets->Untagged + targets->Tagged) - 1;
     }
 
     /// <summary>Null when it cannot be converted; the ports that wanted this form count that.</summary>

@@ -41,7 +41,8 @@ public static unsafe class LearnStage
         }
         if (MacValue.IsStatic(value))
         {
-            if (MacValue.Port(value) == inPort)
+            // The host has the address of the router of its bridge.
+            if (MacValue.Port(value) == inPort || ((key & MacAddress.Mask) == bridge.Mac && port.Has(PortFlags.Host)))
             {
                 w.Watcher.Step(TraceStep.SourceStatic, inPort, key);
                 return true;

@@ -32,6 +32,12 @@ public static unsafe class OutputStage
         EnginePort? port = w.PortObject(outPort);
         if (port == null)
         {
+            PortFlags role = w.Port(outPort).Flags;
+            if ((role & (PortFlags.Router | PortFlags.Tunnel)) != 0)
+            {
+                PassOn(w, outPort, role, mbufs, count);
+                return;
+            }
             counters->Offered += (uint)count;
             w.EgressDrop(outPort, mbufs, count, DropReason.EgressDetached);
             return;
@@ -79,6 +85,29 @@ public static unsafe class OutputStage
             return;
         }
         Transmit(w, port, counters, mbufs, count, bytes);
+    }
+
+    /// <summary>What was sent to a port that has no device because it is a stage of the switch.</summary>
+    private static void PassOn(Worker w, int port, PortFlags flags, rte_mbuf** mbufs, int count)
+    {
+        if ((flags & PortFlags.Tunnel) != 0)
+        {
+            EncapsulateStage.Run(w, port, mbufs, count);
+            return;
+        }
+        PortCounters* counters = w.Counters(port);
+        if (w.Watcher.IsActive)
+        {
+            w.Watcher.Sent(port, mbufs, count);
+            w.Watcher.Received(port, mbufs, count);
+        }
+        counters->Offered += (uint)count;
+        counters->TxPackets += (uint)count;
+        counters->RxPackets += (uint)count;
+        counters->RxBursts++;
+        ulong bytes = RouteStage.Run(w, port, mbufs, count);
+        counters->TxBytes += bytes;
+        counters->RxBytes += bytes;
     }
 
     private static void Transmit(Worker w, EnginePort port, PortCounters* counters, rte_mbuf** mbufs, int count, ulong bytes)

@@ -248,16 +248,23 @@ public sealed unsafe partial class Worker
             return 0;
         }
         EnterStages();
+        Enter(port.Index, n);
+        FlushFull();
+        RunInjected();
+        return n;
+    }
+
+    /// <summary>Lets the burst of <see cref="_rx"/> enter by a port.</summary>
+    private void Enter(int port, int count)
+    {
         if (Watcher.IsActive)
         {
-            Watcher.Received(port.Index, _rx, n);
+            Watcher.Received(port, _rx, count);
         }
-        PortCounters* counters = _counters + port.Index;
-        counters->RxPackets += (uint)n;
+        PortCounters* counters = _counters + port;
+        counters->RxPackets += (uint)count;
         counters->RxBursts++;
-        counters->RxBytes += BridgeStage.Run(this, port.Index, _rx, n);
-        FlushFull();
-        return n;
+        counters->RxBytes += BridgeStage.Run(this, port, _rx, count);
     }
 
     /// <summary>Receives from the queues whose descriptors say that they have something.</summary>

@@ -31,6 +31,10 @@ public sealed unsafe partial class Worker : IDisposable
     private readonly WorkerRecord* _record;
     private readonly Versioned<PortRecord>* _ports;
     private readonly Versioned<BridgeRecord>* _bridges;
+    private readonly Versioned<InterfaceRecord>* _interfaces;
+    private readonly Versioned<VrfRecord>* _vrfs;
+    private readonly Versioned<NextHopRecord>* _nextHops;
+    private readonly Versioned<TunnelRecord>* _tunnels;
     private readonly PortRuntime* _runtime;
     private readonly TxBuffer* _tx;
     private readonly ushort* _flushList;
@@ -54,6 +58,10 @@ public sealed unsafe partial class Worker : IDisposable
         _record = segment.Workers + index;
         _ports = segment.Ports;
         _bridges = segment.Bridges;
+        _interfaces = segment.Interfaces;
+        _vrfs = segment.Vrfs;
+        _nextHops = segment.NextHops;
+        _tunnels = segment.Tunnels;
         _runtime = segment.PortRuntime;
         Macs = segment.Macs;
         PortWords = (segment.MaxPorts + 63) / 64;
@@ -62,12 +70,13 @@ public sealed unsafe partial class Worker : IDisposable
         SegmentScratch = (rte_mbuf**)NativeMemory.AlignedAlloc((nuint)(OutputStage.MaxSegments * sizeof(nint)), 64);
         _tx = (TxBuffer*)NativeMemory.AlignedAlloc((nuint)(sizeof(TxBuffer) * segment.MaxPorts), 64);
         NativeMemory.Clear(_tx, (nuint)(sizeof(TxBuffer) * segment.MaxPorts));
-        _flushList = (ushort*)NativeMemory.AlignedAlloc((nuint)(sizeof(ushort) * segment.MaxPorts), 64);
+        _flushList = (ushort*)NativeMemory.AlignedAlloc((nuint)(2 * sizeof(ushort) * segment.MaxPorts), 64);
         _freeList = (rte_mbuf**)NativeMemory.AlignedAlloc((nuint)(BurstSize * sizeof(nint)), 64);
         // What lies behind a burst is only prefetched.
         _rx = (rte_mbuf**)NativeMemory.AlignedAlloc((nuint)((BurstSize + PrefetchAhead) * sizeof(nint)), 64);
         NativeMemory.Clear(_rx, (nuint)((BurstSize + PrefetchAhead) * sizeof(nint)));
         _ready = (byte*)NativeMemory.AlignedAlloc((nuint)Interop.Linux.Epoll.BufferSize(ReadyCapacity), 64);
+        _injected = (Injected*)NativeMemory.AlignedAlloc((nuint)(InjectCapacity * sizeof(Injected)), 64);
         Egress = new EgressMatrix(segment);
         Storm = new StormControl(segment);
         Watcher = new PacketWatch(segment, index, clock);
@@ -105,6 +114,25 @@ public sealed unsafe partial class Worker : IDisposable
     /// <summary>A bridge's configuration, as it is for the whole of this poll.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public ref readonly BridgeRecord Bridge(int index) => ref Versioned<BridgeRecord>.Read(in _bridges[index], _generation);
+
+    /// <summary>A port's layer-3 side, as it is for the whole of this poll.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ref readonly InterfaceRecord Interface(int port) => ref Versioned<InterfaceRecord>.Read(in _interfaces[port], _generation);
+
+    /// <summary>A VRF, as it is for the whole of this poll.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ref readonly VrfRecord Vrf(int index) => ref Versioned<VrfRecord>.Read(in _vrfs[index], _generation);
+
+    /// <summary>A next hop, as it is for the whole of this poll.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ref readonly NextHopRecord NextHop(int index) => ref Versioned<NextHopRecord>.Read(in _nextHops[index], _generation);
+
+    /// <summary>The tunnel behind a port, as it is for the whole of this poll.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ref readonly TunnelRecord Tunnel(int port) => ref Versioned<TunnelRecord>.Read(in _tunnels[port], _generation);
+
+    /// <summary>A next-hop group, as it is for the whole of this poll.</summary>
+    public ref readonly NextHopGroup NextHopGroup(int index) => ref Segment.NextHopGroup(index, _generation);
 
     /// <summary>The device of a port, or null when none is attached.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -292,28 +320,46 @@ public sealed unsafe partial class Worker : IDisposable
         }
     }
 
-    /// <summary>Sends whole bursts at once, while their packets are still in the cache.</summary>
+    /// <summary>
+    /// Sends whole bursts at once, while their packets are still in the cache. A port without a device passes them on to others,
+    /// perhaps to one that was looked at before: so until no buffer is full.
+    /// </summary>
     private void FlushFull()
     {
-        for (int i = 0; i < _flushCount; i++)
+        bool passedOn;
+        do
         {
-            TxBuffer* buffer = _tx + _flushList[i];
-            if (buffer->Count >= BurstSize)
+            passedOn = false;
+            for (int i = 0; i < _flushCount; i++)
             {
-                Flush(_flushList[i], buffer);
+                TxBuffer* buffer = _tx + _flushList[i];
+                if (buffer->Count >= BurstSize)
+                {
+                    Flush(_flushList[i], buffer);
+                    passedOn |= PortObject(_flushList[i]) == null;
+                }
             }
         }
+        while (passedOn);
     }
 
+    /// <summary>Sends everything, in rounds: what a port without a device passes on is of the next round.</summary>
     private void FlushAll()
     {
-        for (int i = 0; i < _flushCount; i++)
+        while (_flushCount != 0)
         {
-            TxBuffer* buffer = _tx + _flushList[i];
-            buffer->IsListed = false;
-            Flush(_flushList[i], buffer);
+            int round = _flushCount;
+            for (int i = 0; i < round; i++)
+            {
+                TxBuffer* buffer = _tx + _flushList[i];
+                buffer->IsListed = false;
+                Flush(_flushList[i], buffer);
+            }
+            // A port is listed once in a round, so twice as many as there are ports have room.
+            new ReadOnlySpan<ushort>(_flushList + round, _flushCount - round).CopyTo(new Span<ushort>(_flushList, _flushCount));
+            _flushCount -= round;
+            RunInjected();
         }
-        _flushCount = 0;
         FreeAll();
     }
 
@@ -338,7 +384,7 @@ public sealed unsafe partial class Worker : IDisposable
         _epoll.Dispose();
         _wake.Dispose();
         foreach (nint memory in (ReadOnlySpan<nint>)[(nint)Bridged, (nint)FloodTargets, (nint)SegmentScratch, (nint)_tx,
-            (nint)_flushList, (nint)_freeList, (nint)_rx, (nint)_ready])
+            (nint)_flushList, (nint)_freeList, (nint)_rx, (nint)_ready, (nint)_injected])
         {
             NativeMemory.AlignedFree((void*)memory);
         }

@@ -45,7 +45,7 @@ internal sealed unsafe class EngineMeter(Segment segment, int ports)
         for (int i = 0; i < ports; i++)
         {
             ref readonly PortCounters port = ref segment.Counters(Worker)[Scenario.FirstPort + i];
-            balanced &= port.RxPackets == port.Forwarded + port.Consumed + port.IngressDrops && port.Offered == port.TxPackets + port.EgressDrops;
+            balanced &= port.RxPackets == port.Forwarded + port.Consumed + port.Held + port.IngressDrops && port.Offered == port.TxPackets + port.EgressDrops;
             sum.Add(in port);
         }
         balanced &= sum.Forwarded + sum.Copies + sum.Originated == sum.Offered;

@@ -9,10 +9,20 @@ namespace Dataplane.Control.State.Etcd;
 /// static-macs/NAME                 static MACs that drop
 /// nodes/NODE/ports/NAME            ports
 /// nodes/NODE/static-macs/NAME      static MACs behind a port of the node; here they outweigh a shared one of that name
+/// nodes/NODE/tunnel-peers/NAME     tunnel peers: the other nodes as this one sees them
+/// nodes/NODE/neighbours/NAME       neighbours
+/// nodes/NODE/routes/VRF/PREFIX     routes
 /// </code>
+/// Whose a kind is follows from what it names: ports are a node's own, and so is what leads to them or away from the node.
 /// </summary>
 public sealed class EtcdKeys(string prefix, string node)
 {
+    /// <summary>Folders under a node's name.</summary>
+    private static readonly (Kind Kind, string Name)[] Folders =
+    [
+        (Kind.Port, "ports"), (Kind.StaticMac, "static-macs"), (Kind.TunnelPeer, "tunnel-peers"), (Kind.Neighbour, "neighbours"), (Kind.Route, "routes"),
+    ];
+
     private readonly string _root = prefix + "/", _own = $"{prefix}/nodes/{node}/";
 
     /// <summary>Everything: keys that begin with this.</summary>
@@ -28,16 +38,16 @@ public sealed class EtcdKeys(string prefix, string node)
     public string Of(Resource resource) => resource.Kind switch
     {
         Kind.Network => Network(resource.Name),
-        Kind.Port => $"{_own}ports/{resource.Name}",
-        _ => resource.StaticMac.Drop ? SharedMacs + resource.Name : $"{_own}static-macs/{resource.Name}",
+        Kind.StaticMac when resource.StaticMac.Drop => SharedMacs + resource.Name,
+        Kind kind => Own(kind, resource.Name),
     };
 
     /// <summary>Every key where a resource of that name may lie; the first that is there holds.</summary>
     public string[] All(ResourceKey key) => key.Kind switch
     {
         Kind.Network => [Network(key.Name)],
-        Kind.Port => [$"{_own}ports/{key.Name}"],
-        _ => [$"{_own}static-macs/{key.Name}", SharedMacs + key.Name],
+        Kind.StaticMac => [Own(Kind.StaticMac, key.Name), SharedMacs + key.Name],
+        _ => [Own(key.Kind, key.Name)],
     };
 
     /// <summary>What lies at a key: its node (empty when it is everybody's), kind and name. Null for a key that is none of ours.</summary>
@@ -52,11 +62,14 @@ public sealed class EtcdKeys(string prefix, string node)
         {
             ["networks", var name] => ("", Kind.Network, name),
             ["static-macs", var name] => ("", Kind.StaticMac, name),
-            ["nodes", var rest] when rest.Split('/', 3) is [var owner, "ports", var name] => (owner, Kind.Port, name),
-            ["nodes", var rest] when rest.Split('/', 3) is [var owner, "static-macs", var name] => (owner, Kind.StaticMac, name),
+            ["nodes", var rest] when rest.Split('/', 3) is [var owner, var folder, var name] && KindOf(folder) is { } kind => (owner, kind, name),
             _ => null,
         };
     }
 
     public bool IsOwnOrShared(string owner) => owner.Length == 0 || owner == node;
+
+    private string Own(Kind kind, string name) => $"{_own}{Folders.First(f => f.Kind == kind).Name}/{name}";
+
+    private static Kind? KindOf(string folder) => Folders.Where(f => f.Name == folder).Select(f => (Kind?)f.Kind).FirstOrDefault();
 }

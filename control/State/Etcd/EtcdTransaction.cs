@@ -6,7 +6,7 @@ namespace Dataplane.Control.State.Etcd;
 
 /// <summary>
 /// A change as one transaction of etcd. It is guarded by the revisions of everything that its check relied upon: the keys it
-/// writes, the networks its ports are in; and, when networks change, everything there is, because prefixes of networks must
+/// writes, the networks that they name; and, when networks change, everything there is, because prefixes of networks must
 /// not overlap and a network with ports is not deleted.
 /// </summary>
 internal sealed class EtcdTransaction
@@ -35,10 +35,7 @@ internal sealed class EtcdTransaction
                     Delete(other);
                 }
             }
-            if ((after?.Port?.Network ?? after?.StaticMac?.Network) is { Length: > 0 } network)
-            {
-                networks.Add(network);
-            }
+            networks.UnionWith(after?.NamedNetworks ?? []);
         }
         bool changesNetworks = change.Keys.Any(k => k.Kind == Kind.Network);
         foreach (string network in networks.Where(n => !change.Keys.Any(k => k.Kind == Kind.Network && k.Name == n)))

@@ -38,12 +38,8 @@ internal sealed class EtcdView(EtcdKeys keys)
     public static string ToValue(Resource resource)
     {
         Resource copy = resource.Clone();
-        switch (copy.ResourceCase)
-        {
-            case Resource.ResourceOneofCase.Network: copy.Network.Revision = 0; return Formatter.Format(copy.Network);
-            case Resource.ResourceOneofCase.Port: copy.Port.Revision = 0; return Formatter.Format(copy.Port);
-            default: copy.StaticMac.Revision = 0; return Formatter.Format(copy.StaticMac);
-        }
+        copy.Revision = 0;
+        return Formatter.Format(copy.Content);
     }
 
     /// <summary>Begins anew with a whole listing. What the switch has and the listing has not is pending too.</summary>
@@ -56,10 +52,7 @@ internal sealed class EtcdView(EtcdKeys keys)
             Put(pair.Key.ToStringUtf8(), pair);
         }
         Revision = revision;
-        foreach (Kind kind in new[] { Kind.Network, Kind.Port, Kind.StaticMac })
-        {
-            _pending.UnionWith(state.Names(kind).Select(name => new ResourceKey { Kind = kind, Name = name }));
-        }
+        _pending.UnionWith(state.Keys);
     }
 
     /// <summary>Takes up what the watch tells.</summary>
@@ -129,12 +122,12 @@ internal sealed class EtcdView(EtcdKeys keys)
     /// <summary>Everything pending was given to the switch.</summary>
     public void Given() => _pending.Clear();
 
-    /// <summary>Ports and static MACs of other nodes in a network: "node b: port web".</summary>
+    /// <summary>What other nodes have in a network: "node b: port web".</summary>
     public IEnumerable<string> OfOthers(string network) =>
         from pair in _entries
         let place = keys.Parse(pair.Key)
         where place is not null && !keys.IsOwnOrShared(place.Value.Node)
-        where pair.Value.Resource is { } r && (r.Port?.Network == network || r.StaticMac?.Network == network)
+        where pair.Value.Resource is { } r && r.NamedNetworks.Contains(network)
         orderby pair.Key
         select $"node {place.Value.Node}: {place.Value.Kind.Text} {place.Value.Name}";
 
@@ -166,23 +159,10 @@ internal sealed class EtcdView(EtcdKeys keys)
     /// <summary>The key says the name; the value need not.</summary>
     private static Resource Read(Kind kind, string name, string json)
     {
-        switch (kind)
-        {
-            case Kind.Network:
-                Network network = Parser.Parse<Network>(json);
-                network.Name = name;
-                network.Revision = 0;
-                return ResourceKeys.Of(network);
-            case Kind.Port:
-                Port port = Parser.Parse<Port>(json);
-                port.Name = name;
-                port.Revision = 0;
-                return ResourceKeys.Of(port);
-            default:
-                StaticMac mac = Parser.Parse<StaticMac>(json);
-                mac.Name = name;
-                mac.Revision = 0;
-                return ResourceKeys.Of(mac);
-        }
+        var content = (IMessage)Parser.Parse(json, ResourceKeys.DescriptorOf(kind));
+        Resource resource = ResourceKeys.Of(content);
+        resource.Name = name;
+        resource.Revision = 0;
+        return resource;
     }
 }

@@ -15,9 +15,12 @@ internal static class Rows
         var networks = ImmutableSortedDictionary.CreateBuilder<string, NetworkEntry>(StringComparer.Ordinal);
         var ports = ImmutableSortedDictionary.CreateBuilder<string, PortEntry>(StringComparer.Ordinal);
         var macs = ImmutableSortedDictionary.CreateBuilder<string, StaticMac>(StringComparer.Ordinal);
+        var peers = ImmutableSortedDictionary.CreateBuilder<string, PeerEntry>(StringComparer.Ordinal);
+        var neighbours = ImmutableSortedDictionary.CreateBuilder<string, Neighbour>(StringComparer.Ordinal);
+        var routes = ImmutableSortedDictionary.CreateBuilder<string, Route>(StringComparer.Ordinal);
         ulong revision = (ulong)(long)(Schema.Query(connection, "SELECT revision FROM state") ?? throw new InvalidDataException("its revision is missing"));
         using SqliteCommand command = connection.CreateCommand();
-        command.CommandText = "SELECT kind, name, spec, number, fid_block FROM resource";
+        command.CommandText = "SELECT kind, name, spec, number, fid_block, router_port, vrf FROM resource";
         using SqliteDataReader rows = command.ExecuteReader();
         while (rows.Read())
         {
@@ -26,36 +29,55 @@ internal static class Rows
             switch ((Kind)rows.GetInt32(0))
             {
                 case Kind.Network:
-                    networks.Add(name, new NetworkEntry(Network.Parser.ParseFrom(spec), rows.GetInt32(3), rows.GetInt32(4)));
+                    networks.Add(name, new NetworkEntry(Network.Parser.ParseFrom(spec), rows.GetInt32(3), rows.GetInt32(4), rows.GetInt32(5), rows.GetInt32(6)));
                     break;
                 case Kind.Port:
-                    ports.Add(name, new PortEntry(Port.Parser.ParseFrom(spec), rows.GetInt32(3)));
+                    ports.Add(name, new PortEntry(Port.Parser.ParseFrom(spec), rows.GetInt32(3), rows.GetInt32(6)));
                     break;
                 case Kind.StaticMac:
                     macs.Add(name, StaticMac.Parser.ParseFrom(spec));
+                    break;
+                case Kind.TunnelPeer:
+                    peers.Add(name, new PeerEntry(TunnelPeer.Parser.ParseFrom(spec), rows.GetInt32(3)));
+                    break;
+                case Kind.Neighbour:
+                    neighbours.Add(name, Neighbour.Parser.ParseFrom(spec));
+                    break;
+                case Kind.Route:
+                    routes.Add(name, Route.Parser.ParseFrom(spec));
                     break;
                 default:
                     throw new InvalidDataException($"\"{name}\" is of kind {rows.GetInt32(0)}, which does not exist");
             }
         }
-        CheckSense(networks, ports, macs);
-        return revision == 0 && networks.Count == 0 && ports.Count == 0 && macs.Count == 0
-            ? DesiredState.Empty
-            : new DesiredState(revision, networks.ToImmutable(), ports.ToImmutable(), macs.ToImmutable());
+        var state = new DesiredState(
+            revision, networks.ToImmutable(), ports.ToImmutable(), macs.ToImmutable(), peers.ToImmutable(), neighbours.ToImmutable(), routes.ToImmutable());
+        CheckSense(state);
+        return revision == 0 && !state.Keys.Any() ? DesiredState.Empty : state;
     }
 
     /// <summary>What every reader takes for granted, and what a file that somebody edited may lack.</summary>
-    private static void CheckSense(
-        IReadOnlyDictionary<string, NetworkEntry> networks, IReadOnlyDictionary<string, PortEntry> ports, IReadOnlyDictionary<string, StaticMac> macs)
+    private static void CheckSense(DesiredState state)
     {
-        string? flaw = networks.Where(n => n.Value.Spec.Name != n.Key).Select(n => $"the row \"{n.Key}\" holds network \"{n.Value.Spec.Name}\"")
-            .Concat(ports.Where(p => p.Value.Spec.Name != p.Key).Select(p => $"the row \"{p.Key}\" holds port \"{p.Value.Spec.Name}\""))
-            .Concat(macs.Where(m => m.Value.Name != m.Key).Select(m => $"the row \"{m.Key}\" holds static MAC \"{m.Value.Name}\""))
-            .Concat(ports.Where(p => !networks.ContainsKey(p.Value.Spec.Network)).Select(p => $"the network of port \"{p.Key}\" is missing"))
-            .Concat(macs.Where(m => !networks.ContainsKey(m.Value.Network)).Select(m => $"the network of static MAC \"{m.Key}\" is missing"))
-            .Concat(macs.Where(m => m.Value.Port.Length > 0 && !ports.ContainsKey(m.Value.Port)).Select(m => $"the port of static MAC \"{m.Key}\" is missing"))
-            .Concat(GivenTwice(networks.Values.Select(n => n.Index)).Select(i => $"two networks have index {i}"))
-            .Concat(GivenTwice(ports.Values.Select(p => p.Index)).Select(i => $"two ports have index {i}"))
+        Topology topology = state.Topology;
+        string? flaw = state.Networks.Select(n => (n.Key, Kind.Network, n.Value.Spec.Name))
+            .Concat(state.Ports.Select(p => (p.Key, Kind.Port, p.Value.Spec.Name)))
+            .Concat(state.StaticMacs.Select(m => (m.Key, Kind.StaticMac, m.Value.Name)))
+            .Concat(state.Peers.Select(p => (p.Key, Kind.TunnelPeer, p.Value.Spec.Name)))
+            .Concat(state.Neighbours.Select(n => (n.Key, Kind.Neighbour, n.Value.Name)))
+            .Concat(state.Routes.Select(r => (r.Key, Kind.Route, r.Value.Name)))
+            .Where(row => row.Key != row.Name).Select(row => $"the row \"{row.Key}\" holds {row.Item2.Text} \"{row.Name}\"")
+            .Concat(state.Ports.Where(p => !p.Value.Spec.IsRouted && !state.Networks.ContainsKey(p.Value.Spec.Network)).Select(p => $"the network of port \"{p.Key}\" is missing"))
+            .Concat(state.StaticMacs.Where(m => !state.Networks.ContainsKey(m.Value.Network)).Select(m => $"the network of static MAC \"{m.Key}\" is missing"))
+            .Concat(state.StaticMacs.Where(m => m.Value.Port.Length > 0 && !state.Ports.ContainsKey(m.Value.Port)).Select(m => $"the port of static MAC \"{m.Key}\" is missing"))
+            .Concat(state.Peers.Where(p => state.Networks.GetValueOrDefault(p.Value.Spec.Network)?.Spec.Vxlan is null).Select(p => $"the VXLAN network of tunnel peer \"{p.Key}\" is missing"))
+            .Concat(state.Neighbours.Where(n => (n.Value.Port.Length > 0 ? topology.OfPort(n.Value.Port) : topology.OfNetwork(n.Value.Network)) is null)
+                .Select(n => $"the interface of neighbour \"{n.Key}\" is missing"))
+            .Concat(state.Routes.Where(r => !topology.Vrfs.ContainsKey(r.Value.VrfInForce)).Select(r => $"the VRF of route \"{r.Key}\" is missing"))
+            .Concat(GivenTwice(state.Networks.Values.Select(n => n.Index)).Select(i => $"two networks have index {i}"))
+            .Concat(GivenTwice(topology.Ports.Select(p => p.Index)).Select(i => $"two ports have index {i}"))
+            .Concat(topology.Interfaces.Where(i => i.Port == 0 || i.VrfIndex == 0 || topology.Vrfs[i.Vrf] != i.VrfIndex).Select(i => $"interface \"{i.Name}\" has index {i.Port} in VRF {i.VrfIndex}"))
+            .Concat(GivenTwice(topology.Vrfs.Values).Select(i => $"two VRFs have index {i}"))
             .FirstOrDefault();
         if (flaw is not null)
         {
@@ -65,10 +87,6 @@ internal static class Rows
         static IEnumerable<int> GivenTwice(IEnumerable<int> numbers) => numbers.GroupBy(n => n).Where(g => g.Count() > 1).Select(g => g.Key);
     }
 
-    /// <summary>The keys of all resources of a state.</summary>
-    public static IEnumerable<ResourceKey> Keys(DesiredState state) =>
-        new[] { Kind.Network, Kind.Port, Kind.StaticMac }.SelectMany(kind => state.Names(kind).Select(name => new ResourceKey { Kind = kind, Name = name }));
-
     /// <summary>Writes what lies under the keys.</summary>
     public sealed class Writer : IDisposable
     {
@@ -76,9 +94,9 @@ internal static class Rows
 
         public Writer(SqliteConnection connection)
         {
-            _put = Prepare(connection, "INSERT OR REPLACE INTO resource VALUES ($kind, $name, $revision, $spec, $number, $fid_block)",
+            _put = Prepare(connection, "INSERT OR REPLACE INTO resource VALUES ($kind, $name, $revision, $spec, $number, $fid_block, $router_port, $vrf)",
                 ("$kind", SqliteType.Integer), ("$name", SqliteType.Text), ("$revision", SqliteType.Integer), ("$spec", SqliteType.Blob),
-                ("$number", SqliteType.Integer), ("$fid_block", SqliteType.Integer));
+                ("$number", SqliteType.Integer), ("$fid_block", SqliteType.Integer), ("$router_port", SqliteType.Integer), ("$vrf", SqliteType.Integer));
             _delete = Prepare(connection, "DELETE FROM resource WHERE kind = $kind AND name = $name", ("$kind", SqliteType.Integer), ("$name", SqliteType.Text));
             _revision = Prepare(connection, "UPDATE state SET revision = $revision", ("$revision", SqliteType.Integer));
         }
@@ -87,16 +105,19 @@ internal static class Rows
         {
             foreach (ResourceKey key in keys)
             {
-                (IMessage Spec, ulong Revision, int Number, int FidBlock)? row = key.Kind switch
+                (IMessage Spec, ulong Revision, int Number, int FidBlock, int RouterPort, int Vrf)? row = key.Kind switch
                 {
-                    Kind.Network when state.Networks.TryGetValue(key.Name, out NetworkEntry? n) => (n.Spec, n.Spec.Revision, n.Index, n.FidBlock),
-                    Kind.Port when state.Ports.TryGetValue(key.Name, out PortEntry? p) => (p.Spec, p.Spec.Revision, p.Index, 0),
-                    Kind.StaticMac when state.StaticMacs.TryGetValue(key.Name, out StaticMac? m) => (m, m.Revision, 0, 0),
+                    Kind.Network when state.Networks.TryGetValue(key.Name, out NetworkEntry? n) => (n.Spec, n.Spec.Revision, n.Index, n.FidBlock, n.RouterPort, n.Vrf),
+                    Kind.Port when state.Ports.TryGetValue(key.Name, out PortEntry? p) => (p.Spec, p.Spec.Revision, p.Index, 0, 0, p.Vrf),
+                    Kind.StaticMac when state.StaticMacs.TryGetValue(key.Name, out StaticMac? m) => (m, m.Revision, 0, 0, 0, 0),
+                    Kind.TunnelPeer when state.Peers.TryGetValue(key.Name, out PeerEntry? t) => (t.Spec, t.Spec.Revision, t.Index, 0, 0, 0),
+                    Kind.Neighbour when state.Neighbours.TryGetValue(key.Name, out Neighbour? n) => (n, n.Revision, 0, 0, 0, 0),
+                    Kind.Route when state.Routes.TryGetValue(key.Name, out Route? r) => (r, r.Revision, 0, 0, 0, 0),
                     _ => null,
                 };
-                if (row is { } r)
+                if (row is { } found)
                 {
-                    Run(_put, transaction, (int)key.Kind, key.Name, (long)r.Revision, r.Spec.ToByteArray(), r.Number, r.FidBlock);
+                    Run(_put, transaction, (int)key.Kind, key.Name, (long)found.Revision, found.Spec.ToByteArray(), found.Number, found.FidBlock, found.RouterPort, found.Vrf);
                 }
                 else
                 {

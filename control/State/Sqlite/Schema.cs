@@ -30,6 +30,12 @@ internal static class Schema
           PRIMARY KEY (kind, name)
         ) STRICT, WITHOUT ROWID;
         """,
+        // Of a network with a router: the index of its port, and of its VRF; that of a routed port too. The number of a tunnel
+        // peer is its port index.
+        """
+        ALTER TABLE resource ADD COLUMN router_port INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE resource ADD COLUMN vrf INTEGER NOT NULL DEFAULT 0;
+        """,
     ];
 
     /// <summary>Brings a file to the newest version.</summary>

@@ -89,7 +89,7 @@ public sealed class SqliteStore : IStateStore
             {
                 Schema.Execute(_connection, "DELETE FROM resource", transaction);
             }
-            _writer.Write(change.After, follows ? change.Keys : Rows.Keys(change.After), transaction);
+            _writer.Write(change.After, follows ? change.Keys : change.After.Keys, transaction);
             transaction.Commit();
             _saved = change.After;
         }

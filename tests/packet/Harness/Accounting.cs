@@ -23,8 +23,8 @@ public static unsafe class Accounting
 
     private static void Check(string where, ref readonly PortCounters c)
     {
-        Assert.True(c.RxPackets == c.Forwarded + c.Consumed + c.IngressDrops,
-            $"{where}: received {c.RxPackets}, forwarded {c.Forwarded}, consumed {c.Consumed}, dropped {c.IngressDrops}");
+        Assert.True(c.RxPackets == c.Forwarded + c.Consumed + c.Held + c.IngressDrops,
+            $"{where}: received {c.RxPackets}, forwarded {c.Forwarded}, consumed {c.Consumed}, held {c.Held}, dropped {c.IngressDrops}");
         Assert.True(c.Offered == c.TxPackets + c.EgressDrops,
             $"{where}: offered {c.Offered}, sent {c.TxPackets}, dropped {c.EgressDrops}");
     }

@@ -11,7 +11,7 @@ public static class Accounts
     /// </summary>
     public static void Balance(IReadOnlyList<PortCounters> ports) => Assert.All(ports, port =>
     {
-        Assert.Equal(port.RxPackets, port.Forwarded + port.Consumed + port.IngressDrops);
+        Assert.Equal(port.RxPackets, port.Forwarded + port.Consumed + port.Held + port.IngressDrops);
         Assert.Equal(port.Offered, port.TxPackets + port.EgressDrops);
         Assert.Equal(port.IngressDrops, Sum(port.Drops.Where(d => !d.Egress)));
         Assert.Equal(port.EgressDrops, Sum(port.Drops.Where(d => d.Egress)));

@@ -179,7 +179,7 @@ public sealed class ApiTests : IAsyncLifetime
         Count(worker: 1, port: 1, rx: 5, forwarded: 4, DropReason.Isolated, 1);
         PortCounters port = Assert.Single((await Stats.GetPortsAsync(new GetPortsRequest())).Ports);
         Assert.Equal((15ul, 11ul, 4ul), (port.RxPackets, port.Forwarded, port.IngressDrops));
-        Assert.Equal(port.RxPackets, port.Forwarded + port.Consumed + port.IngressDrops);
+        Assert.Equal(port.RxPackets, port.Forwarded + port.Consumed + port.Held + port.IngressDrops);
         Assert.Equal([("isolated", 1ul), ("storm-control", 3)], port.Drops.Select(d => (d.Reason, d.Packets)));
 
         DropStats drops = await Stats.GetDropsAsync(new GetDropsRequest { All = true });

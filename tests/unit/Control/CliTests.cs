@@ -49,7 +49,7 @@ public sealed class CliTests : IAsyncLifetime
     [InlineData("port add p -n blue --host --dpdk net_null0", 2, "error: a port has one device, not a TAP device (--host) and --dpdk")]
     [InlineData("port add p -n blue --native-vlan 4", 2, "error: --native-vlan needs --trunk")]
     [InlineData("mac add 02:00:00:00:00:01 -p p", 2, "error: which network? Give --network NETWORK")]
-    [InlineData("get route", 2, "error: unknown kind \"route\"")]
+    [InlineData("get rout", 2, "error: unknown kind \"rout\"")]
     [InlineData("delete port", 2, "error: give a kind and at least one name, or -f FILE")]
     [InlineData("apply", 2, "error: which file?")]
     [InlineData("apply -f /nowhere.yaml", 1, "error: Could not find file '/nowhere.yaml'")]

@@ -235,6 +235,38 @@ internal static class Make
         return ResourceKeys.Of(port);
     }
 
+    /// <summary>A routed port on memory.</summary>
+    public static Resource Routed(string name, string address = "", Action<Port>? more = null)
+    {
+        var port = new Port { Name = name, Routed = new Routed(), Memory = new Dataplane.Control.Api.V1.Memory() };
+        port.Routed.Addresses.Add(address.Split(' ', StringSplitOptions.RemoveEmptyEntries));
+        more?.Invoke(port);
+        return ResourceKeys.Of(port);
+    }
+
+    public static Resource Peer(string name, string network, string address, string mac = "", Action<TunnelPeer>? more = null)
+    {
+        var peer = new TunnelPeer { Name = name, Network = network, Address = address, Mac = mac };
+        more?.Invoke(peer);
+        return ResourceKeys.Of(peer);
+    }
+
+    public static Resource Neighbour(string network, string address, string mac, Action<Neighbour>? more = null)
+    {
+        var neighbour = new Neighbour { Network = network, Address = address, Mac = mac };
+        more?.Invoke(neighbour);
+        return ResourceKeys.Of(neighbour);
+    }
+
+    /// <summary>A route by way of addresses, or of nothing.</summary>
+    public static Resource Route(string prefix, string via = "", Action<Route>? more = null)
+    {
+        var route = new Route { Prefix = prefix };
+        route.NextHops.Add(via.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(v => new NextHop { Via = v }));
+        more?.Invoke(route);
+        return ResourceKeys.Of(route);
+    }
+
     public static Resource Mac(string network, string mac, string port = "", uint vlan = 0)
     {
         var entry = new StaticMac { Network = network, Mac = mac, Vlan = vlan };

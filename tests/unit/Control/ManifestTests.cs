@@ -36,13 +36,22 @@ public sealed class ManifestTests
           tap:
         static_macs:
         - {network: blue, mac: "02:00:00:00:00:01", drop: true}
+        tunnel_peers:
+        - {name: node2, network: far, address: 192.0.2.20, flood: false}
+        neighbours:
+        - {port: uplink, address: 192.0.2.1, mac: "02:00:00:00:00:02"}
+        routes:
+        - prefix: 10.1.0.0/16
+          next_hops: [{via: 192.0.2.1, weight: 2}, {peer: node2}]
+        - {prefix: "::/0", vrf: guests, type: BLACKHOLE}
         """;
 
     [Fact]
     public void AnExampleIsRead()
     {
         List<LocatedResource> all = Read(Example);
-        Assert.Equal(["blue", "dp0", "web", "plain", ""], all.Select(l => l.Resource.Name));
+        Assert.Equal(["blue", "dp0", "web", "plain", "", "node2", "", "", ""], all.Select(l => l.Resource.Name));
+        Assert.Equal(["uplink/192.0.2.1", "main/10.1.0.0/16", "guests/::/0"], all[6..].Select(l => l.Resource.KeyName));
         Network blue = all[0].Resource.Network;
         Assert.Equal(["172.18.0.0/16", "fd00::/64"], blue.Subnets);
         Assert.Equal(["172.18.0.1"], blue.Gateways);
@@ -51,6 +60,9 @@ public sealed class ManifestTests
         Assert.Equal("02:42:ac:12:00:02", web.Tap.Mac);
         Assert.True(web is { HasLearning: true, Learning: false, HasEnabled: false });
         Assert.Equal(100u, web.StormControl.PacketsPerSecond);
+        Assert.True(all[5].Resource.TunnelPeer is { HasFlood: true, Flood: false });
+        Assert.Equal(["192.0.2.1", ""], all[7].Resource.Route.NextHops.Select(h => h.Via));
+        Assert.Equal(Route.Types.Type.Blackhole, all[8].Resource.Route.Type);
         Assert.Equal(Port.AttachmentOneofCase.Tap, all[3].Resource.Port.AttachmentCase);
     }
 
@@ -69,7 +81,7 @@ public sealed class ManifestTests
     [InlineData("networks:\n- name: a\n  subnet: x", "f.yaml:3:3: unknown field \"subnet\" of network; did you mean \"subnets\"?")]
     [InlineData("network:\n- name: a", "f.yaml:1:1: unknown field \"network\" of manifest; did you mean \"networks\"?")]
     [InlineData("ports:\n- name: a\n  tap:\n    adresses: []", "f.yaml:4:5: unknown field \"adresses\" of tap; did you mean \"addresses\"?")]
-    [InlineData("ports:\n- name: a\n  xyzzy: 1", "f.yaml:3:3: unknown field \"xyzzy\" of port; fields are name, network, tap, dpdk")]
+    [InlineData("ports:\n- name: a\n  xyzzy: 1", "f.yaml:3:3: unknown field \"xyzzy\" of port; fields are name, network, routed, tap, dpdk")]
     [InlineData("networks:\n- name: a\n  mtu: large", "f.yaml:3:8: mtu: \"large\" is not a whole number from 0 to 4294967295")]
     [InlineData("networks:\n- name: a\n  mtu: -1", "f.yaml:3:8: mtu: \"-1\" is not a whole number")]
     [InlineData("ports:\n- name: a\n  isolated: yes", "f.yaml:3:13: isolated: \"yes\" is not true or false")]
@@ -79,7 +91,7 @@ public sealed class ManifestTests
     [InlineData("ports: {name: a}", "f.yaml:1:8: ports: expected a list")]
     [InlineData("ports:\n- a", "f.yaml:2:3: port: expected fields, found \"a\"")]
     [InlineData("just text", "f.yaml:1:1: expected a mapping")]
-    [InlineData("kind: route\nname: x", "f.yaml:1:7: unknown kind \"route\"; kinds are network, port, static-mac")]
+    [InlineData("kind: rout\nname: x", "f.yaml:1:7: unknown kind \"rout\"; kinds are network, port, static-mac, tunnel-peer, neighbour, route")]
     [InlineData("networks:\n- name: a\n  name: b", "f.yaml:3:3: Duplicate key")]
     [InlineData("networks: [", "f.yaml:2:1: While parsing")]
     [InlineData("networks:\n\t- name: a", "f.yaml:2:1: the line begins with a tab; YAML is indented with spaces")]
@@ -109,16 +121,7 @@ public sealed class ManifestTests
     [Fact]
     public void WhatIsWrittenIsRead()
     {
-        Manifest manifest = new();
-        foreach (LocatedResource located in Read(Example))
-        {
-            switch (located.Resource.ResourceCase)
-            {
-                case Resource.ResourceOneofCase.Network: manifest.Networks.Add(located.Resource.Network); break;
-                case Resource.ResourceOneofCase.Port: manifest.Ports.Add(located.Resource.Port); break;
-                default: manifest.StaticMacs.Add(located.Resource.StaticMac); break;
-            }
-        }
+        Manifest manifest = ResourceKeys.ToManifest(Read(Example).Select(l => l.Resource));
         manifest.Ports[0].Name = "on";          // what YAML 1.1 takes for a boolean
         manifest.Ports[1].Network = "x: #y\"";
         foreach (string text in new[] { MessageWriter.ToYaml(manifest), MessageWriter.ToJson(manifest) })

@@ -108,7 +108,7 @@ public sealed class SqliteStoreTests : IDisposable
         { "a kind that is none", path => Sql(path, "UPDATE resource SET kind = 77 WHERE name = 'web'") },
         { "a missing row", path => Sql(path, "DELETE FROM state") },
         { "a port without its network", path => Sql(path, "DELETE FROM resource WHERE name = 'blue'") },
-        { "a number used twice", path => Sql(path, "INSERT INTO resource SELECT kind, 'other', revision, spec, number, fid_block FROM resource WHERE name = 'web'") },
+        { "a number used twice", path => Sql(path, "INSERT INTO resource SELECT kind, 'other', revision, spec, number, fid_block, router_port, vrf FROM resource WHERE name = 'web'") },
     };
 
     [Theory]

@@ -96,7 +96,7 @@ public sealed class ValidationTests
         { "static MAC of another name", ResourceKeys.Of(new StaticMac { Name = "x", Network = "blue", Mac = "02:00:00:00:00:01", Drop = true }), "name", "is \"blue/02:00:00:00:00:01\"" },
         { "network that no longer fits its ports", Make.Net("blue", "10.0.0.0/8"), "tap.addresses[0]", "is outside network \"blue\"" },
         { "network that loses its VLANs", Make.Net("tagged"), "trunk", "does not look at VLANs" },
-        { "nothing at all", new Resource(), "", "neither a network, a port nor a static MAC" },
+        { "nothing at all", new Resource(), "", "it is of no kind" },
     };
 
     [Theory]

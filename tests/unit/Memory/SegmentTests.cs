@@ -66,6 +66,13 @@ public sealed unsafe class SegmentTests
             (SectionId.Events, (nint)Unsafe.AsPointer(ref segment.Events(0)), (ulong)(sizeof(EventRing) * workers)),
             (SectionId.CaptureSessions, (nint)segment.CaptureSessions, (ulong)(sizeof(CaptureSession) * CaptureSession.Limit)),
             (SectionId.CaptureRings, (nint)segment.CaptureRing(0), (ulong)sizeof(CaptureRing) * (ulong)workers),
+            (SectionId.Interfaces, (nint)segment.Interfaces, (ulong)(sizeof(Versioned<InterfaceRecord>) * ports)),
+            (SectionId.Vrfs, (nint)segment.Vrfs, (ulong)(sizeof(Versioned<VrfRecord>) * options.MaxVrfs)),
+            (SectionId.NextHops, (nint)segment.NextHops, (ulong)(sizeof(Versioned<NextHopRecord>) * options.MaxNextHops)),
+            (SectionId.NextHopGroups, (nint)segment.NextHopGroups, (ulong)(sizeof(Versioned<NextHopGroup>) * options.MaxNextHopGroups)),
+            (SectionId.Tunnels, (nint)segment.Tunnels, (ulong)(sizeof(Versioned<TunnelRecord>) * ports)),
+            (SectionId.RouteArena, (nint)segment.RouteArena, (ulong)options.RouteBytes),
+            (SectionId.TunnelBuckets, Buckets(segment), (ulong)(TunnelBucket.SizeInBytes * TunnelTable.BucketsFor(ports))),
         ];
         Assert.Equal((int)SectionId.Count, sections.Length);
 
@@ -159,6 +166,9 @@ public sealed unsafe class SegmentTests
 
     private static MacBucket* Macs(Segment segment) =>
         (MacBucket*)((byte*)Unsafe.AsPointer(ref segment.Header) + segment.Header.Sections[(int)SectionId.Macs].Offset);
+
+    private static nint Buckets(Segment segment) =>
+        (nint)Unsafe.AsPointer(ref segment.Header) + (nint)segment.Header.Sections[(int)SectionId.TunnelBuckets].Offset;
 
     private static void ForEachRecord(Segment segment, Action<Span<byte>> action)
     {

@@ -31,7 +31,7 @@ public sealed class DropReasonTests
     {
         foreach (DropReason reason in DropReasons.All)
         {
-            Assert.Matches("^[a-zV][^\n]{10,90}[^.\\s]$", reason.Text());
+            Assert.Matches("^[a-zV0-9][^\n]{10,90}[^.\\s]$", reason.Text());
             Assert.Matches("^[a-z]+(-[a-z]+){0,3}$", reason.Name());
         }
     }
@@ -50,7 +50,7 @@ public sealed class DropReasonTests
     [InlineData(DropReason.NoBridge, 6)]
     [InlineData(DropReason.StormControl, 16)]
     [InlineData(DropReason.NoBuffer, 21)]
-    [InlineData(DropReason.EgressDetached, 22)]
-    [InlineData(DropReason.EgressDisabled, 28)]
+    [InlineData(DropReason.EgressDetached, 49)]
+    [InlineData(DropReason.EgressDisabled, 55)]
     public void Numbers_are_part_of_the_segments_layout(DropReason reason, int number) => Assert.Equal(number, (int)reason);
 }
