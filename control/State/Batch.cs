@@ -12,6 +12,9 @@ public sealed record Batch
     public IReadOnlyList<Resource> Apply { get; init; } = [];
     public IReadOnlyList<ResourceKey> Delete { get; init; } = [];
     public bool CreateOnly { get; init; }
+
+    /// <summary>Who asks; empty for the operator. What it applies is its own from then on.</summary>
+    public string Owner { get; init; } = "";
     public bool IgnoreMissing { get; init; }
 }
 
@@ -35,6 +38,12 @@ public static partial class BatchPlanner
     {
         var problems = new ProblemCollector();
         List<Resource> wanted = [.. batch.Apply.Select(r => Normalise(r, problems))];
+        foreach (Resource resource in wanted)
+        {
+            // Read, and applied again as it was: that changes no owner.
+            bool same = batch.Owner.Length == 0 && resource.Owner.Length > 0 && resource.Owner == before.OwnerOf(new ResourceKey { Kind = resource.Kind, Name = resource.Name });
+            resource.Owner = same ? resource.Owner : batch.Owner;
+        }
         CheckBatch(before, batch, wanted, problems);
 
         ulong revision = before.Revision + 1;

@@ -96,6 +96,19 @@ public sealed record DesiredState(
     /// <summary>The keys of all resources.</summary>
     public IEnumerable<ResourceKey> Keys => ResourceKeys.Kinds.SelectMany(kind => Names(kind).Select(name => new ResourceKey { Kind = kind, Name = name }));
 
+    /// <summary>Who keeps a resource; empty for the operator, and where there is none of that name.</summary>
+    public string OwnerOf(ResourceKey key) => key.Kind switch
+    {
+        Kind.Network => Networks.GetValueOrDefault(key.Name)?.Spec.Owner ?? "",
+        Kind.TunnelPeer => Peers.GetValueOrDefault(key.Name)?.Spec.Owner ?? "",
+        Kind.Neighbour => Neighbours.GetValueOrDefault(key.Name)?.Owner ?? "",
+        Kind.Route => Routes.GetValueOrDefault(key.Name)?.Owner ?? "",
+        _ => "",
+    };
+
+    /// <summary>The keys of the resources that somebody keeps; with "" those of the operator's.</summary>
+    public IEnumerable<ResourceKey> KeysOf(string owner) => Keys.Where(k => OwnerOf(k) == owner);
+
     public IEnumerable<PortEntry> PortsOf(string network) => Ports.Values.Where(p => p.Spec.Network == network);
 
     public IEnumerable<PeerEntry> PeersOf(string network) => Peers.Values.Where(p => p.Spec.Network == network);
