@@ -1,6 +1,7 @@
 using Dataplane.Control.Api.V1;
 using Dataplane.Control.State;
 using Google.Protobuf;
+using Grpc.Core;
 
 namespace Dataplane.Control.Flannel;
 
@@ -37,10 +38,12 @@ internal static class FlannelResources
     /// The batch that makes of a state what the plan says: only what differs, so that a lease among thousands costs no more
     /// than its own resources. What flannel has made before and the plan does not name is deleted.
     /// </summary>
+    /// <exception cref="ProblemException">The operator has something of that name.</exception>
     public static Batch Batch(FlannelPlan plan, string underlay, DesiredState state)
     {
         var wanted = new HashSet<(Kind, string)>();
         var apply = new List<Resource>();
+        var problems = new ProblemCollector();
         foreach (Resource resource in Of(plan, underlay))
         {
             resource.Name = resource.KeyName;
@@ -48,6 +51,10 @@ internal static class FlannelResources
             wanted.Add((resource.Kind, resource.Name));
             if (state.Find(resource.Kind, resource.Name) is { } existing)
             {
+                if (existing.Owner != Owner)
+                {
+                    problems.Add(resource.Kind, resource.Name, "", "is the operator's", "delete it, or give it another name", StatusCode.FailedPrecondition);
+                }
                 existing.Revision = 0;
                 if (existing.ToByteString() == resource.ToByteString())
                 {
@@ -55,6 +62,10 @@ internal static class FlannelResources
                 }
             }
             apply.Add(resource);
+        }
+        if (problems.Any)
+        {
+            throw problems.ToException();
         }
         return new Batch { Owner = Owner, Apply = apply, Delete = [.. state.KeysOf(Owner).Where(k => !wanted.Contains((k.Kind, k.Name)))], IgnoreMissing = true };
     }

@@ -119,8 +119,8 @@ internal sealed class EtcdView(EtcdKeys keys)
         return null;
     }
 
-    /// <summary>Everything pending was given to the switch.</summary>
-    public void Given() => _pending.Clear();
+    /// <summary>What was pending was given to the switch.</summary>
+    public void Given(IEnumerable<ResourceKey> keys) => _pending.ExceptWith(keys);
 
     /// <summary>What other nodes have in a network: "node b: port web".</summary>
     public IEnumerable<string> OfOthers(string network) =>
