@@ -90,12 +90,18 @@ internal sealed partial class FlannelService
         }
         try
         {
-            FlannelPlan plan = FlannelPlanner.Plan(config, node, lease.Subnets, FlannelResources.Retained(_controller.State, lease.Subnets), view.Leases, underlay);
-            await _controller.FollowAsync(() => FlannelResources.Batch(plan, underlay.Name, _controller.State), () => _done = (view, _controller.State, underlay), cancel);
-            _plan = plan;
+            // Planned when it has its turn: what the plan is made of does not change until it is done.
+            await _controller.FollowAsync(
+                () =>
+                {
+                    DesiredState state = _controller.State;
+                    _plan = FlannelPlanner.Plan(config, node, lease.Subnets, FlannelResources.Retained(state, lease.Subnets), view.Leases, underlay);
+                    return FlannelResources.Batch(_plan, underlay.Name, state);
+                },
+                () => _done = (view, _controller.State, underlay), cancel);
             if (view.State == LeaseState.Held)
             {
-                SubnetFile.Write(_options.SubnetFile, SubnetFile.Content(config, lease.Subnets, plan.Pods.Mtu));
+                SubnetFile.Write(_options.SubnetFile, SubnetFile.Content(config, lease.Subnets, FlannelPlanner.Mtu(config, underlay)));
             }
             _trouble = "";
             _inStep.TrySetResult();

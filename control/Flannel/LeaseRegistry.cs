@@ -79,14 +79,20 @@ internal sealed class LeaseRegistry(EtcdConnection connection, string prefix)
     public async Task<TimeSpan> KeepAliveAsync(long id, CancellationToken cancel)
     {
         using AsyncDuplexStreamingCall<LeaseKeepAliveRequest, LeaseKeepAliveResponse> call = connection.Leases.LeaseKeepAlive(connection.Short(cancel));
-        await call.RequestStream.WriteAsync(new LeaseKeepAliveRequest { ID = id }, cancel);
-        if (!await call.ResponseStream.MoveNext(cancel))
+        try
         {
+            await call.RequestStream.WriteAsync(new LeaseKeepAliveRequest { ID = id }, cancel);
+            if (await call.ResponseStream.MoveNext(cancel))
+            {
+                return TimeSpan.FromSeconds(Math.Max(0, call.ResponseStream.Current.TTL));
+            }
             throw new RpcException(new Status(StatusCode.Unavailable, "it did not answer a renewal"));
         }
-        TimeSpan term = TimeSpan.FromSeconds(Math.Max(0, call.ResponseStream.Current.TTL));
-        await call.RequestStream.CompleteAsync();
-        return term;
+        catch (Exception e) when (e is IOException or InvalidOperationException)
+        {
+            // What a stream's writing ends with when the connection breaks under it.
+            throw new RpcException(new Status(StatusCode.Unavailable, e.Message, e));
+        }
     }
 
     /// <summary>

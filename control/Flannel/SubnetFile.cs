@@ -47,7 +47,7 @@ internal static class SubnetFile
         }
         string directory = Path.GetDirectoryName(Path.GetFullPath(path))!;
         Directory.CreateDirectory(directory, DirectoryMode);
-        string fresh = Path.Combine(directory, $".{Path.GetFileName(path)}.{Environment.ProcessId}");
+        string fresh = Path.Combine(directory, $".{Path.GetFileName(path)}.{Path.GetRandomFileName()}");
         try
         {
             using (var stream = new FileStream(fresh, System.IO.FileMode.Create, FileAccess.Write))
