@@ -71,7 +71,7 @@ internal sealed class PushSession(Controller controller, IServerStreamWriter<Pus
         {
             CommitResult result = await controller.CommitAsync(batch, dryRun: false, cancel);
             response.Revision = result.Revision;
-            response.Changed = (uint)result.Changes.Count(c => c.Action != Change.Types.Action.Unchanged);
+            response.Changed = (uint)result.Changed;
         }
         catch (ProblemException e)
         {

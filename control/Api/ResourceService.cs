@@ -45,7 +45,7 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
         var batch = new Batch { Apply = request.Resources, CreateOnly = request.CreateOnly };
         CommitResult result = await controller.CommitAsync(batch, request.DryRun, context.CancellationToken);
         var response = new ApplyResponse { Revision = result.Revision };
-        response.Changes.AddRange(result.Changes);
+        response.Changes.AddRange(Messages(result));
         return response;
     }
 
@@ -54,7 +54,7 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
         var batch = new Batch { Delete = request.Keys, IgnoreMissing = request.IgnoreMissing };
         CommitResult result = await controller.CommitAsync(batch, request.DryRun, context.CancellationToken);
         var response = new DeleteResponse { Revision = result.Revision };
-        response.Changes.AddRange(result.Changes);
+        response.Changes.AddRange(Messages(result));
         return response;
     }
 
@@ -101,6 +101,13 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
             }
         }
     }
+
+    private IEnumerable<Change> Messages(CommitResult result) => result.Changes.Select(c =>
+    {
+        Change message = c.ToMessage();
+        message.Resource = controller.Status.Of(result.State, c);
+        return message;
+    });
 
     private async Task WaitForShareAsync(ServerCallContext context, CancellationToken cancel)
     {

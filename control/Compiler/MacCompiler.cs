@@ -19,13 +19,13 @@ internal static class MacCompiler
         }
         var set = new List<CompiledMac>();
         var remove = new HashSet<ulong>();
-        foreach (ResourceKey key in change.Keys.Where(k => k.Kind == Kind.StaticMac))
+        foreach (ResourceChange resource in change.Of(Kind.StaticMac))
         {
-            if (change.After.StaticMacs.TryGetValue(key.Name, out StaticMac? wanted))
+            if (resource.After is StaticMac wanted)
             {
                 set.Add(Compile(change.After, wanted));
             }
-            else if (change.Before.StaticMacs.TryGetValue(key.Name, out StaticMac? gone))
+            else if (resource.Before is StaticMac gone)
             {
                 remove.Add(Compile(change.Before, gone).Key);
             }
@@ -62,9 +62,9 @@ internal static class MacCompiler
     }
 
     /// <summary>Whether a network that stays gets other filtering identifiers, which moves all of its entries.</summary>
-    private static bool MovesFids(StateChange change) => change.Keys.Any(k => k.Kind == Kind.Network
-        && change.Before.Networks.TryGetValue(k.Name, out NetworkEntry? before)
-        && change.After.Networks.TryGetValue(k.Name, out NetworkEntry? after)
+    private static bool MovesFids(StateChange change) => change.Of(Kind.Network).Any(c =>
+        change.Before.Networks.TryGetValue(c.Name, out NetworkEntry? before)
+        && change.After.Networks.TryGetValue(c.Name, out NetworkEntry? after)
         && (StateCompiler.FidBase(before) != StateCompiler.FidBase(after) || before.Spec.VlanFiltering != after.Spec.VlanFiltering));
 
     private static CompiledMac Compile(DesiredState state, StaticMac mac)

@@ -28,7 +28,7 @@ internal static class NeighbourCompiler
         // Where interfaces are other ones, the same neighbour may be at another index.
         IEnumerable<string> names = moved
             ? change.After.Neighbours.Keys.Union(change.Before.Neighbours.Keys)
-            : change.Keys.Where(k => k.Kind == Kind.Neighbour).Select(k => k.Name);
+            : change.Of(Kind.Neighbour).Select(c => c.Name);
         foreach (string name in names)
         {
             if (change.Before.Neighbours.TryGetValue(name, out Neighbour? before))

@@ -53,10 +53,9 @@ internal static class RouteCompiler
             keys.UnionWith(before.Keys);
             keys.UnionWith(after.Keys);
         }
-        foreach (ResourceKey key in change.Keys.Where(k => k.Kind == Kind.Route))
+        foreach (ResourceChange resource in change.Of(Kind.Route))
         {
-            Route route = change.After.Routes.GetValueOrDefault(key.Name) ?? change.Before.Routes[key.Name];
-            keys.Add(KeyOf(change.After.Routes.ContainsKey(key.Name) ? change.After : change.Before, route));
+            keys.Add(resource.After is Route wanted ? KeyOf(change.After, wanted) : KeyOf(change.Before, (Route)resource.Before!));
         }
         if (!moved && keys.Any(k => k.Length == 0))
         {

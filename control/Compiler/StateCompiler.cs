@@ -46,7 +46,7 @@ public static class StateCompiler
     /// <param name="everything">The tables may differ from it anywhere.</param>
     public static CompiledChange Compile(StateChange change, CompiledState before, bool everything)
     {
-        bool records = everything || change.Keys.Any(k => k.Kind is Kind.Network or Kind.Port or Kind.TunnelPeer);
+        bool records = everything || change.Changes.Any(c => c.Kind is Kind.Network or Kind.Port or Kind.TunnelPeer);
         CompiledState after = records ? Compile(change.After) : InnerTables(change.After, before);
         return everything
             ? new CompiledChange(after, Records: true, Macs: null, Neighbours: null, Routes: null)
@@ -74,7 +74,7 @@ public static class StateCompiler
         FidMask = network.Spec.VlanFiltering ? (ushort)(Fids.BlockSize - 1) : (ushort)0,
         AgeingSeconds = network.Spec.AgeingInForce,
         LearnLimit = network.Spec.LearnLimit,
-        Mac = network.Spec.MacInForce.Value,
+        Mac = network.Mac.Value,
         RouterPort = (ushort)network.RouterPort,
         HostPort = (ushort)(state.PortsOf(network.Spec.Name).FirstOrDefault(p => p.Spec.IsHost)?.Index ?? 0),
         Members = members,

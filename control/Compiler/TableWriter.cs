@@ -22,11 +22,11 @@ public sealed class TableWriter(Segment segment)
     public sealed record Outcome(int Records, int StaticMacs, int FlushedMacs);
 
     /// <summary>
-    /// Commits: all port and bridge records become visible to a burst together. Then static MACs follow, and addresses are
-    /// forgotten that were learned where their port no longer is.
+    /// Commits: port and bridge records and static MACs become visible to a burst together. Then addresses are forgotten that
+    /// were learned where their port no longer is.
     /// </summary>
     /// <exception cref="TimeoutException">A worker hangs.</exception>
-    /// <exception cref="TableFullException">A static MAC did not fit. The caller commits the state before again.</exception>
+    /// <exception cref="TableFullException">A static MAC did not fit, and nothing of it is visible.</exception>
     public Outcome Commit(CompiledState state) => Commit(new CompiledChange(state, Records: true, Macs: null, Neighbours: null, Routes: null));
 
     /// <summary>The same for a change, at the cost of what it changes: nothing else is compared.</summary>
@@ -35,67 +35,64 @@ public sealed class TableWriter(Segment segment)
     {
         var movedPorts = new HashSet<int>();
         var goneFids = new List<(int First, int Last)>();
-        int records = 0;
-        if (change.Records)
-        {
-            records = CommitRecords(change.After, movedPorts, goneFids);
-        }
-        else
-        {
-            _writer.Synchronize();
-        }
-        int macs = CommitStaticMacs(change.Macs ?? DifferingMacs(change.After));
-        return new Outcome(records, macs, FlushWhatMoved(movedPorts, goneFids));
-    }
-
-    private int CommitRecords(CompiledState state, HashSet<int> movedPorts, List<(int First, int Last)> goneFids)
-    {
+        int records = 0, macs;
         _writer.Begin();
-        int records = 0;
         try
         {
-            for (int i = 1; i < segment.MaxPorts; i++)
+            if (change.Records)
             {
-                PortRecord wanted = state.Ports.TryGetValue(i, out CompiledPort? port) ? port.Record : state.InnerPorts.GetValueOrDefault(i);
-                ref readonly PortRecord present = ref _writer.Port(i);
-                if (!Same(in wanted, in present))
-                {
-                    if ((present.Flags & PortFlags.Exists) != 0 && !SamePlace(in wanted, in present))
-                    {
-                        movedPorts.Add(i);
-                    }
-                    _writer.SetPort(i, in wanted);
-                    records++;
-                }
+                records = WriteRecords(change.After, movedPorts, goneFids);
             }
-            for (int i = 1; i < segment.MaxBridges; i++)
-            {
-                BridgeRecord wanted = state.Bridges.GetValueOrDefault(i);
-                ref readonly BridgeRecord present = ref _writer.Bridge(i);
-                if (!Same(in wanted, in present))
-                {
-                    if ((present.Flags & BridgeFlags.Exists) != 0
-                        && ((wanted.Flags & BridgeFlags.Exists) == 0 || wanted.FidBase != present.FidBase))
-                    {
-                        goneFids.Add((present.FidBase, present.FidBase + present.FidMask));
-                    }
-                    _writer.SetBridge(i, in wanted);
-                    records++;
-                }
-            }
+            macs = WriteStaticMacs(change.Macs ?? DifferingMacs(change.After));
         }
         catch
         {
             _writer.Abandon();
             throw;
         }
-        if (records > 0)
+        if (records + macs > 0)
         {
             _writer.Commit();
+            _writer.TrySettle();
         }
         else
         {
             _writer.Abandon();
+        }
+        return new Outcome(records, macs, FlushWhatMoved(movedPorts, goneFids));
+    }
+
+    private int WriteRecords(CompiledState state, HashSet<int> movedPorts, List<(int First, int Last)> goneFids)
+    {
+        int records = 0;
+        for (int i = 1; i < segment.MaxPorts; i++)
+        {
+            PortRecord wanted = state.Ports.TryGetValue(i, out CompiledPort? port) ? port.Record : state.InnerPorts.GetValueOrDefault(i);
+            ref readonly PortRecord present = ref _writer.Port(i);
+            if (!Same(in wanted, in present))
+            {
+                if ((present.Flags & PortFlags.Exists) != 0 && !SamePlace(in wanted, in present))
+                {
+                    movedPorts.Add(i);
+                }
+                _writer.SetPort(i, in wanted);
+                records++;
+            }
+        }
+        for (int i = 1; i < segment.MaxBridges; i++)
+        {
+            BridgeRecord wanted = state.Bridges.GetValueOrDefault(i);
+            ref readonly BridgeRecord present = ref _writer.Bridge(i);
+            if (!Same(in wanted, in present))
+            {
+                if ((present.Flags & BridgeFlags.Exists) != 0
+                    && ((wanted.Flags & BridgeFlags.Exists) == 0 || wanted.FidBase != present.FidBase))
+                {
+                    goneFids.Add((present.FidBase, present.FidBase + present.FidMask));
+                }
+                _writer.SetBridge(i, in wanted);
+                records++;
+            }
         }
         return records;
     }
@@ -126,7 +123,7 @@ public sealed class TableWriter(Segment segment)
             .Where(key => !keys.Contains(key))]);
     }
 
-    private int CommitStaticMacs(CompiledMacs macs)
+    private int WriteStaticMacs(CompiledMacs macs)
     {
         int changed = macs.Remove.Count(_writer.RemoveMac);
         foreach (CompiledMac mac in macs.Set)

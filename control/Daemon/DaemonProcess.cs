@@ -239,7 +239,7 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
         try
         {
             CommitResult result = await controller.CommitAsync(new Batch { Apply = [.. config.Select(l => l.Resource)] }, dryRun: false, CancellationToken.None);
-            LogConfigured(result.Changes.Count(c => c.Action != Change.Types.Action.Unchanged), result.Changes.Count);
+            LogConfigured(result.Changed, result.Changes.Count);
         }
         catch (ProblemException e)
         {

@@ -55,11 +55,12 @@ internal static class FlannelResources
                 {
                     problems.Add(resource.Kind, resource.Name, "", "is the operator's", "delete it, or give it another name", StatusCode.FailedPrecondition);
                 }
-                existing.Revision = 0;
+                resource.Revision = existing.Revision;
                 if (existing.ToByteString() == resource.ToByteString())
                 {
                     continue;
                 }
+                resource.Revision = 0;
             }
             apply.Add(resource);
         }

@@ -66,7 +66,7 @@ public sealed partial class Controller
             TakeHealthSnapshot();
         }
         Publish(plan);
-        LogFollowed(plan.Changes.Count(c => c.Action != Change.Types.Action.Unchanged));
+        LogFollowed(plan.Changes.Count(c => c.HasEffect));
     }
 
     private void Follow(PortStep step)

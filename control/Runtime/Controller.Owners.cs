@@ -27,20 +27,19 @@ public sealed partial class Controller
             return;
         }
         var problems = new ProblemCollector();
-        foreach (Change change in plan.Changes.Where(c => c.Action != Change.Types.Action.Unchanged))
+        foreach (ResourceChange change in plan.Changes.Where(c => c.HasEffect))
         {
-            (Kind kind, string name) = (change.Resource.Kind, change.Resource.Name);
-            string owner = before.OwnerOf(new ResourceKey { Kind = kind, Name = name });
+            string owner = change.Before is { } existing ? ResourceKeys.Of(existing).Owner : "";
             if (owners.ContainsKey(owner))
             {
-                problems.Add(kind, name, "", $"is kept by {owner}, which would change it back", "leave it out", StatusCode.FailedPrecondition);
+                problems.Add(change.Kind, change.Name, "", $"is kept by {owner}, which would change it back", "leave it out", StatusCode.FailedPrecondition);
             }
-            if (change.Action != Change.Types.Action.Deleted && change.Resource.Port is { Network: { Length: > 0 } network }
-                && before.Ports.GetValueOrDefault(name)?.Spec.Network != network
+            if (change.After is Port { Network: { Length: > 0 } network }
+                && (change.Before as Port)?.Network != network
                 && before.Networks.GetValueOrDefault(network)?.Spec.Owner is { Length: > 0 } keeper
                 && owners.GetValueOrDefault(keeper) is { } closed)
             {
-                problems.Add(kind, name, "network", $"network \"{network}\" takes no new ports now: {closed}", "try again when the node has a lease", StatusCode.FailedPrecondition);
+                problems.Add(change.Kind, change.Name, "network", $"network \"{network}\" takes no new ports now: {closed}", "try again when the node has a lease", StatusCode.FailedPrecondition);
             }
         }
         if (problems.Any)

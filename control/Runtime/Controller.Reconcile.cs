@@ -73,6 +73,8 @@ public sealed partial class Controller
                 TakeHealthSnapshot();
             }
             PublishStatus();
+            // What the last commit replaced, if no other one came since.
+            _tables.Synchronize();
             return true;
         },
         cancel);

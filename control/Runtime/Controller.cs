@@ -11,9 +11,15 @@ using Microsoft.Extensions.Logging;
 namespace Dataplane.Control.Runtime;
 
 /// <summary>What a batch came to.</summary>
-/// <param name="Changes">Per resource, with status.</param>
-/// <param name="Revision">Of the state after it.</param>
-public sealed record CommitResult(IReadOnlyList<Change> Changes, ulong Revision);
+/// <param name="Changes">Per resource.</param>
+/// <param name="State">The state after it; with a dry run, as it is.</param>
+public sealed record CommitResult(IReadOnlyList<ResourceChange> Changes, DesiredState State)
+{
+    public ulong Revision => State.Revision;
+
+    /// <summary>Resources that were created, updated or deleted.</summary>
+    public int Changed => Changes.Count(c => c.HasEffect);
+}
 
 /// <summary>
 /// Keeps desired state, devices, engine and segment together. It does one thing at a time; readers never wait for it.
@@ -178,7 +184,7 @@ public sealed partial class Controller : IDisposable
         PlannedBatch plan = BatchPlanner.Plan(before, batch, _limits);
         if (!plan.HasEffect)
         {
-            return Result(plan);
+            return new CommitResult(plan.Changes, before);
         }
         CheckOwners(before, plan);
         StateChange change = plan.From(before);
@@ -187,7 +193,7 @@ public sealed partial class Controller : IDisposable
         Probe(steps);
         if (dryRun)
         {
-            return new CommitResult(plan.Changes, before.Revision);
+            return new CommitResult(plan.Changes, before);
         }
         if ((_engine.WhyUnavailable ?? _store.WhyUnavailable) is { } reason)
         {
@@ -235,12 +241,10 @@ public sealed partial class Controller : IDisposable
 
     private CommitResult Publish(PlannedBatch plan)
     {
-        CommitResult result;
         lock (_publishing)
         {
             _state = plan.After;
-            result = Result(plan);
-            Changes.Publish([.. result.Changes.Where(c => c.Action != Change.Types.Action.Unchanged).Select(c => new WatchEvent
+            Changes.Publish([.. plan.Changes.Where(c => c.HasEffect).Select(c => new WatchEvent
             {
                 Type = c.Action switch
                 {
@@ -248,20 +252,11 @@ public sealed partial class Controller : IDisposable
                     Change.Types.Action.Updated => WatchEvent.Types.Type.Updated,
                     _ => WatchEvent.Types.Type.Deleted,
                 },
-                Resource = c.Resource,
+                Resource = Status.Of(plan.After, c),
                 Revision = plan.After.Revision,
             })]);
         }
-        return result;
-    }
-
-    private CommitResult Result(PlannedBatch plan)
-    {
-        foreach (Change change in plan.Changes.Where(c => c.Action != Change.Types.Action.Deleted))
-        {
-            change.Resource = Status.Find(plan.After, change.Resource.Kind, change.Resource.Name) ?? change.Resource;
-        }
-        return new CommitResult(plan.Changes, plan.After.Revision);
+        return new CommitResult(plan.Changes, plan.After);
     }
 
     private static ProblemException Explain(Exception error, PortStep? step)

@@ -21,6 +21,12 @@ public sealed unsafe class StatusReader(Segment segment, IEngineLink engine, Fun
         _ => state.Find(kind, name),
     };
 
+    /// <summary>The resource of a change; with its status, where it has one and a state has it as the change made it.</summary>
+    public Resource Of(DesiredState state, in ResourceChange change) =>
+        change.After is null or StaticMac or Neighbour || !ReferenceEquals(state.Find(change.Kind, change.Name)?.Content, change.After)
+            ? change.Resource
+            : Find(state, change.Kind, change.Name)!;
+
     public Network With(DesiredState state, NetworkEntry network)
     {
         Network copy = network.Spec.Clone();

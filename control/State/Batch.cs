@@ -12,22 +12,20 @@ public sealed record Batch
     public IReadOnlyList<Resource> Apply { get; init; } = [];
     public IReadOnlyList<ResourceKey> Delete { get; init; } = [];
     public bool CreateOnly { get; init; }
+    public bool IgnoreMissing { get; init; }
 
     /// <summary>Who asks; empty for the operator. What it applies is its own from then on.</summary>
     public string Owner { get; init; } = "";
-    public bool IgnoreMissing { get; init; }
 }
 
-/// <summary>A batch that was checked: the state after it, and what it changes.</summary>
-public sealed record PlannedBatch(DesiredState After, IReadOnlyList<Change> Changes)
+/// <summary>A batch that was checked: the state after it, and what it makes of each resource that it names.</summary>
+public sealed record PlannedBatch(DesiredState After, IReadOnlyList<ResourceChange> Changes)
 {
     /// <summary>Whether anything changes.</summary>
-    public bool HasEffect => Changes.Any(c => c.Action != Change.Types.Action.Unchanged);
+    public bool HasEffect => Changes.Any(c => c.HasEffect);
 
     /// <summary>The same as the store takes it.</summary>
-    public StateChange From(DesiredState before) => new(before, After, [.. Changes
-        .Where(c => c.Action != Change.Types.Action.Unchanged)
-        .Select(c => new ResourceKey { Kind = c.Resource.Kind, Name = c.Resource.Name })]);
+    public StateChange From(DesiredState before) => new(before, After, [.. Changes.Where(c => c.HasEffect)]);
 }
 
 /// <summary>Turns a batch into the state after it, or into the list of everything that is wrong with it.</summary>
@@ -37,38 +35,48 @@ public static partial class BatchPlanner
     public static PlannedBatch Plan(DesiredState before, Batch batch, Limits limits)
     {
         var problems = new ProblemCollector();
-        List<Resource> wanted = [.. batch.Apply.Select(r => Normalise(r, problems))];
-        foreach (Resource resource in wanted)
+        List<Resource> wanted = [.. batch.Apply.Select(r => Normalise(before, r, problems))];
+        foreach (Resource resource in wanted.Where(r => r.Kind != Kind.Unspecified))
         {
-            // Read, and applied again as it was: that changes no owner.
-            bool same = batch.Owner.Length == 0 && resource.Owner.Length > 0 && resource.Owner == before.OwnerOf(new ResourceKey { Kind = resource.Kind, Name = resource.Name });
-            resource.Owner = same ? resource.Owner : batch.Owner;
+            resource.Owner = IsAsRead(before, batch, resource) ? resource.Owner : batch.Owner;
         }
         CheckBatch(before, batch, wanted, problems);
 
         ulong revision = before.Revision + 1;
-        var changes = new List<Change>();
-        DesiredState after = before;
+        var changes = new List<ResourceChange>(batch.Delete.Count + wanted.Count);
+        var editor = new StateEditor(before);
         foreach (ResourceKey key in batch.Delete)
         {
-            after = Remove(after, key, changes);
+            if (editor.Find(key.Kind, key.Name) is { } existing)
+            {
+                editor.Remove(key.Kind, key.Name);
+                changes.Add(new ResourceChange(key.Kind, key.Name, existing, null));
+            }
         }
-        foreach (Resource resource in wanted)
+        foreach (Resource resource in wanted.Where(r => r.Kind != Kind.Unspecified))
         {
-            after = Put(before, after, resource, revision, changes, problems, limits);
+            changes.Add(Put(before, editor, resource, revision, problems, limits));
         }
 
+        DesiredState after = changes.Exists(c => c.HasEffect) ? editor.ToState(revision) : before;
         Validation.Check(before, after, wanted, batch.Delete, problems);
-        if (problems.Any)
+        return problems.Any ? throw problems.ToException() : new PlannedBatch(after, changes);
+    }
+
+    /// <summary>Whether the operator applies an owner's resource as it was read: that is no change, and makes it nobody else's.</summary>
+    private static bool IsAsRead(DesiredState before, Batch batch, Resource resource)
+    {
+        if (batch.Owner.Length > 0 || resource.Owner.Length == 0 || before.Find(resource.Kind, resource.Name) is not { } existing)
         {
-            throw problems.ToException();
+            return false;
         }
-        bool effect = changes.Any(c => c.Action != Change.Types.Action.Unchanged);
-        return new PlannedBatch(effect ? after with { Revision = revision } : before, changes);
+        Resource copy = resource.Clone();
+        copy.Revision = existing.Revision;
+        return copy.ToByteString() == existing.ToByteString();
     }
 
     /// <summary>A copy without what the switch fills in, and with MAC addresses and names in one way of writing.</summary>
-    private static Resource Normalise(Resource resource, ProblemCollector problems)
+    private static Resource Normalise(DesiredState before, Resource resource, ProblemCollector problems)
     {
         Resource copy = resource.Clone();
         switch (copy.ResourceCase)
@@ -87,7 +95,16 @@ public static partial class BatchPlanner
             case Resource.ResourceOneofCase.StaticMac:
                 StaticMac mac = copy.StaticMac;
                 mac.Mac = NormaliseMac(mac.Mac);
-                mac.Name = MadeName(Kind.StaticMac, mac.Name, ResourceKeys.NameOf(mac), problems);
+                mac.Name = MadeName(Kind.StaticMac, mac.Name, ResourceKeys.StaticMacName(mac.Network, mac.Vlan, mac.Mac), problems);
+                // One text of a name for all that use it: there may be a million.
+                if (before.Networks.TryGetValue(mac.Network, out NetworkEntry? network))
+                {
+                    mac.Network = network.Spec.Name;
+                }
+                if (mac.Port.Length > 0 && before.Ports.TryGetValue(mac.Port, out PortEntry? port))
+                {
+                    mac.Port = port.Spec.Name;
+                }
                 break;
             case Resource.ResourceOneofCase.TunnelPeer:
                 copy.TunnelPeer.Status = null;
@@ -123,7 +140,8 @@ public static partial class BatchPlanner
         return name;
     }
 
-    private static string NormaliseMac(string text) => MacAddress.TryParse(text, out MacAddress mac) ? mac.ToString() : text;
+    private static string NormaliseMac(string text) =>
+        !MacAddress.IsPlain(text) && MacAddress.TryParse(text, out MacAddress mac) ? mac.ToString() : text;
 
     private static void CheckBatch(DesiredState before, Batch batch, List<Resource> wanted, ProblemCollector problems)
     {
@@ -133,6 +151,10 @@ public static partial class BatchPlanner
             if (!seen.Add((resource.Kind, resource.Name)))
             {
                 problems.Add(resource.Kind, resource.Name, "name", "is named twice in the batch");
+                continue;
+            }
+            if (!batch.CreateOnly && resource.Revision == 0)
+            {
                 continue;
             }
             Resource? existing = before.Find(resource.Kind, resource.Name);
@@ -164,51 +186,27 @@ public static partial class BatchPlanner
         }
     }
 
-    private static DesiredState Remove(DesiredState state, ResourceKey key, List<Change> changes)
+    private static ResourceChange Put(
+        DesiredState before, StateEditor editor, Resource resource, ulong revision, ProblemCollector problems, Limits limits)
     {
-        if (state.Find(key.Kind, key.Name) is not { } existing)
-        {
-            return state;
-        }
-        changes.Add(new Change { Action = Change.Types.Action.Deleted, Resource = existing });
-        return state.Without(key.Kind, key.Name);
-    }
-
-    private static DesiredState Put(
-        DesiredState before, DesiredState state, Resource resource, ulong revision, List<Change> changes, ProblemCollector problems, Limits limits)
-    {
-        if (resource.Kind == Kind.Unspecified)
-        {
-            return state;
-        }
-        Resource? existing = state.Find(resource.Kind, resource.Name);
-        resource.Revision = existing?.Revision ?? revision;
+        IMessage? existing = editor.Find(resource.Kind, resource.Name);
+        resource.Revision = existing is null ? revision : ResourceKeys.Of(existing).Revision;
+        IMessage content = resource.Content!;
         // By their bytes: Equals takes an optional field that is false for one that is absent.
-        if (existing is not null && existing.ToByteString() == resource.ToByteString())
+        if (existing is not null && existing.ToByteString() == content.ToByteString())
         {
-            changes.Add(new Change { Action = Change.Types.Action.Unchanged, Resource = existing });
-            return state;
+            return new ResourceChange(resource.Kind, resource.Name, existing, existing);
         }
-
         resource.Revision = revision;
-        var change = new Change
+        switch (content)
         {
-            Action = existing is null ? Change.Types.Action.Created : Change.Types.Action.Updated,
-            Resource = resource.Clone(),
-        };
-        if (existing is not null)
-        {
-            change.Differences.AddRange(Differences.Between(existing, resource));
+            case Network network: editor.Links = PutNetwork(before, editor.Links, network, problems, limits); break;
+            case Port port: editor.Links = PutPort(before, editor.Links, port, problems, limits); break;
+            case TunnelPeer peer: editor.Links = PutPeer(before, editor.Links, peer, problems, limits); break;
+            case StaticMac mac: editor.Set(mac); break;
+            case Neighbour neighbour: editor.Set(neighbour); break;
+            case Route route: editor.Set(route); break;
         }
-        changes.Add(change);
-        return resource.Kind switch
-        {
-            Kind.Network => PutNetwork(before, state, resource.Network, problems, limits),
-            Kind.Port => PutPort(before, state, resource.Port, problems, limits),
-            Kind.StaticMac => state with { StaticMacs = state.StaticMacs.SetItem(resource.Name, resource.StaticMac) },
-            Kind.TunnelPeer => PutPeer(before, state, resource.TunnelPeer, problems, limits),
-            Kind.Neighbour => state with { Neighbours = state.Neighbours.SetItem(resource.Name, resource.Neighbour) },
-            _ => state with { Routes = state.Routes.SetItem(resource.Name, resource.Route) },
-        };
+        return new ResourceChange(resource.Kind, resource.Name, existing, content);
     }
 }

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using Dataplane.Control.Api.V1;
+using Dataplane.Packets;
 
 namespace Dataplane.Control.State;
 
@@ -9,7 +10,11 @@ namespace Dataplane.Control.State;
 /// <param name="FidBlock">With VLAN filtering its block of filtering identifiers, from 1; else 0.</param>
 /// <param name="RouterPort">With a router the index of its port record, from 1; else 0.</param>
 /// <param name="Vrf">With a router the index of its VRF, from 1; else 0.</param>
-public sealed record NetworkEntry(Network Spec, int Index, int FidBlock, int RouterPort = 0, int Vrf = 0);
+public sealed record NetworkEntry(Network Spec, int Index, int FidBlock, int RouterPort = 0, int Vrf = 0)
+{
+    /// <summary>The network's own address. Made from its name, in most cases: not anew for every static MAC that is checked against it.</summary>
+    public MacAddress Mac { get; } = Spec.MacInForce;
+}
 
 /// <summary>A port and the numbers it was given for its life.</summary>
 /// <param name="Spec">As the operator wrote it, with its revision. Never changed in place.</param>
@@ -53,15 +58,15 @@ public sealed record DesiredState(
         }
     }
 
-    /// <summary>The resource of a kind and name, without status, or null.</summary>
+    /// <summary>The resource of a kind and name, without status, or null. What it holds is the state's: not to be changed.</summary>
     public Resource? Find(Kind kind, string name) => kind switch
     {
-        Kind.Network when Networks.TryGetValue(name, out NetworkEntry? n) => ResourceKeys.Of(n.Spec.Clone()),
-        Kind.Port when Ports.TryGetValue(name, out PortEntry? p) => ResourceKeys.Of(p.Spec.Clone()),
-        Kind.StaticMac when StaticMacs.TryGetValue(name, out StaticMac? m) => ResourceKeys.Of(m.Clone()),
-        Kind.TunnelPeer when Peers.TryGetValue(name, out PeerEntry? t) => ResourceKeys.Of(t.Spec.Clone()),
-        Kind.Neighbour when Neighbours.TryGetValue(name, out Neighbour? n) => ResourceKeys.Of(n.Clone()),
-        Kind.Route when Routes.TryGetValue(name, out Route? r) => ResourceKeys.Of(r.Clone()),
+        Kind.Network when Networks.TryGetValue(name, out NetworkEntry? n) => ResourceKeys.Of(n.Spec),
+        Kind.Port when Ports.TryGetValue(name, out PortEntry? p) => ResourceKeys.Of(p.Spec),
+        Kind.StaticMac when StaticMacs.TryGetValue(name, out StaticMac? m) => ResourceKeys.Of(m),
+        Kind.TunnelPeer when Peers.TryGetValue(name, out PeerEntry? t) => ResourceKeys.Of(t.Spec),
+        Kind.Neighbour when Neighbours.TryGetValue(name, out Neighbour? n) => ResourceKeys.Of(n),
+        Kind.Route when Routes.TryGetValue(name, out Route? r) => ResourceKeys.Of(r),
         _ => null,
     };
 
@@ -93,18 +98,8 @@ public sealed record DesiredState(
         return after.Length == 0 ? all : all.Where(n => string.CompareOrdinal(n, after) > 0);
     }
 
-    /// <summary>The keys of all resources.</summary>
-    public IEnumerable<ResourceKey> Keys => ResourceKeys.Kinds.SelectMany(kind => Names(kind).Select(name => new ResourceKey { Kind = kind, Name = name }));
-
-    /// <summary>Who keeps a resource; empty for the operator, and where there is none of that name.</summary>
-    public string OwnerOf(ResourceKey key) => key.Kind switch
-    {
-        Kind.Network => Networks.GetValueOrDefault(key.Name)?.Spec.Owner ?? "",
-        Kind.TunnelPeer => Peers.GetValueOrDefault(key.Name)?.Spec.Owner ?? "",
-        Kind.Neighbour => Neighbours.GetValueOrDefault(key.Name)?.Owner ?? "",
-        Kind.Route => Routes.GetValueOrDefault(key.Name)?.Owner ?? "",
-        _ => "",
-    };
+    /// <summary>All resources, as what makes the state of nothing.</summary>
+    public IEnumerable<ResourceChange> All => ResourceKeys.Kinds.SelectMany(kind => Names(kind).Select(name => new ResourceChange(kind, name, null, Find(kind, name)!.Content)));
 
     /// <summary>The keys of the resources that somebody keeps; with "" those of the operator's.</summary>
     public IEnumerable<ResourceKey> KeysOf(string owner)

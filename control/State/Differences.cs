@@ -1,5 +1,4 @@
 using System.Collections;
-using Dataplane.Control.Api.V1;
 using Google.Protobuf;
 using Google.Protobuf.Reflection;
 
@@ -11,7 +10,7 @@ public static class Differences
     private static readonly HashSet<string> OutputOnly = ["revision", "status", "owner"];
 
     /// <summary>Lines such as <c>tap.addresses: [172.18.0.2/16] -> [172.18.0.3/16]</c>.</summary>
-    public static IEnumerable<string> Between(Resource before, Resource after) => Between(before.Content!, after.Content!, "");
+    public static IEnumerable<string> Between(IMessage before, IMessage after) => Between(before, after, "");
 
     private static IEnumerable<string> Between(IMessage before, IMessage after, string path)
     {

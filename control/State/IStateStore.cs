@@ -6,11 +6,17 @@ namespace Dataplane.Control.State;
 /// <summary>A step from one state to the next one.</summary>
 /// <param name="Before">The state that the step begins with.</param>
 /// <param name="After">The state that it leads to.</param>
-/// <param name="Keys">Everything that the two differ in lies under these keys, so that nobody needs to compare the rest.</param>
-public sealed record StateChange(DesiredState Before, DesiredState After, IReadOnlyList<ResourceKey> Keys)
+/// <param name="Changes">Everything that the two differ in, so that nobody needs to compare the rest.</param>
+public sealed record StateChange(DesiredState Before, DesiredState After, IReadOnlyList<ResourceChange> Changes)
 {
     /// <summary>The way back.</summary>
-    public StateChange Reversed => new(After, Before, Keys);
+    public StateChange Reversed => new(After, Before, [.. Changes.Select(c => c.Reversed)]);
+
+    /// <summary>Those of a kind.</summary>
+    public IEnumerable<ResourceChange> Of(Kind kind) => Changes.Where(c => c.Kind == kind);
+
+    /// <summary>Whether resources of a kind are among them.</summary>
+    public bool Has(Kind kind) => Changes.Any(c => c.Kind == kind);
 }
 
 /// <summary>Where desired state survives the control process. Used by one caller at a time.</summary>

@@ -23,7 +23,7 @@ public static partial class Validation
         {
             Report("vlan", $"network \"{mac.Network}\" looks at VLANs, and none is named", "set vlan");
         }
-        else if (MacAddress.TryParse(mac.Mac, out MacAddress address) && address == network.Spec.MacInForce)
+        else if (MacAddress.TryParse(mac.Mac, out MacAddress address) && address == network.Mac)
         {
             Report("mac", $"MAC address {address} is that of network \"{mac.Network}\" itself");
         }

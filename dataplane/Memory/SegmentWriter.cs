@@ -6,12 +6,13 @@ namespace Dataplane.Memory;
 /// The control plane's pen. One commit at a time: collect changes, then <see cref="Commit"/> makes them visible to every
 /// worker at its next burst, as a whole. There is one writer per segment; the type is not thread-safe.
 /// </summary>
-public sealed unsafe class SegmentWriter
+public sealed unsafe partial class SegmentWriter
 {
     private readonly Segment _segment;
     private readonly TimeSpan _timeout;
     private readonly List<ulong> _graves = [];
     private readonly HashSet<ulong> _newStatics = [];
+    private readonly List<Staged> _staged = [], _committed = [];
     private readonly List<(ushort First, int Last, int Bridge)> _formerFids = [];
     private ulong _lastMacChange;
     private ulong _previousCommit;
@@ -26,7 +27,14 @@ public sealed unsafe class SegmentWriter
         _segment = segment;
         _timeout = timeout ?? TimeSpan.FromSeconds(5);
         Scrub();
+        _routes = OpenRoutes();
         segment.Macs.KillUnfinished(_graves);
+        foreach ((ulong key, ulong value) in segment.Macs.ListStaged())
+        {
+            // Of an address that was learned nobody remembers the time: it is learned anew.
+            ulong holds = StagedMac.Resolve(value, segment.Generation);
+            _committed.Add(new Staged(key, value, 0, MacValue.IsStatic(holds) ? holds : 0));
+        }
         // One that died may not have made sure of its last static entries.
         foreach (MacEntry entry in segment.Macs.List())
         {
@@ -35,6 +43,7 @@ public sealed unsafe class SegmentWriter
                 _newStatics.Add(MacTable.Key(entry.Fid, entry.Mac));
             }
         }
+        TakeOverNeighbours();
         // A writer that died may have committed in the instant before: its grace period is unknown, so this is another one.
         _lastMacChange = _previousCommit = segment.Quiescence.Advance();
         segment.TunnelTable.Publish(segment.Generation);
@@ -53,7 +62,9 @@ public sealed unsafe class SegmentWriter
             throw new InvalidOperationException("a commit is already begun");
         }
         WaitFor(_previousCommit);
-        SettleMacs();
+        SettleMacs(free: false);
+        SettleNeighbours();
+        _routes.Reclaim();
         if (_tunnelsToSweep)
         {
             _segment.TunnelTable.Sweep(_segment.Generation);
@@ -123,16 +134,11 @@ public sealed unsafe class SegmentWriter
     public void SetNextHopGroup(int index, in NextHopGroup record) =>
         Versioned<NextHopGroup>.Write(ref _segment.NextHopGroups[Check(index, 0, _segment.MaxNextHopGroups, "group")], in record, Pending);
 
-    /// <summary>A VRF as it is after this commit.</summary>
-    public ref readonly VrfRecord Vrf(int index) => ref _segment.Vrf(Check(index, 1, _segment.MaxVrfs, "VRF"), Current);
-
-    public void SetVrf(int index, in VrfRecord record) =>
-        Versioned<VrfRecord>.Write(ref _segment.Vrfs[Check(index, 1, _segment.MaxVrfs, "VRF")], in record, Pending);
-
     /// <summary>Makes everything since <see cref="Begin"/> visible. Gives the new generation.</summary>
     public ulong Commit()
     {
         ulong next = Pending;
+        WriteRoots(next);
         if (_tunnelsChanged)
         {
             _segment.TunnelTable.Publish(next);
@@ -141,6 +147,12 @@ public sealed unsafe class SegmentWriter
         Volatile.Write(ref _segment.Header.Generation, next);
         _previousCommit = _segment.Quiescence.Advance();
         _next = 0;
+        if (_staged.Count != 0)
+        {
+            _committed.AddRange(_staged);
+            _staged.Clear();
+            _lastMacChange = _previousCommit;
+        }
         return next;
     }
 
@@ -150,17 +162,25 @@ public sealed unsafe class SegmentWriter
         _next = 0;
         _tunnelsChanged = false;
         _formerFids.Clear();
+        for (int i = _staged.Count - 1; i >= 0; i--)
+        {
+            TakeBack(_staged[i]);
+        }
+        _staged.Clear();
+        _newStatics.Clear();
+        _routes.Abandon();
         Scrub();
     }
 
     /// <summary>
-    /// Waits until every worker sees the last commit, and the static MAC entries made since: what was there before is used by
-    /// nobody any more.
+    /// Waits until every worker sees the last commit, and the static MAC entries and neighbours made since: what was there before
+    /// is used by nobody any more.
     /// </summary>
     public void Synchronize()
     {
         WaitFor(_previousCommit);
         SettleMacs();
+        SettleNeighbours();
     }
 
     /// <summary>
@@ -183,10 +203,15 @@ public sealed unsafe class SegmentWriter
     }
 
     /// <summary>
-    /// Removes one MAC entry. False when there is none. Does not wait: the slot is freed when the next call does.
+    /// Removes one MAC entry: between <see cref="Begin"/> and <see cref="Commit"/> with that commit, else at once. False when there
+    /// is none. Does not wait: the slot is freed when the next call does.
     /// </summary>
     public bool RemoveMac(ulong key)
     {
+        if (_next != 0)
+        {
+            return Stage(key, 0);
+        }
         _newStatics.Remove(key);
         if (!KillMac(key))
         {
@@ -197,11 +222,17 @@ public sealed unsafe class SegmentWriter
     }
 
     /// <summary>
-    /// Makes a static or drop entry. False when its buckets are full. <see cref="Synchronize"/> after the last one: only then
-    /// it is certain that it rules, if the address was just being learned.
+    /// Makes a static or drop entry: between <see cref="Begin"/> and <see cref="Commit"/> with that commit, else at once. False when
+    /// its buckets are full. <see cref="Synchronize"/> after the last one: only then it is certain that it rules, if the address was
+    /// just being learned.
     /// </summary>
     public bool SetStaticMac(ulong key, ushort port, MacFlags flags)
     {
+        if (_next != 0)
+        {
+            _newStatics.Add(key);
+            return Stage(key, MacValue.Make(port, flags | MacFlags.Static));
+        }
         if (!_segment.Macs.SetStatic(key, port, flags, out MacEntry? replaced))
         {
             return false;
@@ -214,6 +245,34 @@ public sealed unsafe class SegmentWriter
         _lastMacChange = _segment.Quiescence.Advance();
         return true;
     }
+
+    /// <summary>
+    /// What <see cref="Synchronize"/> does, if that can be done without much waiting. An entry of the last commit costs workers a
+    /// detour until it is done.
+    /// </summary>
+    public void TrySettle()
+    {
+        if (_committed.Count == 0)
+        {
+            return;
+        }
+        var spin = new SpinWait();
+        for (int i = 0; i < 20; i++)
+        {
+            if (_segment.Quiescence.HasPassed(_lastMacChange))
+            {
+                SettleMacs(free: false);
+                return;
+            }
+            spin.SpinOnce(sleep1Threshold: -1);
+        }
+    }
+
+    /// <summary>A MAC entry that a commit changes.</summary>
+    /// <param name="Value">See <see cref="StagedMac"/>.</param>
+    /// <param name="Before">Plain value before; with the time of a learned address.</param>
+    /// <param name="After">Plain value after.</param>
+    private readonly record struct Staged(ulong Key, ulong Value, ulong Before, ulong After);
 
     private ulong Pending => _next != 0 ? _next : throw new InvalidOperationException("no commit is begun");
     private ulong Current => _next != 0 ? _next : _segment.Generation;
@@ -251,9 +310,10 @@ public sealed unsafe class SegmentWriter
     /// What is left to do of changes of MAC entries, after their grace period: free the slots of those removed, and make sure
     /// of those made. A worker that was just learning the address may have put an entry of its own before the static one.
     /// </summary>
-    private void SettleMacs()
+    /// <param name="free">Also waits until the slots are free of what this itself removes, rather than leave them to the next call.</param>
+    private void SettleMacs(bool free = true)
     {
-        while (_graves.Count + _newStatics.Count != 0)
+        for (bool first = true; (first || free) && _graves.Count + _newStatics.Count + _committed.Count != 0; first = false)
         {
             WaitFor(_lastMacChange);
             _graves.ForEach(_segment.Macs.Free);
@@ -267,6 +327,51 @@ public sealed unsafe class SegmentWriter
                 }
             }
             _newStatics.Clear();
+            foreach (Staged staged in _committed)
+            {
+                if (staged.After != 0)
+                {
+                    _segment.Macs.Unstage(staged.Key, staged.Value, staged.After);
+                }
+                else if (_segment.Macs.Find(staged.Key) == staged.Value && KillMac(staged.Key))
+                {
+                    _lastMacChange = _segment.Quiescence.Advance();
+                }
+            }
+            _committed.Clear();
+        }
+    }
+
+    private bool Stage(ulong key, ulong after)
+    {
+        if (!_segment.Macs.Stage(key, after, _next, out ulong before, out ulong value))
+        {
+            return false;
+        }
+        if (before != 0)
+        {
+            Uncount(MacTable.ToEntry(key, before));
+        }
+        _staged.Add(new Staged(key, value, before, after));
+        return true;
+    }
+
+    private void TakeBack(Staged staged)
+    {
+        if (staged.Before == 0)
+        {
+            if (KillMac(staged.Key))
+            {
+                _lastMacChange = _segment.Quiescence.Advance();
+            }
+        }
+        else if (_segment.Macs.Unstage(staged.Key, staged.Value, staged.Before))
+        {
+            MacEntry entry = MacTable.ToEntry(staged.Key, staged.Before);
+            if (entry.Flags == MacFlags.None)
+            {
+                LearnedCounts.Add(_segment, entry.Port, Fids.BridgeOf(_segment, entry.Fid));
+            }
         }
     }
 

@@ -1,5 +1,4 @@
 using System.Diagnostics.CodeAnalysis;
-using System.Globalization;
 
 namespace Dataplane.Packets;
 
@@ -68,7 +67,7 @@ public readonly record struct MacAddress(ulong Value)
             {
                 return false;
             }
-            value |= (ulong)byte.Parse([high, low], NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture) << (8 * i);
+            value |= (ulong)((Digit(high) << 4) | Digit(low)) << (8 * i);
         }
         mac = new MacAddress(value);
         return true;
@@ -77,5 +76,36 @@ public readonly record struct MacAddress(ulong Value)
     public static MacAddress Parse(string text) =>
         TryParse(text, out MacAddress mac) ? mac : throw new FormatException($"\"{text}\" is not a MAC address (02:42:ac:12:00:02)");
 
-    public override string ToString() => string.Join(':', ToBytes().Select(b => b.ToString("x2", CultureInfo.InvariantCulture)));
+    /// <summary>Whether a text is an address as <see cref="ToString"/> writes it: with colons and small letters.</summary>
+    public static bool IsPlain(string text)
+    {
+        if (text.Length != 17)
+        {
+            return false;
+        }
+        for (int i = 0; i < text.Length; i++)
+        {
+            if (i % 3 == 2 ? text[i] != ':' : !char.IsAsciiHexDigitLower(text[i]))
+            {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    public override string ToString() => string.Create(17, Value, static (text, value) =>
+    {
+        const string Digits = "0123456789abcdef";
+        for (int i = 0; i < 6; i++)
+        {
+            text[i * 3] = Digits[(int)(value >> ((8 * i) + 4)) & 0xF];
+            text[(i * 3) + 1] = Digits[(int)(value >> (8 * i)) & 0xF];
+            if (i < 5)
+            {
+                text[(i * 3) + 2] = ':';
+            }
+        }
+    });
+
+    private static int Digit(char c) => c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
 }

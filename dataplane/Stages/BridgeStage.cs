@@ -149,7 +149,8 @@ public static unsafe class BridgeStage
             {
                 break;
             }
-            // An unknown destination, as group addresses are, reads as port 0, to which nothing may go.
+            // An unknown destination, as group addresses are, reads as port 0, to which nothing may go. An entry that a commit
+            // is changing reads as one to drop for.
             ulong value = MacTable.FindFirst(&entry->Destination, entry->DestinationBucket);
             int outPort = MacValue.Port(value);
             if (MacValue.IsDrop(value) || verdicts[outPort] != EgressMatrix.Forward)
@@ -202,7 +203,7 @@ public static unsafe class BridgeStage
             w.Drop(inPort, mbuf, reason);
             return false;
         }
-        ulong value = (entry->Destination & 1) == 0 ? w.Macs.Find(entry->Destination, entry->DestinationBucket) : 0;
+        ulong value = (entry->Destination & 1) == 0 ? w.Macs.FindIn(w.Generation, entry->Destination, entry->DestinationBucket) : 0;
         if (value == 0)
         {
             return FloodStage.Run(w, inPort, in port, in bridge, mbuf, entry->Destination & MacAddress.Mask, tag);

@@ -28,7 +28,7 @@ public static unsafe class LearnStage
         {
             return false;
         }
-        ulong value = w.Macs.Find(key, bucket);
+        ulong value = w.Macs.FindIn(w.Generation, key, bucket);
         if ((value & MacValue.FreshMask) == MacValue.Fresh((ushort)inPort, w.NowSeconds))
         {
             w.Watcher.Step(TraceStep.SourceKnown, inPort, key);

@@ -48,4 +48,6 @@ public enum MacFlags : byte
     Static = 1,
     /// <summary>Packets from and to the address are dropped.</summary>
     Drop = 2,
+    /// <summary>Two entries in one, of which the committed generation chooses: see <see cref="StagedMac"/>.</summary>
+    Staged = 4,
 }

@@ -56,6 +56,77 @@ public readonly unsafe partial struct MacTable
         }
     }
 
+    /// <summary>
+    /// Makes an entry that changes with a coming generation (<see cref="StagedMac"/>). False as for <see cref="SetStatic"/>, whose
+    /// remarks hold here too; and when the address is unknown and is to be so.
+    /// </summary>
+    /// <param name="key">See <see cref="Key"/>.</param>
+    /// <param name="after">What it is to be, 0 for unknown.</param>
+    /// <param name="generation">From when on.</param>
+    /// <param name="before">The value that it had, 0 for unknown.</param>
+    /// <param name="staged">The value that it has now.</param>
+    public bool Stage(ulong key, ulong after, ulong generation, out ulong before, out ulong staged)
+    {
+        before = 0;
+        MacBucket* home = Bucket(key);
+        var spin = new SpinWait();
+        for (int attempt = 0; ; attempt++)
+        {
+            ulong* slot = FindSlot(key, home);
+            if (slot == null)
+            {
+                staged = StagedMac.Make(0, after, generation);
+                LearnResult result = after == 0 ? LearnResult.Refused : Insert(key, home, staged);
+                if (result != LearnResult.Known)
+                {
+                    return result == LearnResult.Learned;
+                }
+            }
+            else
+            {
+                before = Volatile.Read(ref slot[MacBucket.Ways]);
+                // What the same commit staged before is as if it had not been.
+                staged = StagedMac.Make(StagedMac.IsStaged(before) ? StagedMac.Before(before) : before, after, generation);
+                if (before is not 0 and < Dead && Replace(slot, key, before, staged))
+                {
+                    return true;
+                }
+                before = 0;
+            }
+            if (attempt == Patience)
+            {
+                return false;
+            }
+            spin.SpinOnce();
+        }
+    }
+
+    /// <summary>Replaces a staged value by a plain one. False when it is not there any more.</summary>
+    public bool Unstage(ulong key, ulong staged, ulong plain)
+    {
+        ulong* slot = FindSlot(key, Bucket(key));
+        return slot != null && Replace(slot, key, staged, plain);
+    }
+
+    /// <summary>Staged values, by key: what a writer left that died before it replaced them.</summary>
+    public List<(ulong Key, ulong Value)> ListStaged()
+    {
+        var all = new List<(ulong, ulong)>();
+        for (int b = 0; b < BucketCount; b++)
+        {
+            MacBucket* bucket = _buckets + b;
+            for (int way = 0; way < MacBucket.Ways; way++)
+            {
+                ulong value = Volatile.Read(ref bucket->Values[way]);
+                if (value < Dead && StagedMac.IsStaged(value))
+                {
+                    all.Add((Volatile.Read(ref bucket->Keys[way]), value));
+                }
+            }
+        }
+        return all;
+    }
+
     /// <summary>Deletes an entry; the address is unknown from now on. False when there is none.</summary>
     /// <param name="key">See <see cref="Key"/>.</param>
     /// <param name="entry">What it was.</param>
@@ -105,7 +176,10 @@ public readonly unsafe partial struct MacTable
         return n;
     }
 
-    /// <summary>The entries in a range of buckets. A listing is not a snapshot: it may miss what changes meanwhile.</summary>
+    /// <summary>
+    /// The entries in a range of buckets. A listing is not a snapshot: it may miss what changes meanwhile, and shows what is being
+    /// committed as it will be.
+    /// </summary>
     public void List(int firstBucket, int count, ICollection<MacEntry> into)
     {
         int end = Math.Min(BucketCount, firstBucket + count);
@@ -117,9 +191,9 @@ public readonly unsafe partial struct MacTable
                 ulong key = Volatile.Read(ref bucket->Keys[way]);
                 ulong value = Volatile.Read(ref bucket->Values[way]);
                 // Read the key again: an entry freed and taken by another address in between is not shown as a mixture.
-                if (key != 0 && value != 0 && value < Dead && Volatile.Read(ref bucket->Keys[way]) == key)
+                if (key != 0 && value < Dead && Volatile.Read(ref bucket->Keys[way]) == key && Shown(value) is not 0 and var shown)
                 {
-                    into.Add(ToEntry(key, value));
+                    into.Add(ToEntry(key, shown));
                 }
             }
         }
@@ -167,6 +241,8 @@ public readonly unsafe partial struct MacTable
         graves.ForEach(Free);
         return graves.Count;
     }
+
+    private static ulong Shown(ulong value) => StagedMac.IsStaged(value) ? StagedMac.After(value) : value;
 
     private static ulong NewDead() => Dead | (uint)Interlocked.Increment(ref s_killings);
 

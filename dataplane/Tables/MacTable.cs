@@ -90,23 +90,9 @@ public readonly unsafe partial struct MacTable
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public MacBucket* Bucket(ulong key)
     {
-        // The product of two unknown 64-bit numbers, both halves folded (wyhash's mixer): four cycles, and no bit of the
-        // key can be chosen to cancel out without knowing the seed.
-        const ulong Multiplier = 0x9E37_79B9_7F4A_7C15;
-        ulong mixed = key ^ _seed;
-        ulong high, low;
-        if (Bmi2.X64.IsSupported)
-        {
-            // Both halves without a detour through memory, which BigMul's out parameter is.
-            high = Bmi2.X64.MultiplyNoFlags(mixed, Multiplier);
-            low = mixed * Multiplier;
-        }
-        else
-        {
-            high = Math.BigMul(mixed, Multiplier, out low);
-        }
+        ulong mixed = KeyHash.Mix(key ^ _seed, KeyHash.Golden);
         // The upper bits, as an offset in bytes.
-        return (MacBucket*)((byte*)_buckets + (((high ^ low) >> _shift) & ~(ulong)(BucketSize - 1)));
+        return (MacBucket*)((byte*)_buckets + ((mixed >> _shift) & ~(ulong)(BucketSize - 1)));
     }
 
     /// <summary>Asks for a bucket's cache line.</summary>
@@ -134,6 +120,12 @@ public readonly unsafe partial struct MacTable
 
     /// <summary>The value of a key, 0 when it is unknown.</summary>
     public ulong Find(ulong key) => Find(key, Bucket(key));
+
+    /// <summary>As <see cref="Find(ulong, MacBucket*)"/>, in a generation: for where a value may be a <see cref="StagedMac"/>.</summary>
+    public ulong FindIn(ulong generation, ulong key, MacBucket* bucket) => StagedMac.Resolve(Find(key, bucket), generation);
+
+    /// <inheritdoc cref="FindIn(ulong, ulong, MacBucket*)"/>
+    public ulong FindIn(ulong generation, ulong key) => FindIn(generation, key, Bucket(key));
 
     /// <summary>
     /// The whole of learning for a packet that tells nothing new: the address is known as dynamic on this port, and its
@@ -204,6 +196,10 @@ public readonly unsafe partial struct MacTable
         {
             return LearnResult.Known; // another worker is learning it in this instant
         }
+        if (StagedMac.IsStaged(value))
+        {
+            return LearnResult.Known; // about to be the control plane's, or just not any more
+        }
         if (MacValue.IsDrop(value))
         {
             return LearnResult.BlackHole;
@@ -227,7 +223,7 @@ public readonly unsafe partial struct MacTable
         return moves >= FlapThreshold ? LearnResult.Flapping : LearnResult.Moved;
     }
 
-    private static MacEntry ToEntry(ulong key, ulong value) =>
+    internal static MacEntry ToEntry(ulong key, ulong value) =>
         new((ushort)(key >> 48), key & MacMask, MacValue.Port(value), MacValue.Flags(value), MacValue.LastSeen(value));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

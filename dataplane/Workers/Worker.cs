@@ -64,6 +64,8 @@ public sealed unsafe partial class Worker : IDisposable
         _tunnels = segment.Tunnels;
         _runtime = segment.PortRuntime;
         Macs = segment.Macs;
+        Neighbours = segment.Neighbours;
+        Routes = segment.Routes;
         PortWords = (segment.MaxPorts + 63) / 64;
         Bridged = (BridgeEntry*)NativeMemory.AlignedAlloc((nuint)(sizeof(BridgeEntry) * BurstSize), 64);
         FloodTargets = (FloodTargets*)NativeMemory.AlignedAlloc((nuint)sizeof(FloodTargets), 64);
@@ -94,6 +96,8 @@ public sealed unsafe partial class Worker : IDisposable
     public MbufPool Large { get; }
 
     public MacTable Macs { get; }
+    public NeighbourTable Neighbours { get; }
+    public RouteTable Routes { get; }
     public EgressMatrix Egress { get; }
     public StormControl Storm { get; }
     public PacketWatch Watcher { get; }
@@ -103,6 +107,9 @@ public sealed unsafe partial class Worker : IDisposable
 
     /// <summary>64-bit words of a <see cref="PortSet"/> that can have a bit set.</summary>
     public int PortWords { get; }
+
+    /// <summary>The committed generation, for the whole of this poll.</summary>
+    public ulong Generation => _generation;
 
     /// <summary>Time of this poll.</summary>
     public uint NowSeconds { get; private set; }
@@ -374,7 +381,9 @@ public sealed unsafe partial class Worker : IDisposable
 
     public void Dispose()
     {
+        NeighbourStage.GiveUpAll(this);
         FlushAll();
+        Resolutions.Dispose();
         foreach (Handover? handover in _incoming)
         {
             handover?.Dispose();

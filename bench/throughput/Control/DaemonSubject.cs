@@ -73,14 +73,13 @@ public sealed class DaemonSubject : IDisposable
     public string CommandLine => _process.CommandLine;
 
     /// <summary>Resident memory of the control process in bytes.</summary>
-    public long ResidentBytes
-    {
-        get
-        {
-            string line = File.ReadLines($"/proc/{_process.Id}/status").First(l => l.StartsWith("VmRSS:", StringComparison.Ordinal));
-            return long.Parse(line.AsSpan("VmRSS:".Length).TrimEnd("kB").Trim(), CultureInfo.InvariantCulture) * 1024;
-        }
-    }
+    public long ResidentBytes => ProcessMemory.Resident(_process.Id);
+
+    /// <summary>How long the worker was ready to run and had no CPU.</summary>
+    public TimeSpan WorkerWaited => ProcessMemory.Waited((int)Stats.GetEngine(new GetEngineRequest()).EnginePid, "worker-0");
+
+    /// <summary>Packets dropped, for whatever reason.</summary>
+    public ulong Dropped => (ulong)Stats.GetDrops(new GetDropsRequest()).Drops.Sum(d => (long)d.Packets);
 
     /// <summary>Cycles between two polls of the worker, the longest so far.</summary>
     public ulong LongestPoll => Stats.GetWorkers(new GetWorkersRequest()).Workers[0].LongestPollCycles;
@@ -99,8 +98,18 @@ public sealed class DaemonSubject : IDisposable
         Resources.Apply(request);
     }
 
+    /// <summary>A container in each network namespace. Gives the addresses of their devices.</summary>
+    public string[] MakeContainers(IReadOnlyList<string> namespaces)
+    {
+        var request = new ApplyRequest
+        {
+            Resources = { namespaces.Select((ns, i) => new Resource { Port = new Port { Name = string.Create(CultureInfo.InvariantCulture, $"c{i}"), Network = Network, Tap = new Tap { Netns = ns } } }) },
+        };
+        return [.. Resources.Apply(request).Changes.Select(c => c.Resource.Port.Status.Mac)];
+    }
+
     /// <summary>Whether a worker that looks up this address now finds it.</summary>
-    public bool IsVisible(ulong mac) => Segment.Macs.Find(Tables.MacTable.Key(NetworkIndex, mac)) != 0;
+    public bool IsVisible(ulong mac) => Segment.Macs.FindIn(Segment.Generation, Tables.MacTable.Key(NetworkIndex, mac)) != 0;
 
     public void Dispose()
     {

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using Dataplane.Control.Api.V1;
 using Dataplane.ThroughputBench.Harness;
 using Grpc.Core;
@@ -8,98 +9,106 @@ namespace Dataplane.ThroughputBench.Control;
 /// <summary>What a load of updates came to.</summary>
 /// <param name="Name">What was done.</param>
 /// <param name="Updates">Entries changed.</param>
-/// <param name="PerSecond">Entries per second, from the first call until the last was acknowledged: durable, and visible to a worker.</param>
-/// <param name="Acknowledged">Time of each call.</param>
+/// <param name="PerSecond">Entries per second, from the first call until the last was acknowledged and visible to a worker.</param>
+/// <param name="Acknowledged">Time of each call, or of each batch of a stream.</param>
 /// <param name="Visible">From the beginning of a call until a worker would find its (last) entry.</param>
 public sealed record LoadResult(string Name, int Updates, double PerSecond, Latencies Acknowledged, Latencies Visible);
 
-/// <summary>Loads of static addresses on a daemon, and how long they took to be durable and visible.</summary>
-public sealed class UpdateLoad(DaemonSubject daemon, CancellationToken cancel)
+/// <summary>Loads of static addresses on a daemon, and how long they took to be acknowledged and visible.</summary>
+public sealed class UpdateLoad(DaemonSubject daemon, VisibilityProbe probe, CancellationToken cancel)
 {
+    /// <summary>A call that has no answer by then has none.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+
     private int _next;
+
+    /// <summary>Entries made so far.</summary>
+    public int Count => _next;
 
     /// <summary>One entry after the other, each a call of its own.</summary>
     public Task<LoadResult> SingleAsync(int count) => CallsAsync("single", count, batch: 1);
 
     /// <summary>Batches, one call after the other.</summary>
-    public Task<LoadResult> BatchAsync(int count, int batch) => CallsAsync($"batches of {batch:N0}", count, batch);
+    public Task<LoadResult> BatchAsync(int count, int batch) => CallsAsync(Text($"batches of {batch:N0}"), count, batch);
 
     /// <summary>As <see cref="SingleAsync"/>, among the many that are there.</summary>
-    public Task<LoadResult> AmongManyAsync(int count) => CallsAsync($"single, among {_next:N0}", count, batch: 1);
+    public Task<LoadResult> AmongManyAsync(int count) => CallsAsync(Text($"single, among {_next:N0}"), count, batch: 1);
 
-    /// <summary>Batches as a stream, as many under way as the switch lets be.</summary>
-    public async Task<LoadResult> PushAsync(int count, int batch)
+    /// <summary>Batches as a stream, as many under way as the switch lets be. The time of each is that of waiting in line, mostly.</summary>
+    public Task<LoadResult> PushAsync(int count, int batch) => StreamAsync(Text($"stream, batches of {batch:N0}"), count, batch, null);
+
+    /// <summary>Batches as a stream, at a rate that leaves it room to breathe: how long one takes when none waits in line.</summary>
+    public Task<LoadResult> PacedAsync(int batches, int batch, int perSecond) =>
+        StreamAsync(Text($"stream, {perSecond:N0} batches of {batch:N0} a second"), batches * batch, batch, TimeSpan.FromSeconds(1.0 / perSecond));
+
+    private async Task<LoadResult> StreamAsync(string name, int count, int batch, TimeSpan? interval)
     {
-        List<(ApplyRequest Request, ulong Last)> batches = [.. Enumerable.Range(0, count / batch).Select(_ => Make(batch))];
-        var begun = new TimeSpan[batches.Count];
+        // Requests are made before the clock runs: what is measured is the switch, not this program.
+        List<(PushRequest Request, ulong Last)> batches = [.. Enumerable.Range(0, count / batch).Select(i => Make(batch) is var (resources, last)
+            ? (new PushRequest { Sequence = (ulong)i, Resources = { resources } }, last) : default)];
+        var begun = new long[batches.Count];
         var acknowledged = new TimeSpan[batches.Count];
-        var watch = Stopwatch.StartNew();
+        var visible = new Task<long>[batches.Count];
+        long start = Stopwatch.GetTimestamp();
         using AsyncDuplexStreamingCall<PushRequest, PushResponse> call = daemon.Resources.Push(cancellationToken: cancel);
         Task send = Task.Run(async () =>
         {
             for (int i = 0; i < batches.Count; i++)
             {
-                begun[i] = watch.Elapsed;
-                await call.RequestStream.WriteAsync(new PushRequest { Sequence = (ulong)i, Resources = { batches[i].Request.Resources } }, cancel);
+                if (interval is { } pace && Stopwatch.GetElapsedTime(start) is var late && pace * i > late)
+                {
+                    await Task.Delay((pace * i) - late, cancel);
+                }
+                begun[i] = Stopwatch.GetTimestamp();
+                visible[i] = probe.When(batches[i].Last);
+                await call.RequestStream.WriteAsync(batches[i].Request, cancel);
             }
             await call.RequestStream.CompleteAsync();
         }, cancel);
-        await foreach (PushResponse response in call.ResponseStream.ReadAllAsync(cancel))
+        for (int i = 0; i < batches.Count; i++)
         {
+            if (!await call.ResponseStream.MoveNext(cancel).WaitAsync(Patience, cancel))
+            {
+                throw new BenchException($"{name}: the stream ended after {i} of {batches.Count} batches");
+            }
+            PushResponse response = call.ResponseStream.Current;
             if (response.Refusal is { } refusal)
             {
                 throw new BenchException($"a batch was refused: {refusal.Problems.FirstOrDefault()?.Message}");
             }
-            acknowledged[response.Sequence] = watch.Elapsed - begun[response.Sequence];
+            acknowledged[response.Sequence] = Stopwatch.GetElapsedTime(begun[response.Sequence]);
         }
         await send;
-        if (!batches.TrueForAll(b => daemon.IsVisible(b.Last)))
-        {
-            throw new BenchException("an entry was acknowledged that a worker does not find");
-        }
-        Latencies calls = Latencies.Of(acknowledged);
-        return new LoadResult($"stream, batches of {batch:N0}", count, count / watch.Elapsed.TotalSeconds, calls, calls);
+        await Task.WhenAll(visible).WaitAsync(Patience, cancel);
+        TimeSpan all = Stopwatch.GetElapsedTime(start);
+        return new LoadResult(name, count, count / all.TotalSeconds, Latencies.Of(acknowledged),
+            Latencies.Of(visible.Select((v, i) => Stopwatch.GetElapsedTime(begun[i], v.Result))));
     }
 
     private async Task<LoadResult> CallsAsync(string name, int count, int batch)
     {
         var acknowledged = new List<TimeSpan>();
         var visible = new List<TimeSpan>();
-        // Requests are made before the clock runs: what is measured is the switch, not this program.
-        List<(ApplyRequest Request, ulong Last)> requests = [.. Enumerable.Range(0, count / batch).Select(_ => Make(batch))];
-        var watch = Stopwatch.StartNew();
+        List<(ApplyRequest Request, ulong Last)> requests = [.. Enumerable.Range(0, count / batch).Select(_ => Make(batch) is var (resources, last)
+            ? (new ApplyRequest { Resources = { resources } }, last) : default)];
+        long start = Stopwatch.GetTimestamp();
         foreach ((ApplyRequest request, ulong last) in requests)
         {
-            cancel.ThrowIfCancellationRequested();
-            TimeSpan begin = watch.Elapsed;
-            Task<ApplyResponse> call = daemon.Resources.ApplyAsync(request, cancellationToken: cancel).ResponseAsync;
-            TimeSpan? seen = null;
-            while (!call.IsCompleted)
-            {
-                if (seen is null && daemon.IsVisible(last))
-                {
-                    seen = watch.Elapsed - begin;
-                }
-                Thread.Yield();
-            }
-            await call;
-            acknowledged.Add(watch.Elapsed - begin);
-            if (!daemon.IsVisible(last))
-            {
-                throw new BenchException("an entry was acknowledged that a worker does not find");
-            }
-            visible.Add(seen ?? acknowledged[^1]);
+            long begin = Stopwatch.GetTimestamp();
+            Task<long> seen = probe.When(last);
+            await daemon.Resources.ApplyAsync(request, deadline: DateTime.UtcNow + Patience, cancellationToken: cancel).ResponseAsync;
+            acknowledged.Add(Stopwatch.GetElapsedTime(begin));
+            visible.Add(Stopwatch.GetElapsedTime(begin, await seen.WaitAsync(Patience, cancel)));
         }
-        return new LoadResult(name, count, count / watch.Elapsed.TotalSeconds, Latencies.Of(acknowledged), Latencies.Of(visible));
+        return new LoadResult(name, count, count / Stopwatch.GetElapsedTime(start).TotalSeconds, Latencies.Of(acknowledged), Latencies.Of(visible));
     }
 
-    private (ApplyRequest Request, ulong Last) Make(int batch)
+    private (List<Resource> Resources, ulong Last) Make(int batch)
     {
-        var request = new ApplyRequest();
-        for (int i = 0; i < batch; i++)
-        {
-            request.Resources.Add(Addresses.Resource(_next++));
-        }
-        return (request, Addresses.Value(_next - 1));
+        List<Resource> resources = [.. Enumerable.Range(_next, batch).Select(Addresses.Resource)];
+        _next += batch;
+        return (resources, Addresses.Value(_next - 1));
     }
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

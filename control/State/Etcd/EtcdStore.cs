@@ -258,7 +258,7 @@ public sealed partial class EtcdStore : IStateStore
     /// </summary>
     private void AwaitOwn(StateChange change)
     {
-        if (change.Keys.Any(k => k.Kind == Kind.Network))
+        if (change.Has(Kind.Network))
         {
             while (_view.AwaitsOwn && _connection is not null && Monitor.Wait(_lock, Retry))
             {
@@ -269,15 +269,15 @@ public sealed partial class EtcdStore : IStateStore
     private void CheckOthers(StateChange change)
     {
         // A change that is on its way to us. When it is one we cannot follow, this batch may be what repairs it.
-        if (_refused is null && _waiting is null && change.Keys.Any(k => _view.Pending.Contains(k)))
+        if (_refused is null && _waiting is null && change.Changes.Any(c => _view.Pending.Contains(c.Key)))
         {
             throw LostRace();
         }
-        foreach (ResourceKey key in change.Keys.Where(k => k.Kind == Kind.Network && !change.After.Networks.ContainsKey(k.Name)))
+        foreach (ResourceChange gone in change.Changes.Where(c => c.Kind == Kind.Network && c.After is null))
         {
-            if (_view.OfOthers(key.Name).Take(4).ToList() is { Count: > 0 } others)
+            if (_view.OfOthers(gone.Name).Take(4).ToList() is { Count: > 0 } others)
             {
-                throw new StateStoreException($"network \"{key.Name}\" is in use elsewhere ({string.Join(", ", others)})", StatusCode.FailedPrecondition, "delete that first");
+                throw new StateStoreException($"network \"{gone.Name}\" is in use elsewhere ({string.Join(", ", others)})", StatusCode.FailedPrecondition, "delete that first");
             }
         }
     }

@@ -19,11 +19,11 @@ internal sealed class EtcdTransaction
         _keys = keys;
         _view = view;
         var networks = new HashSet<string>(StringComparer.Ordinal);
-        foreach (ResourceKey key in change.Keys)
+        foreach (ResourceChange resource in change.Changes)
         {
-            Resource? after = change.After.Find(key.Kind, key.Name);
+            Resource? after = resource.After is { } content ? ResourceKeys.Of(content) : null;
             string? place = after is null ? null : keys.Of(after);
-            foreach (string other in keys.All(key))
+            foreach (string other in keys.All(resource.Key))
             {
                 Guard(other);
                 if (other == place)
@@ -37,12 +37,11 @@ internal sealed class EtcdTransaction
             }
             networks.UnionWith(after?.NamedNetworks ?? []);
         }
-        bool changesNetworks = change.Keys.Any(k => k.Kind == Kind.Network);
-        foreach (string network in networks.Where(n => !change.Keys.Any(k => k.Kind == Kind.Network && k.Name == n)))
+        foreach (string network in networks.Where(n => !change.Changes.Any(c => c.Kind == Kind.Network && c.Name == n)))
         {
             Guard(keys.Network(network));
         }
-        if (changesNetworks)
+        if (change.Has(Kind.Network))
         {
             GuardAll(keys.Root);
         }

@@ -53,7 +53,7 @@ internal static class Rows
         var state = new DesiredState(
             revision, networks.ToImmutable(), ports.ToImmutable(), macs.ToImmutable(), peers.ToImmutable(), neighbours.ToImmutable(), routes.ToImmutable());
         CheckSense(state);
-        return revision == 0 && !state.Keys.Any() ? DesiredState.Empty : state;
+        return revision == 0 && !state.All.Any() ? DesiredState.Empty : state;
     }
 
     /// <summary>What every reader takes for granted, and what a file that somebody edited may lack.</summary>
@@ -85,74 +85,5 @@ internal static class Rows
         }
 
         static IEnumerable<int> GivenTwice(IEnumerable<int> numbers) => numbers.GroupBy(n => n).Where(g => g.Count() > 1).Select(g => g.Key);
-    }
-
-    /// <summary>Writes what lies under the keys.</summary>
-    public sealed class Writer : IDisposable
-    {
-        private readonly SqliteCommand _put, _delete, _revision;
-
-        public Writer(SqliteConnection connection)
-        {
-            _put = Prepare(connection, "INSERT OR REPLACE INTO resource VALUES ($kind, $name, $revision, $spec, $number, $fid_block, $router_port, $vrf)",
-                ("$kind", SqliteType.Integer), ("$name", SqliteType.Text), ("$revision", SqliteType.Integer), ("$spec", SqliteType.Blob),
-                ("$number", SqliteType.Integer), ("$fid_block", SqliteType.Integer), ("$router_port", SqliteType.Integer), ("$vrf", SqliteType.Integer));
-            _delete = Prepare(connection, "DELETE FROM resource WHERE kind = $kind AND name = $name", ("$kind", SqliteType.Integer), ("$name", SqliteType.Text));
-            _revision = Prepare(connection, "UPDATE state SET revision = $revision", ("$revision", SqliteType.Integer));
-        }
-
-        public void Write(DesiredState state, IEnumerable<ResourceKey> keys, SqliteTransaction transaction)
-        {
-            foreach (ResourceKey key in keys)
-            {
-                (IMessage Spec, ulong Revision, int Number, int FidBlock, int RouterPort, int Vrf)? row = key.Kind switch
-                {
-                    Kind.Network when state.Networks.TryGetValue(key.Name, out NetworkEntry? n) => (n.Spec, n.Spec.Revision, n.Index, n.FidBlock, n.RouterPort, n.Vrf),
-                    Kind.Port when state.Ports.TryGetValue(key.Name, out PortEntry? p) => (p.Spec, p.Spec.Revision, p.Index, 0, 0, p.Vrf),
-                    Kind.StaticMac when state.StaticMacs.TryGetValue(key.Name, out StaticMac? m) => (m, m.Revision, 0, 0, 0, 0),
-                    Kind.TunnelPeer when state.Peers.TryGetValue(key.Name, out PeerEntry? t) => (t.Spec, t.Spec.Revision, t.Index, 0, 0, 0),
-                    Kind.Neighbour when state.Neighbours.TryGetValue(key.Name, out Neighbour? n) => (n, n.Revision, 0, 0, 0, 0),
-                    Kind.Route when state.Routes.TryGetValue(key.Name, out Route? r) => (r, r.Revision, 0, 0, 0, 0),
-                    _ => null,
-                };
-                if (row is { } found)
-                {
-                    Run(_put, transaction, (int)key.Kind, key.Name, (long)found.Revision, found.Spec.ToByteArray(), found.Number, found.FidBlock, found.RouterPort, found.Vrf);
-                }
-                else
-                {
-                    Run(_delete, transaction, (int)key.Kind, key.Name);
-                }
-            }
-            Run(_revision, transaction, (long)state.Revision);
-        }
-
-        public void Dispose()
-        {
-            _put.Dispose();
-            _delete.Dispose();
-            _revision.Dispose();
-        }
-
-        private static SqliteCommand Prepare(SqliteConnection connection, string sql, params (string Name, SqliteType Type)[] parameters)
-        {
-            SqliteCommand command = connection.CreateCommand();
-            command.CommandText = sql;
-            foreach ((string name, SqliteType type) in parameters)
-            {
-                command.Parameters.Add(name, type);
-            }
-            return command;
-        }
-
-        private static void Run(SqliteCommand command, SqliteTransaction transaction, params ReadOnlySpan<object> values)
-        {
-            command.Transaction = transaction;
-            for (int i = 0; i < values.Length; i++)
-            {
-                command.Parameters[i].Value = values[i];
-            }
-            command.ExecuteNonQuery();
-        }
     }
 }

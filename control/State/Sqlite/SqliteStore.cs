@@ -18,7 +18,7 @@ public sealed class SqliteStore : IStateStore
 {
     private readonly string _path;
     private readonly SqliteConnection _connection;
-    private readonly Rows.Writer _writer;
+    private readonly RowWriter _writer;
     private DesiredState? _saved;
 
     /// <summary>Opens a file, or makes it, readable by its owner only.</summary>
@@ -44,7 +44,7 @@ public sealed class SqliteStore : IStateStore
         {
             CheckIntegrity();
             Schema.Migrate(_connection, path, migrations);
-            _writer = new Rows.Writer(_connection);
+            _writer = new RowWriter(_connection);
         }
         catch (Exception e)
         {
@@ -89,7 +89,7 @@ public sealed class SqliteStore : IStateStore
             {
                 Schema.Execute(_connection, "DELETE FROM resource", transaction);
             }
-            _writer.Write(change.After, follows ? change.Keys : change.After.Keys, transaction);
+            _writer.Write(follows ? change.Changes : change.After.All, change.After);
             transaction.Commit();
             _saved = change.After;
         }

@@ -25,7 +25,7 @@ public sealed class BatchTests
     public void WhatIsReadCanBeAppliedAgain()
     {
         DesiredState state = Plan(DesiredState.Empty, Make.Net("blue")).After;
-        Resource read = state.Find(Kind.Network, "blue")!;
+        Resource read = state.Find(Kind.Network, "blue")!.Clone();
         read.Network.Status = new NetworkStatus { Ports = 7 };
         Assert.False(Plan(state, read).HasEffect);
     }
@@ -34,7 +34,7 @@ public sealed class BatchTests
     public void AnUpdateSaysWhatItChanges()
     {
         DesiredState state = Plan(DesiredState.Empty, Make.Net("blue", "172.18.0.0/16"), Make.Tap("web", "blue", "172.18.0.2/16")).After;
-        Change change = Assert.Single(Plan(state, Make.Tap("web", "blue", "172.18.0.3/16", more: p => { p.Isolated = true; p.Learning = false; })).Changes);
+        ResourceChange change = Assert.Single(Plan(state, Make.Tap("web", "blue", "172.18.0.3/16", more: p => { p.Isolated = true; p.Learning = false; })).Changes);
         Assert.Equal(Action.Updated, change.Action);
         Assert.Equal(
             ["tap.addresses: [172.18.0.2/16] -> [172.18.0.3/16]", "learning: (default) -> false", "isolated: false -> true"],

@@ -205,7 +205,7 @@ public sealed class FlannelServiceTests : IDisposable
         await Assert.ThrowsAsync<ProblemException>(() => node.Bench.Apply(Make.Net("flannel", "10.9.0.0/16")));
         // Everything read and applied as it was is no change; a resource of another name with that owner is the operator's.
         DesiredState before = node.State;
-        await node.Bench.Apply([.. before.Keys.Select(k => before.Find(k.Kind, k.Name)!)]);
+        await node.Bench.Apply([.. before.All.Select(c => c.Resource)]);
         Assert.Equal(before.Revision, node.State.Revision);
         await node.Bench.Apply(Make.Net("mine", more: n => n.Owner = "flannel"));
         Assert.Equal("", node.State.Networks["mine"].Spec.Owner);

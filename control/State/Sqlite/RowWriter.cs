@@ -1,0 +1,102 @@
+using Dataplane.Control.Api.V1;
+using Google.Protobuf;
+using Microsoft.Data.Sqlite;
+using SQLitePCL;
+
+namespace Dataplane.Control.State.Sqlite;
+
+/// <summary>
+/// Writes changed resources into the table <c>resource</c>. A batch may have thousands of rows, so each of them is SQLite's own
+/// bind, step and reset: a command object costs several times as much as the row.
+/// </summary>
+internal sealed class RowWriter : IDisposable
+{
+    private readonly sqlite3 _database;
+    private readonly sqlite3_stmt _put, _delete, _revision;
+    private byte[] _spec = new byte[256];
+
+    /// <param name="connection">Open, with the newest schema.</param>
+    public RowWriter(SqliteConnection connection)
+    {
+        _database = connection.Handle ?? throw new ArgumentException("the connection is not open", nameof(connection));
+        _put = Prepare("INSERT OR REPLACE INTO resource (kind, name, revision, spec, number, fid_block, router_port, vrf) VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
+        _delete = Prepare("DELETE FROM resource WHERE kind = ? AND name = ?");
+        _revision = Prepare("UPDATE state SET revision = ?");
+    }
+
+    /// <summary>Writes changes, within the transaction that is open.</summary>
+    /// <param name="changes">Which resources, and as what.</param>
+    /// <param name="after">The state that has them, with their numbers.</param>
+    /// <exception cref="SqliteException">It cannot be written.</exception>
+    public void Write(IEnumerable<ResourceChange> changes, DesiredState after)
+    {
+        foreach (ResourceChange change in changes)
+        {
+            if (change.After is { } spec)
+            {
+                Put(change, spec, after);
+            }
+            else
+            {
+                Bind(_delete, change);
+                Step(_delete);
+            }
+        }
+        raw.sqlite3_bind_int64(_revision, 1, (long)after.Revision);
+        Step(_revision);
+    }
+
+    public void Dispose()
+    {
+        _put.Dispose();
+        _delete.Dispose();
+        _revision.Dispose();
+    }
+
+    private void Put(in ResourceChange change, IMessage spec, DesiredState after)
+    {
+        (ulong revision, int number, int fidBlock, int routerPort, int vrf) = spec switch
+        {
+            Network n when after.Networks[n.Name] is var entry => (n.Revision, entry.Index, entry.FidBlock, entry.RouterPort, entry.Vrf),
+            Port p when after.Ports[p.Name] is var entry => (p.Revision, entry.Index, 0, 0, entry.Vrf),
+            TunnelPeer t => (t.Revision, after.Peers[t.Name].Index, 0, 0, 0),
+            _ => (change.Resource.Revision, 0, 0, 0, 0),
+        };
+        int size = spec.CalculateSize();
+        if (size > _spec.Length)
+        {
+            _spec = new byte[2 * size];
+        }
+        spec.WriteTo(_spec.AsSpan(0, size));
+        Bind(_put, change);
+        raw.sqlite3_bind_int64(_put, 3, (long)revision);
+        raw.sqlite3_bind_blob(_put, 4, _spec.AsSpan(0, size));
+        raw.sqlite3_bind_int(_put, 5, number);
+        raw.sqlite3_bind_int(_put, 6, fidBlock);
+        raw.sqlite3_bind_int(_put, 7, routerPort);
+        raw.sqlite3_bind_int(_put, 8, vrf);
+        Step(_put);
+    }
+
+    private static void Bind(sqlite3_stmt statement, in ResourceChange change)
+    {
+        raw.sqlite3_bind_int(statement, 1, (int)change.Kind);
+        raw.sqlite3_bind_text(statement, 2, change.Name);
+    }
+
+    private sqlite3_stmt Prepare(string sql)
+    {
+        Check(raw.sqlite3_prepare_v2(_database, sql, out sqlite3_stmt statement));
+        return statement;
+    }
+
+    private void Step(sqlite3_stmt statement)
+    {
+        int result = raw.sqlite3_step(statement);
+        // Of a statement that failed the reset gives the error once more.
+        raw.sqlite3_reset(statement);
+        Check(result == raw.SQLITE_DONE ? raw.SQLITE_OK : result);
+    }
+
+    private void Check(int result) => SqliteException.ThrowExceptionForRC(result, _database);
+}

@@ -1,0 +1,53 @@
+using System.Collections.Immutable;
+using Dataplane.Control.Api.V1;
+using Google.Protobuf;
+
+namespace Dataplane.Control.State;
+
+/// <summary>
+/// A state in the making. Of the kinds that there may be a million of, what a batch changes is changed in one pass: nodes of the
+/// trees are copied once, not once for each resource.
+/// </summary>
+internal sealed class StateEditor(DesiredState before)
+{
+    private readonly ImmutableSortedDictionary<string, StaticMac>.Builder _macs = before.StaticMacs.ToBuilder();
+    private readonly ImmutableSortedDictionary<string, Neighbour>.Builder _neighbours = before.Neighbours.ToBuilder();
+    private readonly ImmutableSortedDictionary<string, Route>.Builder _routes = before.Routes.ToBuilder();
+
+    /// <summary>Networks, ports and tunnel peers as they are now. What else there is in it is of before.</summary>
+    public DesiredState Links { get; set; } = before;
+
+    /// <summary>The spec of a resource, or null.</summary>
+    public IMessage? Find(Kind kind, string name) => kind switch
+    {
+        Kind.StaticMac => _macs.GetValueOrDefault(name),
+        Kind.Neighbour => _neighbours.GetValueOrDefault(name),
+        Kind.Route => _routes.GetValueOrDefault(name),
+        _ => Links.Find(kind, name)?.Content,
+    };
+
+    public void Set(StaticMac mac) => _macs[mac.Name] = mac;
+
+    public void Set(Neighbour neighbour) => _neighbours[neighbour.Name] = neighbour;
+
+    public void Set(Route route) => _routes[route.Name] = route;
+
+    public void Remove(Kind kind, string name)
+    {
+        switch (kind)
+        {
+            case Kind.StaticMac: _macs.Remove(name); break;
+            case Kind.Neighbour: _neighbours.Remove(name); break;
+            case Kind.Route: _routes.Remove(name); break;
+            default: Links = Links.Without(kind, name); break;
+        }
+    }
+
+    public DesiredState ToState(ulong revision) => Links with
+    {
+        Revision = revision,
+        StaticMacs = _macs.ToImmutable(),
+        Neighbours = _neighbours.ToImmutable(),
+        Routes = _routes.ToImmutable(),
+    };
+}
