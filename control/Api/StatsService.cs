@@ -15,6 +15,7 @@ public sealed class StatsService(Controller controller, CounterReader counters, 
     {
         EngineStatus status = counters.Engine(controller.State, instance);
         status.Store = controller.StoreStatus;
+        status.Flannel = instance.Flannel?.Invoke();
         return Task.FromResult(status);
     }
 

@@ -42,6 +42,7 @@ internal static class RunCommand
     {
         Config, Workers, Cores, BusyPoll, Hugepages, Memory, MacCapacity, MaxPorts, MaxNetworks, SocketGroup, KeepEngine, Engine,
         StateDirectory, Store, StoreCa, StoreCert, StoreKey, StoreUser, StorePasswordFile, Node,
+        FlannelRunOptions.Enabled, FlannelRunOptions.Prefix, FlannelRunOptions.SubnetFile, FlannelRunOptions.Underlay, FlannelRunOptions.PublicIP, FlannelRunOptions.PublicIPv6,
         ListenOptions.Listen, ListenOptions.Certificate, ListenOptions.Key, ListenOptions.ClientAuthorities,
     }.Does((parsed, _) => RunAsync(Read(parsed)))
         .WithExamples(
@@ -49,6 +50,7 @@ internal static class RunCommand
             "dataplane run --config switch.yaml --socket-group docker",
             "dataplane run --state-dir /var/lib/dataplane              as a service: networks and ports come back after a reboot",
             "dataplane run --store etcd://etcd1:2379,etcd2:2379/dataplane --store-ca ca.pem --store-cert node.pem --store-key node.key",
+            "dataplane run --store etcd://etcd1:2379/dataplane --flannel --underlay uplink --config node.yaml     a node of a flannel network",
             "dataplane run --workers 2 --cores 2-3 --busy-poll --hugepages --mac-capacity 1000000",
             "dataplane run --listen 10.0.0.1:7411 --tls-cert server.pem --tls-key server.key --tls-client-ca clients.pem",
             "",
@@ -84,6 +86,7 @@ internal static class RunCommand
             throw new CommandException(ExitCode.Usage, $"--workers goes from 1 to {SegmentOptions.WorkerLimit}");
         }
         TlsEndpoint? tcp = ListenOptions.Read(parsed);
+        EtcdOptions? etcd = ReadEtcd(parsed);
         return new DaemonOptions
         {
             Paths = InstancePaths.Of(instance),
@@ -105,7 +108,8 @@ internal static class RunCommand
             },
             Config = parsed.GetValue(Config) is { } config ? ManifestReader.ReadPath(config) : [],
             StateDirectory = parsed.GetValue(StateDirectory) is { Length: > 0 } directory ? Path.GetFullPath(directory) : null,
-            Etcd = ReadEtcd(parsed),
+            Etcd = etcd,
+            Flannel = FlannelRunOptions.Read(parsed, hasEtcd: etcd is not null),
             SocketGroup = parsed.GetValue(SocketGroup),
             Tcp = tcp,
             KeepEngine = parsed.GetValue(KeepEngine),

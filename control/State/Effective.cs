@@ -172,7 +172,7 @@ public static class Effective
     /// hash of kind and name (FNV-1a, whose bits are then mixed as SplitMix64 does, so that names that differ in one
     /// character get addresses that differ everywhere).
     /// </summary>
-    private static MacAddress Derive(string kind, string name)
+    internal static MacAddress Derive(string kind, string name)
     {
         ulong hash = 0xcbf2_9ce4_8422_2325;
         foreach (byte b in Encoding.UTF8.GetBytes($"{kind}/{name}"))
