@@ -52,6 +52,14 @@ public sealed class StatsService(Controller controller, CounterReader counters, 
         }
     }
 
+    public override async Task ListRoutes(ListRoutesRequest request, IServerStreamWriter<TableRoute> stream, ServerCallContext context)
+    {
+        foreach (TableRoute route in new RouteListing(controller.State, controller.Status).Read(request.Vrf, request.Local))
+        {
+            await stream.WriteAsync(route, context.CancellationToken);
+        }
+    }
+
     public override async Task WatchEvents(WatchEventsRequest request, IServerStreamWriter<Event> stream, ServerCallContext context)
     {
         if (request.NoFollow)

@@ -15,12 +15,12 @@ public readonly record struct CompiledMac(ulong Key, ushort Port, MacFlags Flags
 /// <param name="Port">Index of the interface's port.</param>
 /// <param name="IsIPv6">Its family.</param>
 /// <param name="Address">As a number; an IPv4 address has 32 bits.</param>
-public readonly record struct NeighbourKey(ushort Port, bool IsIPv6, UInt128 Address);
+public readonly record struct LinkAddress(ushort Port, bool IsIPv6, UInt128 Address);
 
 /// <summary>A neighbour that is known without being asked for.</summary>
 /// <param name="Key">Where it is.</param>
 /// <param name="Mac">Lowest byte first on the wire.</param>
-public readonly record struct CompiledNeighbour(NeighbourKey Key, ulong Mac);
+public readonly record struct CompiledNeighbour(LinkAddress Key, ulong Mac);
 
 /// <summary>A prefix in a VRF.</summary>
 /// <param name="Vrf">Index of the VRF.</param>
@@ -92,7 +92,7 @@ public sealed record CompiledState
 public sealed record CompiledMacs(IReadOnlyList<CompiledMac> Set, IReadOnlyList<ulong> Remove);
 
 /// <summary>The same of neighbours.</summary>
-public sealed record CompiledNeighbours(IReadOnlyList<CompiledNeighbour> Set, IReadOnlyList<NeighbourKey> Remove)
+public sealed record CompiledNeighbours(IReadOnlyList<CompiledNeighbour> Set, IReadOnlyList<LinkAddress> Remove)
 {
     public static CompiledNeighbours None { get; } = new([], []);
 }

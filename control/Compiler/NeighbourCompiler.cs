@@ -14,8 +14,8 @@ internal static class NeighbourCompiler
     /// <summary>What a change makes of them.</summary>
     public static CompiledNeighbours Changed(StateChange change)
     {
-        var set = new Dictionary<NeighbourKey, CompiledNeighbour>();
-        var remove = new HashSet<NeighbourKey>();
+        var set = new Dictionary<LinkAddress, CompiledNeighbour>();
+        var remove = new HashSet<LinkAddress>();
         bool moved = !ReferenceEquals(change.Before.Topology, change.After.Topology);
         if (moved)
         {
@@ -68,6 +68,6 @@ internal static class NeighbourCompiler
         return new CompiledNeighbour(Key(link, IPAddress.Parse(neighbour.Address)), MacAddress.Parse(neighbour.Mac).Value);
     }
 
-    private static NeighbourKey Key(RoutedInterface link, IPAddress address) =>
+    private static LinkAddress Key(RoutedInterface link, IPAddress address) =>
         new((ushort)link.Port, address.AddressFamily == AddressFamily.InterNetworkV6, Cidr.ToNumber(address));
 }

@@ -128,9 +128,9 @@ public sealed class RouteCompilerTests
         ushort blue = (ushort)Index("blue.router");
         Assert.Equal(
             [
-                new CompiledNeighbour(new NeighbourKey(blue, false, 0xAC12_0002), web),
-                new CompiledNeighbour(new NeighbourKey(blue, true, Cidr.ToNumber(IPAddress.Parse("fd00::2"))), web),
-                new CompiledNeighbour(new NeighbourKey((ushort)Index("uplink"), true, Cidr.ToNumber(IPAddress.Parse("2001:db8::1"))), MacAddress.Parse("02:00:00:00:00:77").Value),
+                new CompiledNeighbour(new LinkAddress(blue, false, 0xAC12_0002), web),
+                new CompiledNeighbour(new LinkAddress(blue, true, Cidr.ToNumber(IPAddress.Parse("fd00::2"))), web),
+                new CompiledNeighbour(new LinkAddress((ushort)Index("uplink"), true, Cidr.ToNumber(IPAddress.Parse("2001:db8::1"))), MacAddress.Parse("02:00:00:00:00:77").Value),
             ],
             StateCompiler.Compile(state).Neighbours);
     }
