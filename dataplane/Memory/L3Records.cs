@@ -85,13 +85,10 @@ public struct InterfaceRecord
 [StructLayout(LayoutKind.Sequential)]
 public struct VrfRecord
 {
-    /// <summary>1 when the VRF exists.</summary>
-    public uint Exists;
     /// <summary>Root of the IPv4 trie, 0 when it is empty.</summary>
     public uint Root4;
     /// <summary>Root of the IPv6 trie, 0 when it is empty.</summary>
     public uint Root6;
-    public uint Reserved;
 }
 
 /// <summary>What is to be done with a packet that a route matches.</summary>

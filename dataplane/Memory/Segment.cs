@@ -101,6 +101,7 @@ public sealed unsafe class Segment : IDisposable
     public Versioned<NextHopGroup>* NextHopGroups => (Versioned<NextHopGroup>*)At(SectionId.NextHopGroups);
     public Versioned<TunnelRecord>* Tunnels => (Versioned<TunnelRecord>*)At(SectionId.Tunnels);
     public byte* RouteArena => At(SectionId.RouteArena);
+    public RouteTable Routes => new(RouteArena);
     public TunnelTable TunnelTable => new((TunnelBucket*)At(SectionId.TunnelBuckets), Tunnels, MaxPorts, Header.HashSeed);
     public PortRuntime* PortRuntime => (PortRuntime*)At(SectionId.PortRuntime);
     public BridgeRuntime* BridgeRuntime => (BridgeRuntime*)At(SectionId.BridgeRuntime);

@@ -6,7 +6,7 @@ namespace Dataplane.Memory;
 /// The control plane's pen. One commit at a time: collect changes, then <see cref="Commit"/> makes them visible to every
 /// worker at its next burst, as a whole. There is one writer per segment; the type is not thread-safe.
 /// </summary>
-public sealed unsafe class SegmentWriter
+public sealed unsafe partial class SegmentWriter
 {
     private readonly Segment _segment;
     private readonly TimeSpan _timeout;
@@ -26,6 +26,7 @@ public sealed unsafe class SegmentWriter
         _segment = segment;
         _timeout = timeout ?? TimeSpan.FromSeconds(5);
         Scrub();
+        _routes = OpenRoutes();
         segment.Macs.KillUnfinished(_graves);
         // One that died may not have made sure of its last static entries.
         foreach (MacEntry entry in segment.Macs.List())
@@ -54,6 +55,7 @@ public sealed unsafe class SegmentWriter
         }
         WaitFor(_previousCommit);
         SettleMacs();
+        _routes.Reclaim();
         if (_tunnelsToSweep)
         {
             _segment.TunnelTable.Sweep(_segment.Generation);
@@ -123,16 +125,11 @@ public sealed unsafe class SegmentWriter
     public void SetNextHopGroup(int index, in NextHopGroup record) =>
         Versioned<NextHopGroup>.Write(ref _segment.NextHopGroups[Check(index, 0, _segment.MaxNextHopGroups, "group")], in record, Pending);
 
-    /// <summary>A VRF as it is after this commit.</summary>
-    public ref readonly VrfRecord Vrf(int index) => ref _segment.Vrf(Check(index, 1, _segment.MaxVrfs, "VRF"), Current);
-
-    public void SetVrf(int index, in VrfRecord record) =>
-        Versioned<VrfRecord>.Write(ref _segment.Vrfs[Check(index, 1, _segment.MaxVrfs, "VRF")], in record, Pending);
-
     /// <summary>Makes everything since <see cref="Begin"/> visible. Gives the new generation.</summary>
     public ulong Commit()
     {
         ulong next = Pending;
+        WriteRoots(next);
         if (_tunnelsChanged)
         {
             _segment.TunnelTable.Publish(next);
@@ -150,6 +147,7 @@ public sealed unsafe class SegmentWriter
         _next = 0;
         _tunnelsChanged = false;
         _formerFids.Clear();
+        _routes.Abandon();
         Scrub();
     }
 

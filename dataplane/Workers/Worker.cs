@@ -64,6 +64,7 @@ public sealed unsafe partial class Worker : IDisposable
         _tunnels = segment.Tunnels;
         _runtime = segment.PortRuntime;
         Macs = segment.Macs;
+        Routes = segment.Routes;
         PortWords = (segment.MaxPorts + 63) / 64;
         Bridged = (BridgeEntry*)NativeMemory.AlignedAlloc((nuint)(sizeof(BridgeEntry) * BurstSize), 64);
         FloodTargets = (FloodTargets*)NativeMemory.AlignedAlloc((nuint)sizeof(FloodTargets), 64);
@@ -94,6 +95,7 @@ public sealed unsafe partial class Worker : IDisposable
     public MbufPool Large { get; }
 
     public MacTable Macs { get; }
+    public RouteTable Routes { get; }
     public EgressMatrix Egress { get; }
     public StormControl Storm { get; }
     public PacketWatch Watcher { get; }

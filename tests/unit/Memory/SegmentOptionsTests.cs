@@ -10,7 +10,7 @@ public sealed class SegmentOptionsTests
     {
         var options = new SegmentOptions();
         Assert.Empty(options.Problems());
-        Assert.InRange(Segment.RequiredLength(options), 1ul << 20, 8ul << 20);
+        Assert.InRange(Segment.RequiredLength(options), 1ul << 20, 16ul << 20);
     }
 
     [Theory]
@@ -70,8 +70,8 @@ public sealed class SegmentOptionsTests
     public void The_largest_segment_has_a_size_that_did_not_overflow()
     {
         var options = new SegmentOptions { MaxWorkers = 64, MaxPorts = 1024, MaxBridges = 4096, MacCapacity = 1 << 26 };
-        // 2^25 buckets of 64 bytes; for each of 64 workers the counters of 1,024 ports, 512 bytes each, and a ring of 512 KiB.
-        ulong large = (64ul << 25) + (64ul * 1024 * 512) + (64ul << 19);
+        // 2^25 buckets of 64 bytes; for each of 64 workers the counters of 1,024 ports, 896 bytes each, and a ring of 512 KiB.
+        ulong large = (64ul << 25) + (64ul * 1024 * 896) + (64ul << 19);
         Assert.InRange(Segment.RequiredLength(options), large, large + (16 << 20));
     }
 

@@ -139,7 +139,7 @@ public sealed unsafe class SegmentTests
         {
             Assert.Equal(i % 200, MacValue.Port(table.Find(Key(i))));
         }
-        Assert.InRange(segment.Length, 32ul << 20, 40ul << 20);
+        Assert.InRange(segment.Length, 32ul << 20, 48ul << 20);
 
         static ulong Key(int i) => MacTable.Key(1, 2 + ((ulong)i << 8));
     }
