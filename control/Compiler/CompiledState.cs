@@ -70,9 +70,6 @@ public sealed record CompiledState
     /// <summary>Tunnels by port index.</summary>
     public IReadOnlyDictionary<int, TunnelRecord> Tunnels { get; init; } = new Dictionary<int, TunnelRecord>();
 
-    /// <summary>Indices of the VRFs that exist.</summary>
-    public IReadOnlySet<int> Vrfs { get; init; } = new HashSet<int>();
-
     /// <summary>What adjacencies have besides their keys, by output port.</summary>
     public IReadOnlyDictionary<int, Adjacency> Adjacencies { get; init; } = new Dictionary<int, Adjacency>();
 

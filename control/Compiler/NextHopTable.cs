@@ -56,8 +56,8 @@ public sealed class NextHopTable
         public List<Entry> Members { get; } = [];
     }
 
-    /// <summary>Next hops and groups in use.</summary>
-    public int Count => _hops.Count + _groups.Count;
+    /// <summary>Next hops and groups made since the beginning.</summary>
+    public int Made { get; private set; }
 
     /// <summary>Begins anew with what the segment holds, and that nobody uses any of it.</summary>
     public void Forget()
@@ -209,8 +209,11 @@ public sealed class NextHopTable
         return entry;
     }
 
-    private int NewHop() =>
-        _hopNumbers.Next() ?? throw new TableFullException("there is no room for another next hop; start the daemon with a larger --max-next-hops");
+    private int NewHop()
+    {
+        Made++;
+        return _hopNumbers.Next() ?? throw new TableFullException("there is no room for another next hop; start the daemon with a larger --max-next-hops");
+    }
 
     private void Remove(Entry entry)
     {

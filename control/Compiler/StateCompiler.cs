@@ -35,7 +35,6 @@ public static class StateCompiler
             Interfaces = topology.Interfaces.ToDictionary(i => i.Port, InterfaceCompiler.Interface),
             Tunnels = state.Peers.Values.Where(p => topology.VtepOf(p.Spec.Network) is not null)
                 .ToDictionary(p => p.Index, p => InterfaceCompiler.Tunnel(p, state.Networks[p.Spec.Network].Spec.Vxlan, topology.VtepOf(p.Spec.Network)!)),
-            Vrfs = topology.Interfaces.Select(i => i.VrfIndex).ToHashSet(),
             Adjacencies = InterfaceCompiler.Adjacencies(state),
         });
     }

@@ -24,7 +24,7 @@ public sealed partial class TableWriter
     }
 
     /// <summary>What a commit changed.</summary>
-    /// <param name="Records">Records of ports, bridges, interfaces, tunnels and VRFs.</param>
+    /// <param name="Records">Records of ports, bridges, interfaces and tunnels.</param>
     /// <param name="StaticMacs">Static MAC entries.</param>
     /// <param name="FlushedMacs">Learned entries that no longer hold.</param>
     /// <param name="Routes">Routes.</param>
@@ -66,31 +66,34 @@ public sealed partial class TableWriter
     /// <summary>All that becomes visible as one generation.</summary>
     private (int Records, int Routes) CommitVersioned(CompiledChange change, Moved moved)
     {
-        if (!change.Records)
+        if (!change.Records && _routesKnown && change.Routes is { Count: 0 })
         {
             _writer.Synchronize();
             return (0, 0);
         }
         _writer.Begin();
-        int records;
+        int records, routes, nextHops;
         try
         {
-            records = WriteRecords(change.After, moved);
+            records = change.Records ? WriteRecords(change.After, moved) : 0;
+            (routes, nextHops) = WriteRoutes(change);
         }
         catch
         {
+            _routesKnown = false;
             _writer.Abandon();
             throw;
         }
-        if (records > 0)
+        if (records + routes + nextHops > 0)
         {
             _writer.Commit();
+            _nextHops.Committed();
         }
         else
         {
             _writer.Abandon();
         }
-        return (records, 0);
+        return (records, routes);
     }
 
     private int FlushWhatMoved(Moved moved) =>
