@@ -101,6 +101,7 @@ public sealed unsafe class Segment : IDisposable
     public Versioned<NextHopGroup>* NextHopGroups => (Versioned<NextHopGroup>*)At(SectionId.NextHopGroups);
     public Versioned<TunnelRecord>* Tunnels => (Versioned<TunnelRecord>*)At(SectionId.Tunnels);
     public byte* RouteArena => At(SectionId.RouteArena);
+    public NeighbourTable Neighbours => new(At(SectionId.Neighbours), (int)Header.NeighbourBucketBits, Header.HashSeed);
     public RouteTable Routes => new(RouteArena);
     public TunnelTable TunnelTable => new((TunnelBucket*)At(SectionId.TunnelBuckets), Tunnels, MaxPorts, Header.HashSeed);
     public PortRuntime* PortRuntime => (PortRuntime*)At(SectionId.PortRuntime);
@@ -193,6 +194,7 @@ public sealed unsafe class Segment : IDisposable
         header.MaxNextHops = (uint)options.MaxNextHops;
         header.MaxNextHopGroups = (uint)options.MaxNextHopGroups;
         header.RouteBytes = (ulong)options.RouteBytes;
+        header.NeighbourBucketBits = (uint)options.NeighbourBucketBits;
         header.HashSeed = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8));
         header.CreatedUnixSeconds = (ulong)DateTimeOffset.UtcNow.ToUnixTimeSeconds();
         header.Generation = 1;
@@ -243,7 +245,8 @@ public sealed unsafe class Segment : IDisposable
         if (header.MaxWorkers is 0 or > SegmentOptions.WorkerLimit || header.MaxPorts is < 2 or > SegmentOptions.PortLimit
             || header.MaxBridges is < 2 or > SegmentOptions.BridgeLimit || header.MacBucketBits is < MacTable.MinBits or > SegmentOptions.MacBucketBitsLimit
             || header.MaxVrfs is < 2 or > SegmentOptions.VrfLimit || header.MaxNextHops is < 2 or > SegmentOptions.NextHopLimit
-            || header.MaxNextHopGroups is 0 or > SegmentOptions.NextHopGroupLimit || header.RouteBytes > SegmentOptions.RouteBytesLimit)
+            || header.MaxNextHopGroups is 0 or > SegmentOptions.NextHopGroupLimit || header.RouteBytes > SegmentOptions.RouteBytesLimit
+            || header.NeighbourBucketBits is < NeighbourTable.MinBits or > SegmentOptions.NeighbourBucketBitsLimit)
         {
             return false;
         }
@@ -257,6 +260,7 @@ public sealed unsafe class Segment : IDisposable
             MaxNextHops = (int)header.MaxNextHops,
             MaxNextHopGroups = (int)header.MaxNextHopGroups,
             RouteBytes = (long)header.RouteBytes,
+            NeighbourCapacity = (int)(NeighbourBucket.Ways * (1u << (int)header.NeighbourBucketBits) / 2),
         };
         ulong expected = SegmentHeader.SizeInBytes;
         for (var id = SectionId.Workers; id < SectionId.Count; id++)

@@ -8,7 +8,7 @@ namespace Dataplane.Memory;
 public enum SectionId
 {
     Workers, Ports, PortRuntime, Bridges, BridgeRuntime, Macs, PortCounters, Events, CaptureSessions, CaptureRings,
-    Interfaces, Vrfs, NextHops, NextHopGroups, Tunnels, RouteArena, TunnelBuckets,
+    Interfaces, Vrfs, NextHops, NextHopGroups, Tunnels, RouteArena, TunnelBuckets, Neighbours,
     Count,
 }
 
@@ -58,6 +58,8 @@ public struct SegmentHeader
     [FieldOffset(576)] public uint MaxVrfs;
     [FieldOffset(580)] public uint MaxNextHops;
     [FieldOffset(584)] public uint MaxNextHopGroups;
+    /// <summary>Base-2 logarithm of the number of neighbour buckets.</summary>
+    [FieldOffset(588)] public uint NeighbourBucketBits;
     /// <summary>Bytes for the routes of all VRFs.</summary>
     [FieldOffset(592)] public ulong RouteBytes;
 
@@ -119,6 +121,7 @@ public static class SegmentLayout
             Unsafe.SizeOf<CaptureRing>(), (int)Packets.DropReason.Count, Unsafe.SizeOf<Versioned<InterfaceRecord>>(),
             Unsafe.SizeOf<Versioned<VrfRecord>>(), Unsafe.SizeOf<Versioned<NextHopRecord>>(), Unsafe.SizeOf<Versioned<NextHopGroup>>(),
             Unsafe.SizeOf<Versioned<TunnelRecord>>(), Unsafe.SizeOf<Tables.TunnelBucket>(),
+            Unsafe.SizeOf<Tables.NeighbourBucket>(), Unsafe.SizeOf<Tables.NeighbourDetail>(),
         ];
         ulong hash = 0xcbf2_9ce4_8422_2325;
         foreach (int size in sizes)
@@ -150,6 +153,7 @@ public static class SegmentLayout
             SectionId.Tunnels => (ulong)Unsafe.SizeOf<Versioned<TunnelRecord>>() * (ulong)o.MaxPorts,
             SectionId.RouteArena => (ulong)o.RouteBytes,
             SectionId.TunnelBuckets => (ulong)Unsafe.SizeOf<Tables.TunnelBucket>() * (ulong)Tables.TunnelTable.BucketsFor(o.MaxPorts),
+            SectionId.Neighbours => Tables.NeighbourTable.SizeInBytes(o.NeighbourBucketBits),
             _ => throw new ArgumentOutOfRangeException(nameof(id)),
         };
         return (raw + 4095) & ~4095ul;

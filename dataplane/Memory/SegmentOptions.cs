@@ -16,9 +16,13 @@ public sealed record SegmentOptions
     public const int NextHopLimit = 1 << 24;
     public const int NextHopGroupLimit = 1 << 16;
     public const long RouteBytesLimit = 64L << 30;
+    public const int NeighbourLimit = 1 << 24;
 
     /// <summary>Of a table with room for twice <see cref="MacLimit"/>.</summary>
     internal const int MacBucketBitsLimit = 25;
+
+    /// <summary>Of a table with room for twice <see cref="NeighbourLimit"/>.</summary>
+    internal const int NeighbourBucketBitsLimit = 23;
 
     /// <summary>Workers, 1 to 64.</summary>
     public int MaxWorkers { get; init; } = 8;
@@ -37,16 +41,14 @@ public sealed record SegmentOptions
     public int MaxNextHopGroups { get; init; } = 64;
     /// <summary>Bytes for the routes of all VRFs, 64 KiB at least.</summary>
     public long RouteBytes { get; init; } = 4 << 20;
+    /// <summary>Neighbours of all interfaces that must fit, 16 to 16,777,216. The table has room for twice as many.</summary>
+    public int NeighbourCapacity { get; init; } = 4096;
 
     /// <summary>Base-2 logarithm of the number of buckets.</summary>
-    internal int MacBucketBits
-    {
-        get
-        {
-            uint buckets = (((uint)MacCapacity * 2) + Tables.MacBucket.Ways - 1) / Tables.MacBucket.Ways;
-            return Math.Max(Tables.MacTable.MinBits, BitOperations.Log2(BitOperations.RoundUpToPowerOf2(buckets)));
-        }
-    }
+    internal int MacBucketBits => BucketBits(MacCapacity, Tables.MacBucket.Ways, Tables.MacTable.MinBits);
+
+    /// <summary>Base-2 logarithm of the number of buckets.</summary>
+    internal int NeighbourBucketBits => BucketBits(NeighbourCapacity, Tables.NeighbourBucket.Ways, Tables.NeighbourTable.MinBits);
 
     /// <summary>Every problem of these options, none when they can be used.</summary>
     public IReadOnlyList<string> Problems()
@@ -60,6 +62,7 @@ public sealed record SegmentOptions
         Check(nameof(MaxNextHops), MaxNextHops, 2, NextHopLimit);
         Check(nameof(MaxNextHopGroups), MaxNextHopGroups, 1, NextHopGroupLimit);
         Check(nameof(RouteBytes), RouteBytes, 64 << 10, RouteBytesLimit);
+        Check(nameof(NeighbourCapacity), NeighbourCapacity, 16, NeighbourLimit);
         return problems;
 
         void Check(string name, long value, long min, long max)
@@ -69,5 +72,12 @@ public sealed record SegmentOptions
                 problems.Add($"{name} is {value}, must be from {min} to {max}");
             }
         }
+    }
+
+    /// <summary>Room for twice the entries that must fit, in a number of buckets that is a power of two.</summary>
+    private static int BucketBits(int capacity, int ways, int min)
+    {
+        uint buckets = (((uint)capacity * 2) + (uint)ways - 1) / (uint)ways;
+        return Math.Max(min, BitOperations.Log2(BitOperations.RoundUpToPowerOf2(buckets)));
     }
 }

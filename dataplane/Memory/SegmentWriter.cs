@@ -36,6 +36,7 @@ public sealed unsafe partial class SegmentWriter
                 _newStatics.Add(MacTable.Key(entry.Fid, entry.Mac));
             }
         }
+        TakeOverNeighbours();
         // A writer that died may have committed in the instant before: its grace period is unknown, so this is another one.
         _lastMacChange = _previousCommit = segment.Quiescence.Advance();
         segment.TunnelTable.Publish(segment.Generation);
@@ -55,6 +56,7 @@ public sealed unsafe partial class SegmentWriter
         }
         WaitFor(_previousCommit);
         SettleMacs();
+        SettleNeighbours();
         _routes.Reclaim();
         if (_tunnelsToSweep)
         {
@@ -152,13 +154,14 @@ public sealed unsafe partial class SegmentWriter
     }
 
     /// <summary>
-    /// Waits until every worker sees the last commit, and the static MAC entries made since: what was there before is used by
-    /// nobody any more.
+    /// Waits until every worker sees the last commit, and the static MAC entries and neighbours made since: what was there before
+    /// is used by nobody any more.
     /// </summary>
     public void Synchronize()
     {
         WaitFor(_previousCommit);
         SettleMacs();
+        SettleNeighbours();
     }
 
     /// <summary>

@@ -90,23 +90,9 @@ public readonly unsafe partial struct MacTable
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public MacBucket* Bucket(ulong key)
     {
-        // The product of two unknown 64-bit numbers, both halves folded (wyhash's mixer): four cycles, and no bit of the
-        // key can be chosen to cancel out without knowing the seed.
-        const ulong Multiplier = 0x9E37_79B9_7F4A_7C15;
-        ulong mixed = key ^ _seed;
-        ulong high, low;
-        if (Bmi2.X64.IsSupported)
-        {
-            // Both halves without a detour through memory, which BigMul's out parameter is.
-            high = Bmi2.X64.MultiplyNoFlags(mixed, Multiplier);
-            low = mixed * Multiplier;
-        }
-        else
-        {
-            high = Math.BigMul(mixed, Multiplier, out low);
-        }
+        ulong mixed = KeyHash.Mix(key ^ _seed, KeyHash.Golden);
         // The upper bits, as an offset in bytes.
-        return (MacBucket*)((byte*)_buckets + (((high ^ low) >> _shift) & ~(ulong)(BucketSize - 1)));
+        return (MacBucket*)((byte*)_buckets + ((mixed >> _shift) & ~(ulong)(BucketSize - 1)));
     }
 
     /// <summary>Asks for a bucket's cache line.</summary>

@@ -248,6 +248,7 @@ public sealed unsafe class Engine : IDisposable
             Segment.Workers[i].Epoch = Quiescence.OfflineEpoch;
         }
         Segment.Macs.FreeAllDead();
+        Segment.Neighbours.Restart();
         LearnedCounts.Recount(Segment);
         for (int i = 0; i < Segment.MaxPorts; i++)
         {

@@ -64,6 +64,7 @@ public sealed unsafe partial class Worker : IDisposable
         _tunnels = segment.Tunnels;
         _runtime = segment.PortRuntime;
         Macs = segment.Macs;
+        Neighbours = segment.Neighbours;
         Routes = segment.Routes;
         PortWords = (segment.MaxPorts + 63) / 64;
         Bridged = (BridgeEntry*)NativeMemory.AlignedAlloc((nuint)(sizeof(BridgeEntry) * BurstSize), 64);
@@ -95,6 +96,7 @@ public sealed unsafe partial class Worker : IDisposable
     public MbufPool Large { get; }
 
     public MacTable Macs { get; }
+    public NeighbourTable Neighbours { get; }
     public RouteTable Routes { get; }
     public EgressMatrix Egress { get; }
     public StormControl Storm { get; }

@@ -23,7 +23,7 @@ public sealed unsafe class SegmentFileTests : IDisposable
 
     // Where the fields of the header stand: these offsets are the format of the file, so they are written out here.
     private const int Magic = 0, LayoutVersion = 8, HeaderSize = 12, LayoutHash = 16, Length = 24, MaxWorkers = 32, MaxPorts = 36,
-        MaxBridges = 40, MacBucketBits = 44, Sections = 64, Generation = 1024, Epoch = 1088;
+        MaxBridges = 40, MacBucketBits = 44, Sections = 64, NeighbourBucketBits = 588, Generation = 1024, Epoch = 1088;
 
     [Fact]
     public void What_one_process_writes_another_finds_under_the_same_path()
@@ -137,6 +137,7 @@ public sealed unsafe class SegmentFileTests : IDisposable
     [InlineData(Magic, 0x3147_4553_4E4C_5045ul, 8, "no magic number")]
     [InlineData(Magic, 0x4450_4C4E_5345_4731ul, 8, "no magic number")] // from a machine of the other byte order
     [InlineData(LayoutVersion, 0ul, 4, "layout 0/")]
+    [InlineData(LayoutVersion, 1ul, 4, "layout 1/")]
     [InlineData(LayoutVersion, 3ul, 4, "layout 3/")]
     [InlineData(LayoutVersion, 0xFFFF_FFFFul, 4, "layout 4294967295/")]
     [InlineData(LayoutHash, 0ul, 8, "/0000000000000000, this program has 2/")]
@@ -166,6 +167,10 @@ public sealed unsafe class SegmentFileTests : IDisposable
     [InlineData(MacBucketBits, 26ul, 4, "damaged")] // more than any options ask for
     [InlineData(MacBucketBits, 63ul, 4, "damaged")]
     [InlineData(MacBucketBits, 0xFFFF_FFFFul, 4, "damaged")]
+    [InlineData(NeighbourBucketBits, 3ul, 4, "damaged")]
+    [InlineData(NeighbourBucketBits, 7ul, 4, "damaged")]
+    [InlineData(NeighbourBucketBits, 24ul, 4, "damaged")]
+    [InlineData(NeighbourBucketBits, 0xFFFF_FFFFul, 4, "damaged")]
     [InlineData(Sections, 0ul, 8, "damaged")] // offset of the first section: into the header
     [InlineData(Sections, 4097ul, 8, "damaged")]
     [InlineData(Sections + 8, 0ul, 8, "damaged")] // and its length

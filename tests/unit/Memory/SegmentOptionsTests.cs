@@ -18,6 +18,7 @@ public sealed class SegmentOptionsTests
     [InlineData(nameof(SegmentOptions.MaxPorts), 2, 1024)]
     [InlineData(nameof(SegmentOptions.MaxBridges), 2, 4096)]
     [InlineData(nameof(SegmentOptions.MacCapacity), 16, 1 << 26)]
+    [InlineData(nameof(SegmentOptions.NeighbourCapacity), 16, 1 << 24)]
     public void Every_size_has_its_range(string name, int min, int max)
     {
         foreach (int good in (int[])[min, min + 1, max - 1, max])
@@ -66,13 +67,27 @@ public sealed class SegmentOptionsTests
         Assert.InRange(slots, 2 * capacity, Math.Max(4 * capacity, MacBucket.Ways << MacTable.MinBits));
     }
 
+    [Theory]
+    [InlineData(16)]
+    [InlineData(33)]
+    [InlineData(4096)]
+    [InlineData(4097)]
+    [InlineData(1_000_000)]
+    public void The_table_has_room_for_twice_the_neighbours_asked_for(int capacity)
+    {
+        using Segment segment = Segment.CreatePrivate(new SegmentOptions { NeighbourCapacity = capacity });
+        int slots = segment.Neighbours.BucketCount * NeighbourBucket.Ways;
+        Assert.InRange(slots, 2 * capacity, Math.Max(4 * capacity, NeighbourBucket.Ways << NeighbourTable.MinBits));
+    }
+
     [Fact]
     public void The_largest_segment_has_a_size_that_did_not_overflow()
     {
-        var options = new SegmentOptions { MaxWorkers = 64, MaxPorts = 1024, MaxBridges = 4096, MacCapacity = 1 << 26 };
-        // 2^25 buckets of 64 bytes; for each of 64 workers the counters of 1,024 ports, 896 bytes each, and a ring of 512 KiB.
-        ulong large = (64ul << 25) + (64ul * 1024 * 896) + (64ul << 19);
-        Assert.InRange(Segment.RequiredLength(options), large, large + (16 << 20));
+        var options = new SegmentOptions { MaxWorkers = 64, MaxPorts = 1024, MaxBridges = 4096, MacCapacity = 1 << 26, NeighbourCapacity = 1 << 24 };
+        // 2^25 buckets of 64 bytes, 2^23 of 192; for each of 64 workers the counters of 1,024 ports, 896 bytes each, and a ring of
+        // 512 KiB.
+        ulong large = (64ul << 25) + (192ul << 23) + (64ul * 1024 * 896) + (64ul << 19);
+        Assert.InRange(Segment.RequiredLength(options), large, large + (32 << 20));
     }
 
     private static SegmentOptions With(string name, int value)
@@ -83,6 +98,7 @@ public sealed class SegmentOptionsTests
             nameof(SegmentOptions.MaxWorkers) => options with { MaxWorkers = value },
             nameof(SegmentOptions.MaxPorts) => options with { MaxPorts = value },
             nameof(SegmentOptions.MaxBridges) => options with { MaxBridges = value },
+            nameof(SegmentOptions.NeighbourCapacity) => options with { NeighbourCapacity = value },
             _ => options with { MacCapacity = value },
         };
     }

@@ -34,6 +34,7 @@ public sealed unsafe class SegmentTests
         Assert.InRange(header.CreatedUnixSeconds, before, before + 60);
         Assert.Equal((1ul, 1ul, 0u), (header.Generation, header.Epoch, header.EnginePid));
         Assert.Empty(segment.Macs.List());
+        Assert.Empty(segment.Neighbours.List());
         for (int i = 0; i < segment.MaxPorts; i++)
         {
             Assert.Equal(PortFlags.None, segment.Port(i, segment.Generation).Flags);
@@ -72,7 +73,8 @@ public sealed unsafe class SegmentTests
             (SectionId.NextHopGroups, (nint)segment.NextHopGroups, (ulong)(sizeof(Versioned<NextHopGroup>) * options.MaxNextHopGroups)),
             (SectionId.Tunnels, (nint)segment.Tunnels, (ulong)(sizeof(Versioned<TunnelRecord>) * ports)),
             (SectionId.RouteArena, (nint)segment.RouteArena, (ulong)options.RouteBytes),
-            (SectionId.TunnelBuckets, Buckets(segment), (ulong)(TunnelBucket.SizeInBytes * TunnelTable.BucketsFor(ports))),
+            (SectionId.TunnelBuckets, At(segment, SectionId.TunnelBuckets), (ulong)(TunnelBucket.SizeInBytes * TunnelTable.BucketsFor(ports))),
+            (SectionId.Neighbours, At(segment, SectionId.Neighbours), (ulong)segment.Neighbours.BucketCount * (64 + (4 * NeighbourDetail.SizeInBytes))),
         ];
         Assert.Equal((int)SectionId.Count, sections.Length);
 
@@ -98,7 +100,8 @@ public sealed unsafe class SegmentTests
         Assert.Equal(0, sizeof(WorkerRecord) % SegmentLayout.CacheLine);
         Assert.Equal(0, sizeof(PortCounters) % SegmentLayout.CacheLine);
         Assert.Equal(0, sizeof(EventRing) % SegmentLayout.CacheLine);
-        Assert.Equal((64, 64, 64), (sizeof(PortRuntime), sizeof(BridgeRuntime), sizeof(MacBucket)));
+        Assert.Equal((64, 64, 64, 64), (sizeof(PortRuntime), sizeof(BridgeRuntime), sizeof(MacBucket), sizeof(NeighbourBucket)));
+        Assert.Equal((32, NeighbourDetail.SizeInBytes), (sizeof(NeighbourDetail), sizeof(NeighbourDetail)));
         Assert.Equal(SegmentHeader.SizeInBytes, sizeof(SegmentHeader));
         using Segment segment = Segment.CreatePrivate();
         ref SegmentHeader header = ref segment.Header;
@@ -139,7 +142,7 @@ public sealed unsafe class SegmentTests
         {
             Assert.Equal(i % 200, MacValue.Port(table.Find(Key(i))));
         }
-        Assert.InRange(segment.Length, 32ul << 20, 48ul << 20);
+        Assert.InRange(segment.Length - Segment.RequiredLength(new SegmentOptions { MacCapacity = 16 }), 31ul << 20, 33ul << 20);
 
         static ulong Key(int i) => MacTable.Key(1, 2 + ((ulong)i << 8));
     }
@@ -164,11 +167,10 @@ public sealed unsafe class SegmentTests
         Assert.Equal((0, segment.Macs.BucketCount - 1, segment.Macs.BucketCount), (homes.Min(), homes.Max(), homes.Count));
     }
 
-    private static MacBucket* Macs(Segment segment) =>
-        (MacBucket*)((byte*)Unsafe.AsPointer(ref segment.Header) + segment.Header.Sections[(int)SectionId.Macs].Offset);
+    private static MacBucket* Macs(Segment segment) => (MacBucket*)At(segment, SectionId.Macs);
 
-    private static nint Buckets(Segment segment) =>
-        (nint)Unsafe.AsPointer(ref segment.Header) + (nint)segment.Header.Sections[(int)SectionId.TunnelBuckets].Offset;
+    private static nint At(Segment segment, SectionId id) =>
+        (nint)Unsafe.AsPointer(ref segment.Header) + (nint)segment.Header.Sections[(int)id].Offset;
 
     private static void ForEachRecord(Segment segment, Action<Span<byte>> action)
     {
