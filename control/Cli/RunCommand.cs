@@ -25,6 +25,7 @@ internal static class RunCommand
     private static readonly Option<int> MacCapacity = Size("--mac-capacity", "MAC addresses that must fit", Defaults.MacCapacity);
     private static readonly Option<int> MaxPorts = Size("--max-ports", "Ports that must fit, routers of networks and tunnel peers among them, at most 1023", Defaults.MaxPorts - 1);
     private static readonly Option<int> MaxNetworks = Size("--max-networks", "Networks that must fit, at most 4095", Defaults.MaxBridges - 1);
+    private static readonly Option<int> NeighbourCapacity = Size("--neighbour-capacity", "Neighbours of all interfaces that must fit", Defaults.NeighbourCapacity);
     private static readonly Option<int> MaxVrfs = Size("--max-vrfs", "VRFs that must fit, main among them, at most 4095", Defaults.MaxVrfs - 1);
     private static readonly Option<int> RouteMemory = new("--route-memory") { Description = "MiB for the routes of all VRFs, up to 65536", HelpName = "MIB", DefaultValueFactory = _ => (int)(Defaults.RouteBytes >> 20) };
     private static readonly Option<int> MaxNextHops = Size("--max-next-hops", "Different next hops of routes that must fit, at most 16777215", Defaults.MaxNextHops - 1);
@@ -44,7 +45,7 @@ internal static class RunCommand
 
     public static Command Build() => new Command(Name, "Start the switch: this process, which serves the API, and the engine, which forwards packets")
     {
-        Config, Workers, Cores, BusyPoll, Hugepages, Memory, MacCapacity, MaxPorts, MaxNetworks, MaxVrfs, RouteMemory, MaxNextHops, MaxNextHopGroups, SocketGroup, KeepEngine, Engine,
+        Config, Workers, Cores, BusyPoll, Hugepages, Memory, MacCapacity, MaxPorts, MaxNetworks, NeighbourCapacity, MaxVrfs, RouteMemory, MaxNextHops, MaxNextHopGroups, SocketGroup, KeepEngine, Engine,
         StateDirectory, Store, StoreCa, StoreCert, StoreKey, StoreUser, StorePasswordFile, Node,
         ListenOptions.Listen, ListenOptions.Certificate, ListenOptions.Key, ListenOptions.ClientAuthorities,
     }.Does((parsed, _) => RunAsync(Read(parsed)))
@@ -106,6 +107,7 @@ internal static class RunCommand
                 MaxPorts = parsed.GetValue(MaxPorts) + 1,
                 MaxBridges = parsed.GetValue(MaxNetworks) + 1,
                 MacCapacity = parsed.GetValue(MacCapacity),
+                NeighbourCapacity = parsed.GetValue(NeighbourCapacity),
                 MaxVrfs = parsed.GetValue(MaxVrfs) + 1,
                 RouteBytes = (long)parsed.GetValue(RouteMemory) << 20,
                 MaxNextHops = parsed.GetValue(MaxNextHops) + 1,

@@ -18,9 +18,9 @@ public readonly record struct CompiledMac(ulong Key, ushort Port, MacFlags Flags
 public readonly record struct LinkAddress(ushort Port, bool IsIPv6, UInt128 Address);
 
 /// <summary>A neighbour that is known without being asked for.</summary>
-/// <param name="Key">Where it is.</param>
+/// <param name="Address">Where it is.</param>
 /// <param name="Mac">Lowest byte first on the wire.</param>
-public readonly record struct CompiledNeighbour(LinkAddress Key, ulong Mac);
+public readonly record struct CompiledNeighbour(LinkAddress Address, ulong Mac);
 
 /// <summary>A prefix in a VRF.</summary>
 /// <param name="Vrf">Index of the VRF.</param>

@@ -21,9 +21,9 @@ internal static class NeighbourCompiler
         {
             foreach (CompiledNeighbour one in OfDevices(change.After))
             {
-                set[one.Key] = one;
+                set[one.Address] = one;
             }
-            remove.UnionWith(OfDevices(change.Before).Select(n => n.Key));
+            remove.UnionWith(OfDevices(change.Before).Select(n => n.Address));
         }
         // Where interfaces are other ones, the same neighbour may be at another index.
         IEnumerable<string> names = moved
@@ -33,12 +33,12 @@ internal static class NeighbourCompiler
         {
             if (change.Before.Neighbours.TryGetValue(name, out Neighbour? before))
             {
-                remove.Add(Compile(change.Before, before).Key);
+                remove.Add(Compile(change.Before, before).Address);
             }
             if (change.After.Neighbours.TryGetValue(name, out Neighbour? after))
             {
                 CompiledNeighbour one = Compile(change.After, after);
-                set[one.Key] = one;
+                set[one.Address] = one;
             }
         }
         remove.ExceptWith(set.Keys);

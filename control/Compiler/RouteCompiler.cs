@@ -166,7 +166,8 @@ internal static class RouteCompiler
     /// <summary>A key's prefix.</summary>
     public static Cidr PrefixOf(RouteKey key) => new(AddressOf(key.IsIPv6, key.Address), key.Length);
 
-    private static IPAddress AddressOf(bool ipv6, UInt128 number)
+    /// <summary>A number as an address of either family.</summary>
+    public static IPAddress AddressOf(bool ipv6, UInt128 number)
     {
         Span<byte> bytes = stackalloc byte[16];
         System.Buffers.Binary.BinaryPrimitives.WriteUInt128BigEndian(bytes, number);

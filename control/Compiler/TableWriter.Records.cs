@@ -5,12 +5,6 @@ namespace Dataplane.Control.Compiler;
 
 public sealed partial class TableWriter
 {
-    private delegate ref readonly T Reader<T>(int index)
-        where T : unmanaged;
-
-    private delegate void Writer<T>(int index, in T record)
-        where T : unmanaged;
-
     /// <summary>Writes the records that differ from what the segment holds. Gives how many.</summary>
     private int WriteRecords(CompiledState state, Moved moved)
     {
@@ -44,25 +38,33 @@ public sealed partial class TableWriter
                 records++;
             }
         }
-        return records + Write(state.Interfaces, _segment.MaxPorts, _writer.Interface, _writer.SetInterface)
-            + Write(state.Tunnels, _segment.MaxPorts, _writer.Tunnel, _writer.SetTunnel);
-    }
-
-    private static int Write<T>(IReadOnlyDictionary<int, T> wanted, int end, Reader<T> read, Writer<T> write)
-        where T : unmanaged
-    {
-        int records = 0;
-        for (int i = 1; i < end; i++)
+        for (int i = 1; i < _segment.MaxPorts; i++)
         {
-            T record = wanted.GetValueOrDefault(i);
-            if (!Same(in record, in read(i)))
+            InterfaceRecord wanted = state.Interfaces.GetValueOrDefault(i);
+            ref readonly InterfaceRecord present = ref _writer.Interface(i);
+            if (!Same(in wanted, in present))
             {
-                write(i, in record);
+                if ((present.Flags & InterfaceFlags.Exists) != 0 && !SameLink(in wanted, in present))
+                {
+                    moved.Interfaces.Add(i);
+                }
+                _writer.SetInterface(i, in wanted);
+                records++;
+            }
+            TunnelRecord tunnel = state.Tunnels.GetValueOrDefault(i);
+            if (!Same(in tunnel, in _writer.Tunnel(i)))
+            {
+                _writer.SetTunnel(i, in tunnel);
                 records++;
             }
         }
         return records;
     }
+
+    /// <summary>Whether an interface's neighbours keep their meaning.</summary>
+    private static bool SameLink(ref readonly InterfaceRecord a, ref readonly InterfaceRecord b) =>
+        ((a.Flags ^ b.Flags) & InterfaceFlags.Exists) == 0 && a.Vrf == b.Vrf && a.Count4 == b.Count4 && a.Count6 == b.Count6
+        && Same(in a.Addresses4, in b.Addresses4) && Same(in a.Addresses6, in b.Addresses6);
 
     /// <summary>Whether a port's addresses keep their meaning.</summary>
     private static bool SamePlace(ref readonly PortRecord a, ref readonly PortRecord b) =>

@@ -46,7 +46,8 @@ public sealed partial class TableWriter
         var moved = new Moved();
         (int records, int routes) = CommitVersioned(change, moved);
         int macs = CommitStaticMacs(change.Macs ?? DifferingMacs(change.After));
-        return new Outcome(records, macs, FlushWhatMoved(moved), routes);
+        int neighbours = CommitNeighbours(change.Neighbours ?? DifferingNeighbours(change.After)) + FlushNeighbours(moved.Interfaces);
+        return new Outcome(records, macs, FlushWhatMoved(moved), routes, neighbours);
     }
 
     /// <summary>Waits until no worker uses what the last commit removed.</summary>
@@ -61,6 +62,9 @@ public sealed partial class TableWriter
     {
         public HashSet<int> Ports { get; } = [];
         public List<(int First, int Last)> Fids { get; } = [];
+
+        /// <summary>Interfaces that are gone, or have other addresses.</summary>
+        public HashSet<int> Interfaces { get; } = [];
     }
 
     /// <summary>All that becomes visible as one generation.</summary>

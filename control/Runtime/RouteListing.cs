@@ -39,6 +39,15 @@ internal sealed class RouteListing(DesiredState state, StatusReader status)
     public static ProblemException NoVrf(DesiredState state, string vrf) => new(
         StatusCode.NotFound, $"VRF \"{vrf}\" does not exist", $"VRFs: {string.Join(", ", state.Topology.Vrfs.Keys.Order(StringComparer.Ordinal))}");
 
+    public static TableRoute.Types.Type TypeOf(NextHopKind kind) => kind switch
+    {
+        NextHopKind.Local => TableRoute.Types.Type.Local,
+        NextHopKind.Blackhole => TableRoute.Types.Type.Blackhole,
+        NextHopKind.Unreachable => TableRoute.Types.Type.Unreachable,
+        NextHopKind.Prohibited => TableRoute.Types.Type.Prohibited,
+        _ => TableRoute.Types.Type.Unicast,
+    };
+
     private TableRoute Describe(CompiledRoute route)
     {
         string vrf = _vrfs[route.Key.Vrf];
@@ -49,17 +58,10 @@ internal sealed class RouteListing(DesiredState state, StatusReader status)
         {
             Vrf = vrf,
             Prefix = prefix.ToString(),
-            Type = first.Key.Kind switch
-            {
-                NextHopKind.Local => TableRoute.Types.Type.Local,
-                NextHopKind.Blackhole => TableRoute.Types.Type.Blackhole,
-                NextHopKind.Unreachable => TableRoute.Types.Type.Unreachable,
-                NextHopKind.Prohibited => TableRoute.Types.Type.Prohibited,
-                _ => TableRoute.Types.Type.Unicast,
-            },
+            Type = TypeOf(first.Key.Kind),
             Origin = operators ? TableRoute.Types.Origin.Operator : prefix.Length == 0 ? TableRoute.Types.Origin.Host : TableRoute.Types.Origin.Interface,
         };
-        foreach (WeightedHop hop in route.Target.Members)
+        foreach (WeightedHop hop in route.Target.Members.OrderBy(m => m.Key.Port).ThenBy(m => m.Key.Gateway.High).ThenBy(m => m.Key.Gateway.Low))
         {
             if (state.Topology.Find(hop.Key.Port) is { } port)
             {

@@ -5,7 +5,6 @@ using Dataplane.Control.State;
 using Dataplane.Memory;
 using Dataplane.Packets;
 using Dataplane.Tables;
-using NeighbourKey = Dataplane.Control.Compiler.NeighbourKey;
 
 namespace Dataplane.UnitTests.Control;
 
