@@ -81,6 +81,9 @@ public sealed record CompiledState
 
     /// <summary>All routes: the operator's, those of links, and the switch's own addresses.</summary>
     public IEnumerable<CompiledRoute> Routes { get; init; } = [];
+
+    /// <summary>What the host is to reach by way of the router.</summary>
+    public IEnumerable<HostRoute> HostRoutes { get; init; } = [];
 }
 
 /// <summary>What a change makes of static MAC entries: as many as it names, however many there are.</summary>
@@ -94,6 +97,14 @@ public sealed record CompiledNeighbours(IReadOnlyList<CompiledNeighbour> Set, IR
     public static CompiledNeighbours None { get; } = new([], []);
 }
 
+/// <summary>A route of the host's kernel to a prefix by way of a router.</summary>
+/// <param name="Port">Index of the host's port that the router is behind.</param>
+/// <param name="Prefix">What is reached.</param>
+public readonly record struct HostRoute(int Port, State.Cidr Prefix);
+
+/// <summary>What a change makes of the host's routes.</summary>
+public sealed record CompiledHostRoutes(IReadOnlyList<HostRoute> Add, IReadOnlyList<HostRoute> Remove);
+
 /// <summary>A route that changes.</summary>
 /// <param name="Key">Its prefix.</param>
 /// <param name="Before">Where it led; null when there was none.</param>
@@ -106,5 +117,6 @@ public readonly record struct RouteStep(RouteKey Key, RouteTarget? Before, Route
 /// <param name="Macs">Static MAC entries that may differ from before; null when any of them may.</param>
 /// <param name="Neighbours">Neighbours that may differ from before; null when any of them may.</param>
 /// <param name="Routes">Routes that differ from before; null when any of them may.</param>
+/// <param name="HostRoutes">Routes of the host that differ from before; null when any of them may.</param>
 public sealed record CompiledChange(
-    CompiledState After, bool Records, CompiledMacs? Macs, CompiledNeighbours? Neighbours, IReadOnlyList<RouteStep>? Routes);
+    CompiledState After, bool Records, CompiledMacs? Macs, CompiledNeighbours? Neighbours, IReadOnlyList<RouteStep>? Routes, CompiledHostRoutes? HostRoutes);

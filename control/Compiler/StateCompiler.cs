@@ -48,8 +48,9 @@ public static class StateCompiler
         bool records = everything || change.Keys.Any(k => k.Kind is Kind.Network or Kind.Port or Kind.TunnelPeer);
         CompiledState after = records ? Compile(change.After) : InnerTables(change.After, before);
         return everything
-            ? new CompiledChange(after, Records: true, Macs: null, Neighbours: null, Routes: null)
-            : new CompiledChange(after, records, MacCompiler.Changed(change), NeighbourCompiler.Changed(change), RouteCompiler.Changed(change));
+            ? new CompiledChange(after, Records: true, Macs: null, Neighbours: null, Routes: null, HostRoutes: null)
+            : new CompiledChange(
+                after, records, MacCompiler.Changed(change), NeighbourCompiler.Changed(change), RouteCompiler.Changed(change), HostRouteCompiler.Changed(change));
     }
 
     private static CompiledState InnerTables(DesiredState state, CompiledState records) => records with
@@ -57,6 +58,7 @@ public static class StateCompiler
         StaticMacs = MacCompiler.All(state),
         Neighbours = NeighbourCompiler.All(state),
         Routes = RouteCompiler.All(state),
+        HostRoutes = HostRouteCompiler.All(state),
     };
 
     /// <summary>The first filtering identifier of a network (IEEE 802.1Q, 8.8.8).</summary>
@@ -166,6 +168,7 @@ public static class StateCompiler
                 Mac = port.MacInForce(network),
                 Addresses = [.. port.AddressesInForce(network)],
                 DefaultRoutes = [.. port.DefaultRoutesInForce(network)],
+                RouterMac = port.IsHost && network?.Router is not null ? network.SecondMac : null,
             },
             Port.AttachmentOneofCase.Dpdk => spec with { Kind = DeviceKind.Dpdk, EngineSpec = $"dpdk:{port.Dpdk.Devargs}" },
             Port.AttachmentOneofCase.Pcap => spec with { Kind = DeviceKind.Pcap, EngineSpec = PcapSpec(port.Pcap) },

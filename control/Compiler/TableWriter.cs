@@ -37,7 +37,7 @@ public sealed partial class TableWriter
     /// </summary>
     /// <exception cref="TimeoutException">A worker hangs.</exception>
     /// <exception cref="TableFullException">Something did not fit. The caller commits the state before again.</exception>
-    public Outcome Commit(CompiledState state) => Commit(new CompiledChange(state, Records: true, Macs: null, Neighbours: null, Routes: null));
+    public Outcome Commit(CompiledState state) => Commit(new CompiledChange(state, Records: true, Macs: null, Neighbours: null, Routes: null, HostRoutes: null));
 
     /// <summary>The same for a change, at the cost of what it changes: nothing else is compared.</summary>
     /// <inheritdoc cref="Commit(CompiledState)"/>

@@ -57,6 +57,7 @@ public sealed partial class Controller
             {
                 Finish(step);
             }
+            RouteHost(wanted.HostRoutes);
         }
         catch (Exception e)
         {

@@ -225,6 +225,7 @@ public sealed partial class Controller : IDisposable
         {
             Finish(step);
         }
+        RouteHost(wanted.HostRoutes);
         if (steps.Count > 0)
         {
             TakeHealthSnapshot();

@@ -77,6 +77,7 @@ public static partial class Validation
             {
                 // What names something deleted is told with that.
                 HashSet<(Kind, string)> gone = [.. deleted.Select(k => (k.Kind, k.Name))];
+                gone.UnionWith(after.Peers.Values.Where(p => gone.Contains((Kind.Network, p.Spec.Network))).Select(p => (Kind.TunnelPeer, p.Spec.Name)).ToList());
                 Routes.UnionWith(after.Routes.Values
                     .Where(r => vrfs.Contains(r.VrfInForce) || r.NextHops.Any(h => peers.Contains(h.Peer)))
                     .Where(r => !r.NextHops.Any(h => gone.Contains((Kind.Network, h.Network)) || gone.Contains((Kind.Port, h.Port)) || gone.Contains((Kind.TunnelPeer, h.Peer))))
