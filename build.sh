@@ -14,6 +14,7 @@ set -euo pipefail
 
 root=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
 out=$root/out
+sdk_home=${HOME:-/root}/.dotnet
 
 case $(uname -m) in
   x86_64) rid=linux-x64 ;;
@@ -65,10 +66,10 @@ needs_bench() { need dpdk-dev command -v dpdk-testpmd; }
 # The SDK that global.json asks for, from PATH, DOTNET_ROOT or where dotnet-install.sh puts it.
 find_dotnet() {
   local place
-  for place in "$(command -v dotnet || true)" "${DOTNET_ROOT:-}/dotnet" "$HOME/.dotnet/dotnet"; do
+  for place in "$(command -v dotnet || true)" "${DOTNET_ROOT:-}/dotnet" "$sdk_home/dotnet"; do
     if [[ -x $place ]] && (cd -- "$root" && "$place" --version >/dev/null 2>&1); then
       dotnet=$place
-      # A program built here looks for the runtime here too, unless it is in one of the places it knows by itself.
+      # What runs from here looks for the runtime here too.
       DOTNET_ROOT=$(dirname -- "$(readlink -f -- "$place")")
       export DOTNET_ROOT
       return
@@ -77,17 +78,30 @@ find_dotnet() {
   return 1
 }
 
-need_dotnet() {
+# The distribution's package of the SDK, or where there is none Microsoft's own into the home directory.
+install_dotnet() {
   # Package lists that were never fetched (a container image) know no package at all.
   if ! apt-cache show gcc >/dev/null 2>&1; then as_root apt-get update >/dev/null 2>&1 || true; fi
   if apt-cache show dotnet-sdk-10.0 >/dev/null 2>&1; then
     missing=(dotnet-sdk-10.0)
+    apt_install
     return
   fi
-  die "the .NET 10 SDK is missing, and this distribution has no package for it. Either of these installs it:
-  curl -fsSL https://dot.net/v1/dotnet-install.sh | bash -s -- --channel 10.0     (into ~/.dotnet of this user)
-  https://learn.microsoft.com/dotnet/core/install/linux                           (Microsoft's packages)"
+  missing=()
+  need curl command -v curl
+  need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
+  need libicu-dev icu  # the library's own package has another name in each release
+  apt_install
+  local script=$out/dotnet-install.sh log=$out/setup.log
+  mkdir -p "$out"
+  say "Installing: Microsoft's .NET 10 SDK, into $sdk_home"
+  if ! { curl -fsSL -o "$script" https://dot.net/v1/dotnet-install.sh &&
+    bash "$script" --channel 10.0 --install-dir "$sdk_home" --no-path; } >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    die "could not install the .NET 10 SDK. See https://learn.microsoft.com/dotnet/core/install/linux for other ways"
+  fi
 }
+icu() { compgen -G '/usr/lib/*/libicuuc.so.*' || compgen -G '/usr/lib*/libicuuc.so.*'; }
 
 as_root() {
   if [[ $EUID -eq 0 ]]; then "$@"; else sudo "$@"; fi
@@ -99,9 +113,8 @@ install_missing() {
   for group in "$@"; do "needs_$group"; done
   apt_install
   if [[ " $* " == *" build "* ]] && ! find_dotnet; then
-    need_dotnet
-    apt_install
-    find_dotnet || die "dotnet-sdk-10.0 is installed, yet 'dotnet --version' fails in $root"
+    install_dotnet
+    find_dotnet || die "the .NET 10 SDK is installed, yet 'dotnet --version' fails in $root"
   fi
 }
 
@@ -178,7 +191,16 @@ publish_control() {
   "$dotnet" publish control/Control.csproj -c Release -r "$rid" -v:m -p:UseSharedCompilation=false \
     -p:PublishReadyToRun=true "$@"
 }
-do_control() { rm -rf out/control; publish_control --self-contained false -o out/control; }
+do_control() {
+  local options=(--self-contained false -o "$out/control")
+  # The program finds a runtime in the home directory too, also under sudo, where nothing tells it of one.
+  case $DOTNET_ROOT in
+    /usr/share/dotnet | /usr/lib/dotnet) ;;
+    *) options+=(-p:AppHostRelativeDotNet="$(realpath --relative-to="$out/control" "$DOTNET_ROOT")") ;;
+  esac
+  rm -rf out/control
+  publish_control "${options[@]}"
+}
 
 do_publish() {
   local stage=out/publish/$package
@@ -223,7 +245,7 @@ declare -A usage
 usage[setup]='Usage: ./build.sh setup [build] [demo] [test] [bench]
 
 Installs the system packages that are missing, and says which; silent when nothing is. Without a name: build and test.
-  build  gcc, cmake, make, pkgconf, libdpdk-dev, the .NET 10 SDK where the distribution has it
+  build  gcc, cmake, make, pkgconf, libdpdk-dev, the .NET 10 SDK (of the distribution, or of Microsoft into ~/.dotnet)
   demo   iproute2, iputils-ping, iperf3
   test   those of the demo, iputils-arping, tcpdump, ethtool, tshark, etcd-server, util-linux, mount
   bench  dpdk-dev (dpdk-testpmd, which the benchmarks compare with)'
@@ -277,8 +299,9 @@ cmd_test() {
   for kind in "${kinds[@]}"; do
     project=$root/tests/$kind/${kind^}Tests.csproj
     say "Tests: $kind"
-    # A test that hangs is named and ended, so that a whole run has an end too.
-    "$dotnet" test "$project" -c Release --no-build --nologo --logger "console;verbosity=minimal" \
+    # A test that hangs is named and ended, so that a whole run has an end too. What a script runs in the background ignores
+    # Ctrl-C, and all that it starts: tests that press it would wait for ever.
+    env --default-signal=INT,QUIT "$dotnet" test "$project" -c Release --no-build --nologo --logger "console;verbosity=minimal" \
       --blame-hang-timeout 3m --blame-hang-dump-type none --results-directory "$out/tests/$kind" "${options[@]}" ||
       failed+=("$kind")
   done
@@ -325,7 +348,7 @@ cmd_bench() {
       # BenchmarkDotNet builds projects of its own, with the SDK on PATH, and leaves its reports where it runs.
       mkdir -p "$out/bench"
       cd "$out/bench"
-      PATH=$DOTNET_ROOT:$PATH exec "$root/bench/micro/bin/Release/net10.0/micro-bench" "$@"
+      PATH=$DOTNET_ROOT:$PATH exec "$root/bench/micro/bin/Release/net10.0/MicroBench" "$@"
       ;;
     bridge | control) exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$what" "$@" ;;
   esac
@@ -338,7 +361,7 @@ header of native/ changed: the result is committed. CLANGSHARP=<program> names a
 cmd_generate() {
   [[ $# -eq 0 ]] || usage_error generate "$1"
   install_missing build
-  exec "$root/native/generate.sh"
+  PATH=$DOTNET_ROOT:$PATH exec "$root/native/generate.sh"
 }
 
 usage[publish]='Usage: ./build.sh publish

@@ -1,9 +1,12 @@
+using System.Buffers.Binary;
 using System.Globalization;
+using System.Net;
 using Dataplane.Observation;
 using Dataplane.Control.State;
 using Dataplane.Memory;
 using Dataplane.Packets;
 using Dataplane.Stages;
+using Dataplane.Tables;
 
 namespace Dataplane.Control.Observation;
 
@@ -35,6 +38,11 @@ public static class TraceText
             TraceStep.Output => ("output", $"to {port}, {record.A} bytes{Work((OutputWork)record.B)}"),
             TraceStep.Segmented => ("output", $"to {port}, cut into {record.A} packets"),
             TraceStep.Dropped => ("drop", Dropped(record, port)),
+            TraceStep.NeighbourAwaited => ("neighbour", $"waits for the address of {Ip(record.A, record.B)} on {port}"),
+            TraceStep.NeighbourFound => ("neighbour", $"goes on: {Ip(record.A, record.B)} on {port} has answered"),
+            TraceStep.NeighbourLearned => ("neighbour", $"its sender on {port} is {mac}, {((NeighbourState)record.B).ToString().ToUpperInvariant()}"),
+            TraceStep.NeighbourAnswered => ("neighbour", $"answered on {port} with {mac}{Answered((AnswerKind)record.B)}"),
+            TraceStep.NeighbourForHost => ("neighbour", $"passed on to the host, {port}"),
             _ => ("unknown", string.Create(CultureInfo.InvariantCulture, $"step {record.Code}")),
         };
     }
@@ -56,6 +64,21 @@ public static class TraceText
         FloodSkip.OtherVlan => "it does not carry the VLAN",
         _ when why == (ulong)DropReason.SamePort => "the packet came from it",
         _ => why < (ulong)DropReason.Count ? ((DropReason)why).Text() : "",
+    };
+
+    private static string Ip(ulong high, ulong low)
+    {
+        Span<byte> bytes = stackalloc byte[16];
+        BinaryPrimitives.WriteUInt64BigEndian(bytes, high);
+        BinaryPrimitives.WriteUInt64BigEndian(bytes[8..], low);
+        return new IPAddress(high == 0 && low <= uint.MaxValue ? bytes[12..] : bytes).ToString();
+    }
+
+    private static string Answered(AnswerKind kind) => kind switch
+    {
+        AnswerKind.Own => ", the interface's own address",
+        AnswerKind.Proxy => ", for it is routed elsewhere",
+        _ => ", a neighbour that is known",
     };
 
     private static string Work(OutputWork work) => work switch

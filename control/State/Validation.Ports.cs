@@ -91,14 +91,14 @@ public static partial class Validation
         if (network is not null)
         {
             CheckTapMac(state, port, network, report);
-            CheckTapAddresses(state, port, network, report);
-            CheckTapRoutes(port, tap, network, report);
             CheckHostApart(state, port, network, report);
         }
         else if (port.IsRouted)
         {
             CheckRoutedTap(port, tap, report);
         }
+        CheckTapAddresses(state, port, network, report);
+        CheckTapRoutes(port, tap, network, report);
         if (tap.Host && tap.Netns.Length > 0)
         {
             report("tap.netns", "a host port lives in the host's namespace", "leave tap.netns out");
@@ -126,9 +126,10 @@ public static partial class Validation
         }
     }
 
-    private static void CheckTapAddresses(DesiredState state, Port port, Network network, Report report)
+    /// <summary>Without a network: whether they are addresses at all.</summary>
+    private static void CheckTapAddresses(DesiredState state, Port port, Network? network, Report report)
     {
-        var subnets = network.Prefixes.ToList();
+        List<Cidr> subnets = [.. network?.Prefixes ?? []];
         var seen = new HashSet<IPAddress>();
         for (int i = 0; i < port.Tap.Addresses.Count; i++)
         {
@@ -141,7 +142,7 @@ public static partial class Validation
             List<Cidr> homes = [.. subnets.Where(s => s.Contains(address.Address))];
             if (homes.Count == 0 && subnets.Count > 0)
             {
-                report(field, $"address {text} is outside network \"{network.Name}\" ({string.Join(", ", subnets)})");
+                report(field, $"address {text} is outside network \"{port.Network}\" ({string.Join(", ", subnets)})");
             }
             else if (homes.Count > 0 && IsReserved(address.Address, homes[0]) is { } reserved)
             {
@@ -150,6 +151,10 @@ public static partial class Validation
             if (!seen.Add(address.Address))
             {
                 report(field, $"address {text} is named twice");
+            }
+            if (network is null)
+            {
+                continue;
             }
             if (!port.Tap.Host && network.GatewayAddresses.Any(g => g.Address.Equals(address.Address)))
             {
@@ -166,13 +171,14 @@ public static partial class Validation
         }
     }
 
-    private static void CheckTapRoutes(Port port, Tap tap, Network network, Report report)
+    /// <summary>Without a network: whether gateways are addresses at all.</summary>
+    private static void CheckTapRoutes(Port port, Tap tap, Network? network, Report report)
     {
         if (tap.Gateways.Count > 0 && !tap.DefaultRoute)
         {
             report("tap.gateways", "gateways without a default route", "set tap.default_route");
         }
-        var addresses = port.AddressesInForce(network).ToList();
+        List<Cidr> addresses = network is null ? [] : [.. port.AddressesInForce(network)];
         for (int i = 0; i < tap.Gateways.Count; i++)
         {
             string text = tap.Gateways[i];
@@ -180,12 +186,12 @@ public static partial class Validation
             {
                 report($"tap.gateways[{i}]", $"\"{text}\" is not an IP address");
             }
-            else if (!addresses.Any(a => a.Contains(gateway)))
+            else if (network is not null && !addresses.Any(a => a.Contains(gateway)))
             {
                 report($"tap.gateways[{i}]", $"gateway {text} is in no subnet of the device's addresses ({string.Join(", ", addresses)})");
             }
         }
-        if (tap is { DefaultRoute: true, Gateways.Count: 0 } && !port.DefaultRoutesInForce(network).Any())
+        if (network is not null && tap is { DefaultRoute: true, Gateways.Count: 0 } && !port.DefaultRoutesInForce(network).Any())
         {
             report("tap.default_route", addresses.Count == 0 ? "a default route needs an address" : $"network \"{network.Name}\" has no gateway for it",
                 addresses.Count == 0 ? "set tap.addresses" : "set the network's gateways, or tap.gateways");
@@ -240,7 +246,6 @@ public static partial class Validation
         if (network is { VlanFiltering: false })
         {
             report(field, $"network \"{network.Name}\" does not look at VLANs", $"set vlan_filtering of the network, or leave {field} out");
-            return;
         }
         if (port.VlanCase == Port.VlanOneofCase.AccessVlan)
         {

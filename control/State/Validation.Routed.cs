@@ -75,11 +75,7 @@ public static partial class Validation
         }
         for (int i = 0; i < tap.Addresses.Count; i++)
         {
-            if (!Cidr.TryParse(tap.Addresses[i], out Cidr address))
-            {
-                report($"tap.addresses[{i}]", $"\"{tap.Addresses[i]}\" is not an address with a prefix length", "write it like 192.0.2.1/24");
-            }
-            else if (port.Routed.AddressesInForce.Any(a => a.Address.Equals(address.Address)))
+            if (Cidr.TryParse(tap.Addresses[i], out Cidr address) && port.Routed.AddressesInForce.Any(a => a.Address.Equals(address.Address)))
             {
                 report($"tap.addresses[{i}]", $"address {address.Address} is the switch's end of the link", "give the device another one");
             }
@@ -88,10 +84,6 @@ public static partial class Validation
         if (mac == port.RoutedMacInForce)
         {
             report("tap.mac", $"MAC address {mac} is the switch's end of the link", "give the device another one");
-        }
-        if (tap.Gateways.Count > 0 && !tap.DefaultRoute)
-        {
-            report("tap.gateways", "gateways without a default route", "set tap.default_route");
         }
         if (tap.DefaultRoute && !port.DefaultRoutesInForce(null).Any())
         {

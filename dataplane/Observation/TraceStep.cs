@@ -42,6 +42,16 @@ public enum TraceStep : byte
     Segmented,
     /// <summary>Dropped. Port: on which it is counted, A: the reason.</summary>
     Dropped,
+    /// <summary>The packet waits for a neighbour's address. Port: interface, A, B: the upper and the lower half of its IP address; A is 0 for IPv4.</summary>
+    NeighbourAwaited,
+    /// <summary>The packet goes on, for the address is known. Port, A, B as above.</summary>
+    NeighbourFound,
+    /// <summary>The packet told something of its sender. Port: interface, A: MAC address, B: one of <see cref="Tables.NeighbourState"/>.</summary>
+    NeighbourLearned,
+    /// <summary>The packet is a question that is answered. Port: interface, A: the MAC address given, B: one of <see cref="Stages.AnswerKind"/>.</summary>
+    NeighbourAnswered,
+    /// <summary>The packet is an answer that the host may want, too. Port: the host's.</summary>
+    NeighbourForHost,
 
     Count,
 }

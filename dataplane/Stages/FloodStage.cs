@@ -23,11 +23,17 @@ namespace Dataplane.Stages;
 /// </summary>
 public static unsafe class FloodStage
 {
-    /// <summary>Floods one packet. False when it was dropped, with its reason counted.</summary>
+    /// <summary>
+    /// Floods one packet. False when it ended here instead: it was dropped, with its reason counted, or the bridge's router answered it.
+    /// </summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     public static bool Run(
         Worker w, int inPort, ref readonly PortRecord port, ref readonly BridgeRecord bridge, rte_mbuf* mbuf, ulong destination, ushort tag)
     {
+        if (bridge.RouterPort != 0 && (destination & 1) != 0 && NeighbourStage.Intercept(w, inPort, in bridge, mbuf, destination, tag))
+        {
+            return false;
+        }
         if (!TryRun(w, inPort, inPort, in port, in bridge, mbuf, destination, tag, out DropReason reason))
         {
             w.Drop(inPort, mbuf, reason);

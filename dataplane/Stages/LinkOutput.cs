@@ -65,30 +65,42 @@ public static unsafe class LinkOutput
         {
             return FloodStage.TryRun(w, account, interfacePort, in port, in bridge, mbuf, mac, tag, out reason);
         }
-        int outPort = MacValue.Port(value);
+        if (MacValue.IsDrop(value))
+        {
+            reason = DropReason.BlackHole;
+            return false;
+        }
+        return TrySendTo(w, interfacePort, MacValue.Port(value), mbuf, out reason);
+    }
+
+    /// <summary>
+    /// Sends a complete frame, untagged, to a given port of the bridge behind a router port. False when that may not be, with the
+    /// reason; the packet is still the caller's then. Whoever calls counts the packet as forwarded or originated.
+    /// </summary>
+    public static bool TrySendTo(Worker w, int interfacePort, int outPort, rte_mbuf* mbuf, out DropReason reason)
+    {
         if (outPort == interfacePort)
         {
             reason = DropReason.RouterLoop;
             return false;
         }
-        reason = MacValue.IsDrop(value)
-            ? DropReason.BlackHole
-            : w.Egress.Refusal(interfacePort, outPort, w.EgressVerdicts(interfacePort)[outPort]);
+        reason = w.Egress.Refusal(interfacePort, outPort, w.EgressVerdicts(interfacePort)[outPort]);
         if (reason != DropReason.Count)
         {
             return false;
         }
-        if (vlanAware)
+        ref readonly PortRecord port = ref w.Port(interfacePort);
+        if ((w.Bridge(port.Bridge).Flags & BridgeFlags.VlanAware) != 0)
         {
             ref readonly PortRecord output = ref w.Port(outPort);
-            if (!VlanTag.IsMember(in output, tag))
+            if (!VlanTag.IsMember(in output, port.Pvid))
             {
                 reason = DropReason.VlanNotAllowed;
                 return false;
             }
-            if (VlanTag.LeavesTagged(in output, tag))
+            if (VlanTag.LeavesTagged(in output, port.Pvid))
             {
-                mbuf = VlanTag.Convert(w, mbuf, tag, wantTagged: true, out reason);
+                mbuf = VlanTag.Convert(w, mbuf, port.Pvid, wantTagged: true, out reason);
                 if (mbuf == null)
                 {
                     return false;

@@ -143,8 +143,8 @@ public sealed unsafe class Engine : IDisposable
     }
 
     /// <summary>
-    /// Ends the threads. What a worker had handed to another one is sent first, so the counters balance. The workers can be
-    /// turned by hand afterwards.
+    /// Ends the threads. What a worker had handed to another one is sent first, and what waits for a neighbour is given up, so the
+    /// counters balance. The workers can be turned by hand afterwards.
     /// </summary>
     public void Stop()
     {
@@ -160,7 +160,7 @@ public sealed unsafe class Engine : IDisposable
         _threads.Clear();
         foreach (Worker worker in _workers)
         {
-            worker.SendHandedOver();
+            worker.Finish();
         }
     }
 

@@ -4,7 +4,7 @@ using Dataplane.Tables;
 namespace Dataplane.Workers;
 
 /// <summary>
-/// The engine's slow clockwork, on a thread of its own: ages MAC entries (a slice of the table at a time), gives a sign of life,
+/// The engine's slow clockwork, on a thread of its own: ages MAC entries and neighbours (a slice of the tables at a time), gives a sign of life,
 /// and publishes figures that no worker should spend time on. It allocates nothing while it runs.
 /// </summary>
 public sealed unsafe class Housekeeping
@@ -30,6 +30,7 @@ public sealed unsafe class Housekeeping
     private readonly bool[] _isPlain;
     private readonly int[] _bridgeOfBlock = new int[Fids.Blocks + 1];
     private readonly int _collectionsAtStart;
+    private readonly NeighbourAgeing _neighbours;
     private Thread? _thread;
     private int _nextBucket;
     private ulong _grace;
@@ -42,6 +43,7 @@ public sealed unsafe class Housekeeping
         _segment = engine.Segment;
         _ageingOfBridge = new uint[_segment.MaxBridges];
         _isPlain = new bool[_segment.MaxBridges];
+        _neighbours = new NeighbourAgeing(_segment);
         _isExpired = IsExpired;
         _report = Report;
         _collectionsAtStart = GC.CollectionCount(0);
@@ -72,6 +74,7 @@ public sealed unsafe class Housekeeping
         {
             AgeSlice();
         }
+        _neighbours.RunOnce(_engine.Clock.Seconds, 1000 / PeriodMilliseconds);
     }
 
     private void Run()

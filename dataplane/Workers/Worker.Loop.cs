@@ -161,6 +161,7 @@ public sealed unsafe partial class Worker
         {
             RefreshClock();
         }
+        LookAfterNeighbours();
 
         int received = 0;
         foreach (ref readonly RxQueue queue in set.Polled.AsSpan())
@@ -209,9 +210,11 @@ public sealed unsafe partial class Worker
         return n;
     }
 
-    /// <summary>Sends what other workers have handed over. Only while no worker runs.</summary>
-    internal void SendHandedOver()
+    /// <summary>Gives up what waits for neighbours, and sends what other workers have handed over. Only while no worker runs.</summary>
+    internal void Finish()
     {
+        NeighbourStage.GiveUpAll(this);
+        FlushAll();
         while (TakeHandedOver() != 0)
         {
             FlushAll();
@@ -337,12 +340,13 @@ public sealed unsafe partial class Worker
         {
             somethingCame |= handover is { IsEmpty: false };
         }
+        somethingCame |= Resolutions.Count != 0 && HasNeighbourNews;
         if (!somethingCame)
         {
             quiescence.Offline(Index);
             _record->Sleeps++;
             // What is ready is not handled here but by the next poll, which sees it again.
-            int ready = _epoll.Wait(_ready, 1, canSleep ? LongSleep : ShortSleep);
+            int ready = _epoll.Wait(_ready, 1, SleepFor(canSleep ? LongSleep : ShortSleep));
             if (ready == 1 && Epoll.DataAt(_ready, 0) == WakeToken)
             {
                 _wake.Drain();

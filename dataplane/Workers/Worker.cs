@@ -378,7 +378,9 @@ public sealed unsafe partial class Worker : IDisposable
 
     public void Dispose()
     {
+        NeighbourStage.GiveUpAll(this);
         FlushAll();
+        Resolutions.Dispose();
         foreach (Handover? handover in _incoming)
         {
             handover?.Dispose();

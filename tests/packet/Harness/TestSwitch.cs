@@ -406,10 +406,8 @@ public sealed unsafe class TestSwitch : IDisposable
 
     private void Check()
     {
-        if (_threads)
-        {
-            Stop();
-        }
+        // With that, nothing waits for a neighbour any more.
+        Stop();
         Poll();
         foreach (int index in _ports.Keys)
         {

@@ -162,16 +162,21 @@ public sealed class AccessTests
     public async Task AChangeWhoseDeadlinePassesBeforeItsTurnIsNotMade()
     {
         using var store = new SlowStore();
-        await using ServedApi api = await ServedApi.StartAsync(store);
+        var log = new KeptLog();
+        await using ServedApi api = await ServedApi.StartAsync(store, logging: log);
         Task<ApplyResponse> first = ApplyAsync(api, Make.Net("first"));
         await store.Begun.Task.WaitAsync(TimeSpan.FromSeconds(10));
         RpcException late = await Assert.ThrowsAsync<RpcException>(
             () => api.Resources.ApplyAsync(new ApplyRequest { Resources = { Make.Net("late") } }, deadline: DateTime.UtcNow.AddMilliseconds(300)).ResponseAsync);
         Assert.Equal(StatusCode.DeadlineExceeded, late.StatusCode);
+        // The client's clock ended the call; the server's own must have too, before there is a turn to be had.
+        Assert.True(SpinWait.SpinUntil(() => log.Lines.Any(IsEndOfCall), TimeSpan.FromSeconds(30)), string.Join('\n', log.Lines));
         store.GoOn.Set();
         await first;
         await ApplyAsync(api, Make.Net("next"));
         Assert.Equal(["first", "next"], api.Bench.Controller.State.Networks.Keys);
+
+        static bool IsEndOfCall(string line) => line.StartsWith("Request finished", StringComparison.Ordinal);
     }
 
     private static string Path(MethodDescriptor method) => $"/{method.Service.FullName}/{method.Name}";

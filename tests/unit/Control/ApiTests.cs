@@ -90,9 +90,9 @@ public sealed class ApiTests : IAsyncLifetime
     {
         RpcException error = await Refused(() => Apply(Make.Net("blue", "172.18.0.1/16"), Make.Tap("web", "red", "x")));
         Assert.Equal(StatusCode.InvalidArgument, error.StatusCode);
-        Assert.Equal(2, error.Status.Detail.Split('\n').Length);
+        Assert.Equal(3, error.Status.Detail.Split('\n').Length);
         IReadOnlyList<Problem> problems = Errors.Problems(error);
-        Assert.Equal([(Kind.Network, "blue", "subnets[0]"), (Kind.Port, "web", "network")], problems.Select(p => (p.Kind, p.Name, p.Field)));
+        Assert.Equal([(Kind.Network, "blue", "subnets[0]"), (Kind.Port, "web", "network"), (Kind.Port, "web", "tap.addresses[0]")], problems.Select(p => (p.Kind, p.Name, p.Field)));
         Assert.Equal("write 172.18.0.0/16", problems[0].Fix);
         Assert.Equal(0ul, (await Resources.ListAsync(new ListRequest { Kind = Kind.Network })).Revision);
     }

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Security;
 using System.Security.Authentication;
@@ -7,7 +6,6 @@ using Dataplane.Control.Api.Access;
 using Dataplane.Control.Api.V1;
 using Grpc.Core;
 using Grpc.Net.Client;
-using Microsoft.Extensions.Logging;
 
 namespace Dataplane.UnitTests.Control;
 
@@ -15,7 +13,7 @@ namespace Dataplane.UnitTests.Control;
 public sealed class TlsTests : IAsyncLifetime
 {
     private readonly string _directory = Directory.CreateTempSubdirectory().FullName;
-    private readonly Log _log = new();
+    private readonly KeptLog _log = new();
     private Certificates _authority = null!;
     private ServedApi _api = null!;
 
@@ -160,30 +158,6 @@ public sealed class TlsTests : IAsyncLifetime
         catch (RpcException e)
         {
             return e.Status;
-        }
-    }
-
-    /// <summary>Keeps every line that is logged, of any level.</summary>
-    private sealed class Log : ILoggerFactory, ILogger
-    {
-        public ConcurrentQueue<string> Lines { get; } = [];
-
-        public ILogger CreateLogger(string categoryName) => this;
-
-        public bool IsEnabled(LogLevel logLevel) => true;
-
-        public IDisposable? BeginScope<TState>(TState state)
-            where TState : notnull => null;
-
-        void ILogger.Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
-            Lines.Enqueue($"{formatter(state, exception)} {exception}");
-
-        public void AddProvider(ILoggerProvider provider)
-        {
-        }
-
-        public void Dispose()
-        {
         }
     }
 }

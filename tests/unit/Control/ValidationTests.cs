@@ -151,6 +151,31 @@ public sealed class ValidationTests
         Assert.Equal(7, error.Message.Split('\n').Length);
     }
 
+    /// <summary>One problem does not hide what is wrong whatever the network is like.</summary>
+    [Fact]
+    public void ProblemsOfAPortInNoNetworkAreReportedToo()
+    {
+        Port port = Make.Tap("p", "red", "nonsense 10.0.0.1/8 10.0.0.1/16", more: p =>
+        {
+            p.Tap.Mac = "zz";
+            p.Tap.DefaultRoute = true;
+            p.Tap.Gateways.Add("10.0.0.300");
+            p.AccessVlan = 5000;
+        }).Port;
+        Assert.Equal(["network", "tap.mac", "tap.addresses[0]", "tap.addresses[2]", "tap.gateways[0]", "access_vlan"], Fields());
+        // Here two addresses are outside too, and VLANs are not looked at.
+        port.Network = "blue";
+        Assert.Equal(
+            ["tap.mac", "tap.addresses[0]", "tap.addresses[1]", "tap.addresses[2]", "tap.addresses[2]", "tap.gateways[0]", "access_vlan", "access_vlan"],
+            Fields());
+
+        IEnumerable<string> Fields()
+        {
+            ProblemException error = Assert.Throws<ProblemException>(() => Plan(Before, ResourceKeys.Of(port)));
+            return error.Problems.Select(p => p.Field);
+        }
+    }
+
     [Fact]
     public void AProblemReadsAsASentence()
     {

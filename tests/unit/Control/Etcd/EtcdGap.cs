@@ -7,24 +7,21 @@ namespace Dataplane.UnitTests.Control.Etcd;
 internal sealed class EtcdGap : IDisposable
 {
     private readonly IPEndPoint _server;
-    private readonly int _port;
+    private readonly IPEndPoint _here = OwnLoopback.Next();
     private readonly List<Socket> _open = [];
     private TcpListener? _listener;
 
     public EtcdGap(string server)
     {
         _server = IPEndPoint.Parse(server);
-        _listener = new TcpListener(IPAddress.Loopback, 0);
-        _listener.Start();
-        _port = ((IPEndPoint)_listener.LocalEndpoint).Port;
-        _ = AcceptAsync(_listener);
+        Open();
     }
 
-    public string Address => $"127.0.0.1:{_port}";
+    public string Address => _here.ToString();
 
     public void Open()
     {
-        _listener = new TcpListener(IPAddress.Loopback, _port);
+        _listener = new TcpListener(_here);
         _listener.Server.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
         _listener.Start();
         _ = AcceptAsync(_listener);

@@ -8,11 +8,11 @@ using Grpc.Net.Client;
 
 namespace Dataplane.UnitTests.Control.Etcd;
 
-/// <summary>A real etcd (Debian's etcd-server) of one member on loopback, with a data directory of its own.</summary>
+/// <summary>A real etcd (Debian's etcd-server) of one member on loopback (<see cref="OwnLoopback"/>), with a data directory of its own.</summary>
 internal sealed class EtcdServer : IDisposable
 {
     private readonly TempDirectory _directory = new();
-    private readonly int _port = FreePort(), _peerPort = FreePort();
+    private readonly IPEndPoint _client = OwnLoopback.Next(), _peer = OwnLoopback.Next();
     private readonly string[] _options;
     private Process? _process;
 
@@ -28,13 +28,13 @@ internal sealed class EtcdServer : IDisposable
     }
 
     public string Scheme { get; }
-    public string Address => $"127.0.0.1:{_port}";
+    public string Address => _client.ToString();
     public GrpcChannel Channel { get; }
     public KV.KVClient Kv { get; }
 
     public void Start()
     {
-        string client = $"{Scheme}://{Address}", peer = $"http://127.0.0.1:{_peerPort}";
+        string client = $"{Scheme}://{Address}", peer = $"http://{_peer}";
         _process = Shell.Start(
         [
             "etcd", "--name", "m", "--data-dir", _directory.File("data"), "--listen-client-urls", client, "--advertise-client-urls", client,
@@ -46,7 +46,7 @@ internal sealed class EtcdServer : IDisposable
             try
             {
                 using var probe = new TcpClient();
-                probe.Connect(IPAddress.Loopback, _port);
+                probe.Connect(_client);
                 return;
             }
             catch (SocketException)
@@ -88,12 +88,5 @@ internal sealed class EtcdServer : IDisposable
             Stop();
         }
         _directory.Dispose();
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 }

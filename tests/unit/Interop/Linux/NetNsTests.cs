@@ -105,18 +105,27 @@ public sealed class NetNsTests
         }))];
         Assert.All(await Task.WhenAll(work), identity => Assert.Equal(here, identity));
         Assert.Equal(here, Here());
-        foreach (string thread in Directory.GetDirectories("/proc/self/task"))
+        Assert.Empty(ThreadsLeftIn(ns));
+    }
+
+    [RootFact]
+    public void A_thread_that_stays_in_a_namespace_is_seen()
+    {
+        using NetNs ns = NetNs.CreateAnonymous();
+        Assert.Empty(ThreadsLeftIn(ns));
+        using var entered = new ManualResetEventSlim();
+        using var leave = new ManualResetEventSlim();
+        var stays = new Thread(() => ns.Run(() =>
         {
-            // Threads end while we look; other tests' own namespace threads may be among them, but not this test's.
-            try
-            {
-                using NetNs its = NetNs.OpenPath($"{thread}/ns/net");
-                Assert.False(its.IsSameAs(ns), $"thread {thread} was left in the namespace");
-            }
-            catch (LinuxException e) when (e.Errno is Errno.ENOENT or Errno.ESRCH or Errno.EINVAL)
-            {
-            }
-        }
+            entered.Set();
+            leave.Wait();
+        }));
+        stays.Start();
+        entered.Wait();
+        Assert.Single(ThreadsIn(ns));
+        leave.Set();
+        stays.Join();
+        Assert.Empty(ThreadsLeftIn(ns));
     }
 
     [RootFact]
@@ -126,6 +135,32 @@ public sealed class NetNsTests
         string message = "";
         Unprivileged.Run(() => message = Assert.Throws<LinuxException>(() => ns.Run(() => 1)).Message);
         Assert.Contains("Operation not permitted (errno 1). This needs root or CAP_SYS_ADMIN.", message);
+    }
+
+    /// <summary>
+    /// The threads of this process that do not leave the namespace. A thread that was joined has run its last managed
+    /// code, yet the kernel may list it a moment longer.
+    /// </summary>
+    private static IReadOnlyList<string> ThreadsLeftIn(NetNs ns)
+    {
+        SpinWait.SpinUntil(() => ThreadsIn(ns).Count == 0, TimeSpan.FromSeconds(30));
+        return ThreadsIn(ns);
+    }
+
+    private static IReadOnlyList<string> ThreadsIn(NetNs ns) =>
+        [.. Directory.GetDirectories("/proc/self/task").Where(thread => IsIn(ns, thread))];
+
+    private static bool IsIn(NetNs ns, string thread)
+    {
+        try
+        {
+            using NetNs its = NetNs.OpenPath($"{thread}/ns/net");
+            return its.IsSameAs(ns);
+        }
+        catch (LinuxException e) when (e.Errno is Errno.ENOENT or Errno.ESRCH or Errno.EINVAL)
+        {
+            return false;  // it ended while we looked
+        }
     }
 
     private static FileIdentity Here()

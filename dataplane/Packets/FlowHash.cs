@@ -1,0 +1,53 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
+
+namespace Dataplane.Packets;
+
+/// <summary>
+/// One number per flow: protocol, addresses and ports (RFC 2992; for VXLAN's source port RFC 7348, 5). The same in every process and
+/// on every node, so that a flow keeps its way when the switch is started again. Fragments are hashed by their addresses
+/// alone, for only the first of them has ports, and all must go one way.
+/// </summary>
+public static unsafe class FlowHash
+{
+    private const byte Tcp = Wire.ProtocolTcp, Udp = Wire.ProtocolUdp, Sctp = 132;
+
+    /// <summary>Of an IPv4 packet.</summary>
+    /// <param name="ip">Its header, which has been checked.</param>
+    /// <param name="length">Bytes that can be read there.</param>
+    public static uint Of4(byte* ip, int length)
+    {
+        ulong addresses = Unsafe.ReadUnaligned<ulong>(ip + 12);
+        byte protocol = IPv4Header.Protocol(ip);
+        int transport = IPv4Header.Length(ip);
+        return IPv4Header.IsFragment(ip) ? Mix(addresses, 0) : Mix(addresses, Ports(ip + transport, protocol, length - transport));
+    }
+
+    /// <summary>Of an IPv6 packet. One with extension headers is hashed by its addresses alone.</summary>
+    /// <param name="ip">Its header, which has been checked.</param>
+    /// <param name="length">Bytes that can be read there.</param>
+    public static uint Of6(byte* ip, int length)
+    {
+        ulong addresses = 0;
+        for (int i = 8; i < IPv6Header.Length; i += 8)
+        {
+            addresses = Fold(addresses ^ Unsafe.ReadUnaligned<ulong>(ip + i));
+        }
+        return Mix(addresses, Ports(ip + IPv6Header.Length, IPv6Header.NextHeader(ip), length - IPv6Header.Length));
+    }
+
+    /// <summary>Protocol and ports; of other protocols nothing, as an IPv6 fragment header is one.</summary>
+    private static ulong Ports(byte* transport, byte protocol, int length) => protocol is Tcp or Udp or Sctp && length >= 4
+        ? ((ulong)protocol << 32) | Unsafe.ReadUnaligned<uint>(transport) : 0;
+
+    private static uint Mix(ulong addresses, ulong ports) => (uint)(Fold(Fold(addresses) ^ ports) >> 32);
+
+    /// <summary>The product with a number without pattern, both halves folded (wyhash's mixer).</summary>
+    private static ulong Fold(ulong x)
+    {
+        const ulong Multiplier = 0x9E37_79B9_7F4A_7C15, Offset = 0xD6E8_FEB8_6659_FD93;
+        x ^= Offset;
+        ulong high = Bmi2.X64.IsSupported ? Bmi2.X64.MultiplyNoFlags(x, Multiplier) : Math.BigMul(x, Multiplier, out _);
+        return high ^ (x * Multiplier);
+    }
+}
