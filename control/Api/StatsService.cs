@@ -53,6 +53,29 @@ public sealed class StatsService(Controller controller, CounterReader counters, 
         }
     }
 
+    public override async Task ListRoutes(ListRoutesRequest request, IServerStreamWriter<TableRoute> stream, ServerCallContext context)
+    {
+        foreach (TableRoute route in new RouteListing(controller.State, controller.Status).Read(request.Vrf, request.Local))
+        {
+            await stream.WriteAsync(route, context.CancellationToken);
+        }
+    }
+
+    public override Task<RouteLookup> LookupRoute(LookupRouteRequest request, ServerCallContext context) =>
+        Task.FromResult(RouteLookups.Find(controller.State, controller.Segment, controller.Status, request));
+
+    public override async Task ListNeighbours(ListNeighboursRequest request, IServerStreamWriter<NeighbourEntry> stream, ServerCallContext context)
+    {
+        var listing = new NeighbourListing(controller.State, controller.Segment, request);
+        for (int bucket = 0; bucket < listing.Buckets; bucket += Slice)
+        {
+            foreach (NeighbourEntry entry in listing.Read(bucket, Slice))
+            {
+                await stream.WriteAsync(entry, context.CancellationToken);
+            }
+        }
+    }
+
     public override async Task WatchEvents(WatchEventsRequest request, IServerStreamWriter<Event> stream, ServerCallContext context)
     {
         if (request.NoFollow)

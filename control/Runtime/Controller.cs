@@ -232,6 +232,7 @@ public sealed partial class Controller : IDisposable
         {
             Finish(step);
         }
+        RouteHost(wanted.HostRoutes);
         if (steps.Count > 0)
         {
             TakeHealthSnapshot();

@@ -18,7 +18,7 @@ public sealed class ConsoleCollection
 
 /// <summary>The command line against a served API: what it prints, and how it ends.</summary>
 [Collection(ConsoleCollection.Name)]
-public sealed class CliTests : IAsyncLifetime
+public sealed partial class CliTests : IAsyncLifetime
 {
     private readonly Bench _bench = new();
     private readonly string _directory = Directory.CreateTempSubdirectory().FullName;

@@ -134,6 +134,19 @@ internal sealed class FakeDevice(FakeDevices kernel, DeviceSpec spec, int queues
         Spec = spec;
     }
 
+    /// <summary>Prefixes that the host reaches by way of the router.</summary>
+    public HashSet<string> Routes { get; } = [];
+
+    public void Route(IReadOnlyCollection<Cidr> add, IReadOnlyCollection<Cidr>? remove)
+    {
+        if (kernel.Fails.Contains($"route {Spec.Device}"))
+        {
+            throw new DeviceException(new DeviceProblem("tap", "the network is unreachable"));
+        }
+        Routes.RemoveWhere(r => remove is null || remove.Any(p => p.ToString() == r));
+        Routes.UnionWith(add.Select(p => p.ToString()));
+    }
+
     public string? WhyLost() => Lost;
 
     public void Dispose()
