@@ -50,6 +50,7 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
         using PosixSignalRegistration hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, Stop);
 
         using FileLock only = InstanceLock.Acquire(options.Paths);
+        Effective.NodeIdentity = $"{MachineId()}/{options.Paths.Name}/";
         bool fresh = Directory.EnumerateFileSystemEntries(options.Paths.Directory).All(f => f == options.Paths.Lock);
         _remains = fresh ? Remains.Nothing : Remains.Everything;
         try
@@ -304,4 +305,7 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Checking the ports failed and is tried again: {Reason}")]
     private partial void LogTickFailed(string reason);
+
+    /// <summary>The same after every start of the machine, and another one on every machine; see machine-id(5).</summary>
+    private static string MachineId() => File.Exists("/etc/machine-id") ? File.ReadAllText("/etc/machine-id").Trim() : Environment.MachineName;
 }
