@@ -8,14 +8,15 @@ internal sealed class ClusterChecks(ClusterSession session, TextWriter output)
 {
     /// <summary>
     /// Drops that a healthy network has: while ports are being made, kernels announce themselves to nobody, and by multicast that no
-    /// router passes on.
+    /// router passes on; and the first packet into a tunnel is dropped while the other node is asked for its address.
     /// </summary>
-    private static readonly string[] ExpectedDrops = ["no-flood-target", "multicast-not-routed", "not-for-router", "bad-neighbour-discovery", "split-horizon", "martian"];
+    private static readonly string[] ExpectedDrops = ["no-flood-target", "port-disabled", "egress-no-tunnel-route", "multicast-not-routed", "not-for-router", "bad-neighbour-discovery", "split-horizon", "martian"];
 
     public int Failures { get; private set; }
 
     public async Task RunAsync(int iperfSeconds, CancellationToken cancel)
     {
+        await Tools.PingAsync(ClusterPlan.Container(1), ClusterPlan.Container(2), count: 3, cancel);
         foreach (Node from in ClusterPlan.Nodes)
         {
             foreach (Node to in ClusterPlan.Nodes.Where(n => n != from))

@@ -23,6 +23,8 @@ public sealed class KernelVtepNodes : IDisposable
             Ours = new Overlay(Switch, 1, ipv6Underlay);
             Ours.AddPeer(Kernel.Number, Kernel.VtepMac);
             Kernel.AddPeer(Ours.Number, Ours.VtepMac);
+            // The first packets find that the nodes do not know each other's address on the link yet.
+            Until.True(() => Ping.Once(Ours.Container, Kernel.Container.Address, 64, []).ExitCode == 0, "the nodes know each other", () => Switch.Log);
         }
         catch
         {
