@@ -230,6 +230,7 @@ public sealed class FlannelServiceTests : IDisposable
         Assert.Equal(["main/10.5.201.0/24", "main/10.99.0.0/16"], second.State.Routes.Keys);
         Assert.Equal(["flannel.1-192.0.2.78"], second.State.Peers.Keys);
         Assert.Equal((subnet, route), (second.Subnet, second.State.Routes["main/10.5.201.0/24"].Revision));
+        await second.DisposeAsync();
         second.Bench.Dispose();
     }
 
