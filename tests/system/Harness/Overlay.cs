@@ -60,11 +60,8 @@ public sealed class Overlay
     public void AddPeer(int number, string vtepMac) => Switch.Apply($$"""
         tunnel_peers:
         - {name: node{{number}}, network: overlay, address: "{{UnderlayAddress(number, IPv6Underlay)}}", mac: "{{vtepMac}}"}
-        neighbours:
-        - {network: overlay, address: 10.244.{{number}}.0, mac: "{{vtepMac}}"}
-        - {network: overlay, address: "fd00:10:{{number}}::", mac: "{{vtepMac}}"}
         routes:
-        - {prefix: 10.244.{{number}}.0/24, next_hops: [{via: 10.244.{{number}}.0, network: overlay}]}
-        - {prefix: "fd00:10:{{number}}::/64", next_hops: [{via: "fd00:10:{{number}}::", network: overlay}]}
+        - {prefix: 10.244.{{number}}.0/24, next_hops: [{peer: node{{number}}}]}
+        - {prefix: "fd00:10:{{number}}::/64", next_hops: [{peer: node{{number}}}]}
         """);
 }
