@@ -63,6 +63,18 @@ public sealed unsafe class AllocationTests
         new("segments that cannot be cut", () => Known(new TestSwitch(largeBuffers: 2 * Burst).Port(1).Port(2)), () => Inet.Tcp(2000, 1), 0, Count: Fewer),
         new("a queue that is full", () => Known(new TestSwitch().Port(1).Port(2, depth: 2)), () => Plain(Of(B, A)), 1.0 / Burst, Count: Fewer),
         new("a port without device", () => Gone(Known(Two())), () => Plain(Of(B, A)), 0, Count: Fewer),
+        new("routed", Routers, () => Routed(Ip.OfUdp("10.0.1.2", "10.0.2.2", 1, 2)), 1),
+        new("routed, IPv6", Routers, () => Routed(Ip.OfUdp("fd00:1::2", "fd00:2::2", 1, 2)), 1),
+        new("routed by one of several next hops", Routers, () => Routed(Ip.OfUdp("10.0.1.2", "198.51.100.1", 1, 2)), 1),
+        new("routed with options, step by step", Routers, () => Routed(Ip.OfUdp("10.0.1.2", "10.0.2.2", 1, 2) with { Options = [1, 1, 1, 0] }), 1, Count: Fewer),
+        new("routed into a bridge", BridgedRouter, () => Routed(Ip.OfUdp("10.0.1.2", "10.0.5.2", 1, 2)), 1),
+        new("a SYN that is clamped", Routers, () => Routed(Ip.OfTcp("10.0.1.2", "10.0.2.2", 1, 2, Inet.Syn, [2, 4, 0x22, 0xB4])), 1, Count: Fewer),
+        new("a packet cut into fragments", Routers, () => Routed(Ip.OfUdp("10.0.1.2", "10.0.2.2", 1, 2, 1600)), 2, Count: Fewer),
+        new("an echo answered", Routers, () => Routed(Ip.OfEcho("10.0.1.2", "10.0.1.1")), 0, Count: Fewer),
+        new("an IPv6 echo answered", Routers, () => Routed(Ip.OfEcho("fd00:1::2", "fd00:1::1")), 0, Count: Fewer),
+        new("an ICMP error for each packet", Routers, () => Routed(Ip.OfUdp("10.0.1.2", "203.0.113.1", 1, 2)), 0, After: NextSecond, Count: Fewer),
+        new("an ICMPv6 error for each packet", Routers, () => Routed(Ip.OfUdp("fd00:1::2", "2001:db8::1", 1, 2)), 0, After: NextSecond, Count: Fewer),
+        new("packets that the router's filters end", Routers, () => Routed(Ip.OfUdp("127.0.0.1", "10.0.2.2", 1, 2)), 0, Count: Fewer),
         new("an ARP request that the router answers", Router, () => Plain(Arp.Request(A, "10.0.0.2", "10.0.0.1").ToAll()), 0, Count: Fewer),
         new("an ARP request for somebody else, to the router too", Router, () => Plain(Arp.Request(A, "10.0.0.2", "10.0.0.3").ToAll()), 1, Count: Fewer),
         new("a neighbour solicitation that the router answers", Router, () => Plain(Nd.Ask(A, "fd00::2", "fd00::1").ToGroup(A)), 0, Count: Fewer),
@@ -248,6 +260,26 @@ public sealed unsafe class AllocationTests
     {
         sw.RouteBy(new NextHopRecord { Kind = NextHopKind.Unreachable });
         return sw;
+    }
+
+    private static Unfinished Routed(Ip packet) => Plain(RouteLab.ToRouter(1, packet));
+
+    /// <summary>A router between ports 1 and 2.</summary>
+    private static TestSwitch Routers()
+    {
+        RouteLab lab = new();
+        lab.Routed(1, record => record with { Flags = record.Flags | InterfaceFlags.SourceCheck }, "10.0.1.1/24", "fd00:1::1/64")
+            .Routed(2, record => record with { Flags = record.Flags | InterfaceFlags.ClampMss }, "10.0.2.1/24", "fd00:2::1/64")
+            .Neighbour(2, "10.0.2.2").Neighbour(2, "10.0.2.3").Neighbour(2, "fd00:2::2");
+        uint group = lab.Group(0, lab.NextHop(RouteLab.Gateway(2, "10.0.2.2")), lab.NextHop(RouteLab.Gateway(2, "10.0.2.3")));
+        return lab.Route(1, "198.51.100.0/24", group).Switch;
+    }
+
+    /// <summary>A router between port 1 and a bridge with port 2.</summary>
+    private static TestSwitch BridgedRouter()
+    {
+        RouteLab lab = new RouteLab().Routed(1, "10.0.1.1/24").Router(10, 0, record => record, "10.0.5.1/24").Neighbour(10, "10.0.5.2", B);
+        return Known(lab.Switch.Port(2));
     }
 
     private static TestSwitch Limited(TestSwitch sw)

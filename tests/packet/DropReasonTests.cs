@@ -4,6 +4,7 @@ using Dataplane.Memory;
 using Dataplane.PacketTests.Harness;
 using Dataplane.Packets;
 using Dataplane.Ports;
+using Dataplane.Stages;
 using Dataplane.Tables;
 using static Dataplane.PacketTests.Harness.Frame;
 
@@ -144,6 +145,35 @@ public sealed unsafe class DropReasonTests
             }
             Shim.dps_mbuf_free(mbuf);
         }),
+        new("not to the router", DropReason.NotForRouter, 1, Routers, sw => sw.Send(1, Udp("10.0.2.2").In(A, RouteLab.PeerMac(1)))),
+        new("to the router, and no IP", DropReason.NotIp, 1, Routers, sw => sw.Send(1, Of(RouteLab.MacOf(1), RouteLab.PeerMac(1)))),
+        new("half an IP packet", DropReason.BadIpHeader, 1, Routers, sw => sw.Send(1, RouteLab.ToRouter(1, Udp("10.0.2.2"))[..40])),
+        new("an IP header that was damaged", DropReason.BadIpChecksum, 1, Routers, sw =>
+        {
+            byte[] frame = RouteLab.ToRouter(1, Udp("10.0.2.2"));
+            frame[18] ^= 1;
+            sw.Send(1, frame);
+        }),
+        new("to the loopback address", DropReason.Martian, 1, Routers, sw => sw.Send(1, RouteLab.ToRouter(1, Udp("127.0.0.1")))),
+        new("from an address of another network", DropReason.SpoofedSource, 1, Routers, sw =>
+            sw.Send(1, RouteLab.ToRouter(1, Ip.OfUdp("10.9.9.9", "10.0.2.2", 1, 2)))),
+        new("to a multicast group, by way of the router", DropReason.MulticastNotRouted, 1, Routers, sw => sw.Send(1, RouteLab.ToRouter(1, Udp("224.0.0.251")))),
+        new("the last hop of a packet's life", DropReason.TtlExceeded, 1, Routers, sw => sw.Send(1, RouteLab.ToRouter(1, Udp("10.0.2.2") with { Ttl = 1 }))),
+        new("to where no route leads", DropReason.NoRoute, 1, Routers, sw => sw.Send(1, RouteLab.ToRouter(1, Udp("203.0.113.1")))),
+        new("a route into a black hole", DropReason.RouteBlackHole, 1, Routers, sw => sw.Send(1, RouteLab.ToRouter(1, Udp("192.0.2.1")))),
+        new("a route to what is unreachable", DropReason.RouteUnreachable, 1, Routers, sw => sw.Send(1, RouteLab.ToRouter(1, Udp("192.0.2.65")))),
+        new("a route to what is prohibited", DropReason.RouteProhibited, 1, Routers, sw => sw.Send(1, RouteLab.ToRouter(1, Udp("192.0.2.129")))),
+        new("larger than the next hop's MTU, and not to be cut", DropReason.NeedsFragmentation, 1, Routers, sw =>
+            sw.Send(1, RouteLab.ToRouter(1, Ip.OfUdp("10.0.1.2", "10.0.2.2", 1, 2, 1480) with { Fragment = 0x4000 }))),
+        new("an echo request that was damaged", DropReason.BadIcmp, 1, Routers, sw =>
+        {
+            byte[] frame = RouteLab.ToRouter(1, Ip.OfEcho("10.0.1.2", "10.0.1.1"));
+            frame[^1] ^= 1;
+            sw.Send(1, frame);
+        }),
+        new("to a port of the router", DropReason.NotServed, 1, Routers, sw => sw.Send(1, RouteLab.ToRouter(1, Udp("10.0.1.1")))),
+        new("a next hop that is a router of the switch", DropReason.RouterLoop, 1, () => new RouteLab().Router(10, 0, record => record, "10.0.5.1/24")
+            .Routed(1, "10.0.1.1/24").Neighbour(10, "10.0.5.9", RouteLab.MacOf(10)).Switch, sw => sw.Send(1, RouteLab.ToRouter(1, Udp("10.0.5.9")))),
         new("from one tunnel to another", DropReason.SplitHorizon, Overlay.FirstTunnel, () => Overlay.Node(others: 2), sw =>
         {
             sw.SetStatic(B, Overlay.FirstTunnel + 1);
@@ -235,6 +265,21 @@ public sealed unsafe class DropReasonTests
             sw.Runtime(Overlay.FirstTunnel).State = PortState.ErrDisabled;
             sw.Send(1, Of(B, A));
         }),
+        new("a next hop that nobody answers for", DropReason.NeighbourUnresolved, 1, NoNeighbours, sw =>
+        {
+            sw.Send(1, ToNobody());
+            foreach (int seconds in (int[])[1, 2, 4])
+            {
+                sw.Clock.Advance(TimeSpan.FromSeconds(seconds));
+                sw.Poll();
+            }
+        }),
+        new("two packets more than may wait for a next hop", DropReason.NeighbourQueueFull, 1, NoNeighbours, sw =>
+            sw.Send(1, [.. Enumerable.Repeat(ToNobody(), Resolutions.PacketsPerNeighbour + 2)]), Count: 2),
+        new("an ARP packet that ends too early", DropReason.BadArp, 1, NoNeighbours, sw =>
+            sw.Send(1, Arp.Request(RouteLab.PeerMac(1), "10.0.1.2", "10.0.1.1").ToAll()[..41])),
+        new("a neighbour solicitation from far away", DropReason.BadNeighbourDiscovery, 1, NoNeighbours, sw =>
+            sw.Send(1, (Nd.Ask(RouteLab.PeerMac(1), "fd00:1::2", "fd00:1::1") with { HopLimit = 254 }).ToGroup(RouteLab.PeerMac(1)))),
         new("an output port without device", DropReason.EgressDetached, 2, Two, sw =>
         {
             sw.SetStatic(B, 2);
@@ -317,6 +362,15 @@ public sealed unsafe class DropReasonTests
         return sw;
     }
 
+    private static Ip Udp(string destination) => Ip.OfUdp("10.0.1.2", destination, 1000, 2000);
+
+    /// <summary>A router between ports 1 and 2.</summary>
+    private static TestSwitch Routers() => new RouteLab()
+        .Routed(1, record => record with { Flags = record.Flags | InterfaceFlags.SourceCheck }, "10.0.1.1/24").Routed(2, "10.0.2.1/24").Neighbour(2, "10.0.2.2")
+        .Route("192.0.2.0/26", NextHopKind.Blackhole).Route("192.0.2.64/26", NextHopKind.Unreachable).Route("192.0.2.128/26", NextHopKind.Prohibited).Switch;
+
+    private static TestSwitch NoNeighbours() => new RouteLab().Routed(1, "10.0.1.1/24", "fd00:1::1/64").Routed(2, "10.0.2.1/24", "fd00:2::1/64").Switch;
+    private static byte[] ToNobody() => RouteLab.ToRouter(1, Ip.OfUdp("10.0.1.2", "10.0.2.2", 1, 2));
     private static TestSwitch Two() => Two(null);
     private static TestSwitch Two(Func<BridgeRecord, BridgeRecord>? bridge) => new TestSwitch(bridge: bridge).Port(1).Port(2);
     private static TestSwitch Trunks() => new TestSwitch(bridge: TestSwitch.VlanAware).Trunk(1, [10]).Trunk(2, [10]);
