@@ -73,9 +73,15 @@ public static unsafe class FloodStage
             return false;
         }
 
+        if (w.FloodDepth == FloodTargets.MaxDepth)
+        {
+            reason = DropReason.RouterLoop;
+            return false;
+        }
+
         w.Watcher.Step(TraceStep.Flooded, inPort, destination);
         bool vlanAware = (bridge.Flags & BridgeFlags.VlanAware) != 0;
-        FloodTargets* targets = w.FloodTargets;
+        FloodTargets* targets = w.FloodTargets + w.FloodDepth;
         targets->Untagged = 0;
         targets->Tagged = 0;
         byte* verdicts = w.EgressVerdicts(inPort);
@@ -112,7 +118,9 @@ public static unsafe class FloodStage
             reason = DropReason.NoFloodTarget;
             return false;
         }
+        w.FloodDepth++;
         Deliver(w, account, mbuf, tag, vlanAware, targets);
+        w.FloodDepth--;
         return true;
     }
 
@@ -181,9 +189,15 @@ public static unsafe class FloodStage
     }
 }
 
-/// <summary>The ports that a flooded packet goes to, by the form they want it in.</summary>
+/// <summary>
+/// The ports that a flooded packet goes to, by the form they want it in. A worker has some of these: where a port is a stage of the
+/// switch and its buffer overflows in the midst of a flood, what that stage sends may be flooded in turn, in another bridge.
+/// </summary>
 public unsafe struct FloodTargets
 {
+    /// <summary>Floods within floods, more than a configuration that is no loop has.</summary>
+    public const int MaxDepth = 4;
+
     public int Untagged;
     public int Tagged;
     public fixed ushort UntaggedPorts[SegmentOptions.PortLimit];

@@ -68,7 +68,7 @@ public sealed unsafe partial class Worker : IDisposable
         Routes = segment.Routes;
         PortWords = (segment.MaxPorts + 63) / 64;
         Bridged = (BridgeEntry*)NativeMemory.AlignedAlloc((nuint)(sizeof(BridgeEntry) * BurstSize), 64);
-        FloodTargets = (FloodTargets*)NativeMemory.AlignedAlloc((nuint)sizeof(FloodTargets), 64);
+        FloodTargets = (FloodTargets*)NativeMemory.AlignedAlloc((nuint)(sizeof(FloodTargets) * Stages.FloodTargets.MaxDepth), 64);
         SegmentScratch = (rte_mbuf**)NativeMemory.AlignedAlloc((nuint)(OutputStage.MaxSegments * sizeof(nint)), 64);
         _tx = (TxBuffer*)NativeMemory.AlignedAlloc((nuint)(sizeof(TxBuffer) * segment.MaxPorts), 64);
         NativeMemory.Clear(_tx, (nuint)(sizeof(TxBuffer) * segment.MaxPorts));
@@ -109,6 +109,9 @@ public sealed unsafe partial class Worker : IDisposable
     public PacketWatch Watcher { get; }
     public BridgeEntry* Bridged { get; }
     public FloodTargets* FloodTargets { get; }
+
+    /// <summary>How many packets are being flooded, one within the other.</summary>
+    public int FloodDepth { get; set; }
     public rte_mbuf** SegmentScratch { get; }
 
     /// <summary>64-bit words of a <see cref="PortSet"/> that can have a bit set.</summary>

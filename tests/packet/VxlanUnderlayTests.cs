@@ -94,6 +94,68 @@ public sealed class VxlanUnderlayTests
         Assert.NotEmpty(sw.Take(2));
     }
 
+    /// <summary>
+    /// The overlay's router floods, a tunnel's buffer overflows meanwhile, and its outer packets are flooded in the underlay's bridge:
+    /// one flood within another. Neither may lead the other astray.
+    /// </summary>
+    [Fact]
+    public void AFloodWithinAFloodReachesThePortsOfItsOwnBridge()
+    {
+        const int Second = 2, OverlayRouter = 40, Behind = 50, ToLink = 9;
+        const string Mac = "02:00:00:00:0e:40";
+        int[] uplinks = [Uplink, 32, 33, 34];
+        using TestSwitch sw = Node();
+        sw.Port(3).Port(Behind);
+        foreach (int uplink in uplinks)
+        {
+            sw.Port(uplink);
+        }
+        MoveToBridge(sw, Second, [Underlay, .. uplinks]);
+        ByBridge(sw, Second);
+        sw.SetStatic(C, FirstTunnel);
+
+        sw.Deviceless(OverlayRouter, PortFlags.Default | PortFlags.Router);
+        var record = new InterfaceRecord { Flags = InterfaceFlags.Exists, Mac = MacAddress.Parse(Mac).Value, Vrf = 2, Mtu = 1500, Count4 = 1 };
+        record.Addresses4[0] = new InterfaceAddress4(0x0A00_0001, 0xFFFF_0000);
+        sw.Writer.Begin();
+        sw.Writer.SetBridge(TestSwitch.Bridge, sw.Writer.Bridge(TestSwitch.Bridge) with { RouterPort = OverlayRouter, Mac = record.Mac });
+        sw.Writer.SetInterface(OverlayRouter, record);
+        sw.Writer.SetNextHop(ToLink, new NextHopRecord { Kind = NextHopKind.Connected, Port = OverlayRouter });
+        sw.Writer.SetRoute4(2, RoutePrefix.Of4(0x0A00_0000, 16), ToLink);
+        sw.Writer.Commit();
+        sw.SetStatic(Mac, OverlayRouter);
+        // Known to the router, and to no bridge.
+        Assert.True(sw.Writer.SetNeighbour(NeighbourTable.Key4(OverlayRouter, 0x0A00_0009), MacAddress.Parse(D).Value));
+
+        // Not one of the buffers is full before the last burst; then the router's has 127 packets, and the tunnel's 63.
+        byte[] routed = Ip.OfUdp("10.0.0.2", "10.0.0.9", 1, 2).In(Mac, A);
+        foreach ((int port, int toRouter, int toTunnel) in ((int, int, int)[])[(1, 31, 31), (2, 32, 32), (3, 64, 0)])
+        {
+            string source = Frame.Mac(port);
+            byte[] own = [.. routed[..6], .. MacAddress.Parse(source).ToBytes(), .. routed[12..]];
+            for (int i = 0; i < toRouter; i++)
+            {
+                sw.Inject(port, own);
+            }
+            for (int i = 0; i < toTunnel; i++)
+            {
+                sw.Inject(port, Of(C, source));
+            }
+        }
+        sw.Poll();
+        Assert.Equal("", sw.Drops());
+        foreach (int port in (int[])[1, 2, 3, Behind])
+        {
+            Assert.All(sw.Take(port), frame => Assert.Equal((D, Mac), (Arp.Mac(frame, 0), Arp.Mac(frame, 6))));
+            Assert.Equal(127ul, sw.Counters(port).TxPackets);
+        }
+        foreach (int port in (int[])[Underlay, .. uplinks])
+        {
+            Assert.All(sw.Take(port), frame => Assert.Equal((Router, Own), (Arp.Mac(frame, 0), Arp.Mac(frame, 6))));
+            Assert.Equal(127ul + 63, sw.Counters(port).TxPackets);
+        }
+    }
+
     /// <summary>Moves ports to another bridge, with a router's port there that has the underlay's addresses.</summary>
     private static void MoveToBridge(TestSwitch sw, int bridge, params int[] ports)
     {
