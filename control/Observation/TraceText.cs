@@ -37,6 +37,14 @@ public static class TraceText
             TraceStep.HandedOver => ("output", $"to {port}, handed to worker {record.A}, which owns its queue"),
             TraceStep.Output => ("output", $"to {port}, {record.A} bytes{Work((OutputWork)record.B)}"),
             TraceStep.Segmented => ("output", $"to {port}, cut into {record.A} packets"),
+            TraceStep.Routed => ("route", Routed(record, port)),
+            TraceStep.Delivered => ("route", record.A != 0 ? $"for the host, by {Port(state, (int)record.A)}" : "for the switch itself"),
+            TraceStep.Answered => ("route", "answered: echo reply"),
+            TraceStep.ErrorSent => ("icmp", $"the sender is told by ICMP, type {record.A}, code {record.B}, by {port}"),
+            TraceStep.MssClamped => ("route", $"maximum segment size lowered to {record.A}"),
+            TraceStep.Fragmented => ("route", $"cut into {record.A} fragments for an MTU of {record.B}"),
+            TraceStep.Encapsulated => ("vxlan", $"into {port}: network {record.A}, UDP source port {record.B}"),
+            TraceStep.Decapsulated => ("vxlan", $"out of {port}: network {record.A}, {record.B} bytes of outer headers taken off"),
             TraceStep.Dropped => ("drop", Dropped(record, port)),
             TraceStep.NeighbourAwaited => ("neighbour", $"waits for the address of {Ip(record.A, record.B)} on {port}"),
             TraceStep.NeighbourFound => ("neighbour", $"goes on: {Ip(record.A, record.B)} on {port} has answered"),
@@ -80,6 +88,24 @@ public static class TraceText
         AnswerKind.Proxy => ", for it is routed elsewhere",
         _ => ", a neighbour that is known",
     };
+
+    private static string Routed(in CaptureRecord record, string port)
+    {
+        uint hop = (uint)record.A;
+        string how = (NextHopKind)(record.A >> 32) switch
+        {
+            NextHopKind.None => "no route to the destination",
+            NextHopKind.Local => $"an address of the router, on {port}",
+            NextHopKind.Connected => $"to a neighbour on {port}",
+            NextHopKind.Gateway4 or NextHopKind.Gateway6 => $"by a gateway on {port}",
+            NextHopKind.Adjacency => $"to {port}",
+            NextHopKind.Blackhole => "to a black hole",
+            NextHopKind.Unreachable => "to what is unreachable",
+            NextHopKind.Prohibited => "to what is prohibited",
+            _ => "to what makes no sense",
+        };
+        return $"{how} (next hop {hop}{(record.B != 0 ? ", one of several by its flow" : "")})";
+    }
 
     private static string Work(OutputWork work) => work switch
     {

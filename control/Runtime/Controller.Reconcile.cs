@@ -36,6 +36,7 @@ public sealed partial class Controller
             }
             TableWriter.Outcome outcome = _tables.Commit(_compiled);
             _tablesKnown = true;
+            RouteHostAgain();
             LogResumed(_live.Count, outcome.Records, outcome.StaticMacs);
             TakeHealthSnapshot();
             PublishStatus();
@@ -71,6 +72,7 @@ public sealed partial class Controller
                 {
                     Check(live);
                 }
+                RouteHostAgain();
                 TakeHealthSnapshot();
             }
             PublishStatus();

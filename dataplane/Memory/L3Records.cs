@@ -62,6 +62,10 @@ public struct InterfaceRecord
 
     /// <summary>The interface's own address as a number whose lowest byte is the first on the wire.</summary>
     public ulong Mac;
+    /// <summary>
+    /// Another address that is the router's, 0 for none: the one that the host sends to, which has <see cref="Mac"/> itself.
+    /// </summary>
+    public ulong AliasMac;
     public InterfaceFlags Flags;
     /// <summary>Index of the VRF in which packets from this interface are looked up; 0 for none.</summary>
     public ushort Vrf;

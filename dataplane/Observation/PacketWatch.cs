@@ -78,8 +78,15 @@ public sealed unsafe class PacketWatch
         }
         for (int i = 0; i < count; i++)
         {
-            uint wanted = Take(Wanted(_traces, port, mbufs[i]));
-            if (wanted != 0)
+            // One that comes out of a tunnel may be traced already, and goes on with the number it has.
+            uint already = (mbufs[i]->ol_flags & TraceFlag) != 0 ? Offload.Meta(mbufs[i])->TraceSessions : 0;
+            uint wanted = Take(Wanted(_traces & ~already, port, mbufs[i]));
+            if (already != 0)
+            {
+                Offload.Meta(mbufs[i])->TraceSessions |= wanted;
+                WriteStep(mbufs[i], TraceStep.Received, port, (ulong)_worker, 0, Math.Min(TraceSnapLength, mbufs[i]->pkt_len));
+            }
+            else if (wanted != 0)
             {
                 Mark(port, mbufs[i], wanted);
             }

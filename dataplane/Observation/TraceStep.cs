@@ -40,6 +40,25 @@ public enum TraceStep : byte
     Output,
     /// <summary>Segmented in software. Port: output, A: number of packets.</summary>
     Segmented,
+    /// <summary>
+    /// The route to the destination. Port: its interface. A: the next hop's index, and its <see cref="Memory.NextHopKind"/> above the
+    /// lower 32 bits, B: 1 when it was chosen among several.
+    /// </summary>
+    Routed,
+    /// <summary>For an address of the router. Port: the interface that has it, A: the host's port that gets it, 0 for the switch itself.</summary>
+    Delivered,
+    /// <summary>The switch answers. Port: the interface.</summary>
+    Answered,
+    /// <summary>The sender is told by ICMP. Port: the interface, A: type, B: code.</summary>
+    ErrorSent,
+    /// <summary>The maximum segment size of a TCP SYN is lowered. Port: the interface by which it leaves, A: to what.</summary>
+    MssClamped,
+    /// <summary>Cut into fragments. Port: the interface by which they leave, A: number of packets, B: the MTU.</summary>
+    Fragmented,
+    /// <summary>Got outer headers. Port: of the tunnel, A: VNI, B: UDP source port.</summary>
+    Encapsulated,
+    /// <summary>Lost its outer headers. Port: of the tunnel, A: VNI, B: bytes of the headers.</summary>
+    Decapsulated,
     /// <summary>Dropped. Port: on which it is counted, A: the reason.</summary>
     Dropped,
     /// <summary>The packet waits for a neighbour's address. Port: interface, A, B: the upper and the lower half of its IP address; A is 0 for IPv4.</summary>

@@ -67,5 +67,9 @@ public static unsafe class Checksum
     /// <summary>What stands in the header: the complement.</summary>
     public static ushort Finish(ulong sum) => (ushort)~Fold(sum);
 
+    /// <summary>A checksum after one 16-bit word of what it covers has changed (RFC 1624, equation 3).</summary>
+    public static ushort Update(ushort checksum, ushort was, ushort now) =>
+        (ushort)~Fold((ulong)(ushort)~checksum + (ushort)~was + now);
+
     private static ulong Fold32(ulong sum) => (sum & 0xFFFF_FFFF) + (sum >> 32);
 }

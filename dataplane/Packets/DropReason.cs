@@ -57,6 +57,7 @@ public enum DropReason : byte
     VxlanVtep,
     VxlanChecksum,
     VxlanFragment,
+    VxlanCongestion,
 
     // Egress: counted on the port that the packet was meant for.
     EgressDetached,
@@ -130,6 +131,7 @@ public static class DropReasons
         ("vxlan-vtep", "outer source address is no peer of the VXLAN network"),
         ("vxlan-checksum", "outer UDP checksum is wrong, or missing where there must be one (RFC 6935)"),
         ("vxlan-fragment", "outer packet is a fragment (RFC 7348, 4.3)"),
+        ("vxlan-congestion", "outer packet says congestion, and the inner one has no way to be told (RFC 6040, 4.2)"),
         ("egress-detached", "output port has no device"),
         ("egress-full", "output queue is full"),
         ("egress-mtu", "larger than the output port's MTU"),

@@ -36,6 +36,23 @@ public static unsafe class FlowHash
         return Mix(addresses, Ports(ip + IPv6Header.Length, IPv6Header.NextHeader(ip), length - IPv6Header.Length));
     }
 
+    /// <summary>Of what an Ethernet frame carries: of its IP packet, else of its addresses and type.</summary>
+    /// <param name="data">The frame.</param>
+    /// <param name="length">Bytes that can be read there, at least 14.</param>
+    /// <param name="tos">Differentiated services and ECN of its IP packet, 0 without one.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static uint OfFrame(byte* data, int length, out byte tos)
+    {
+        int ip = EthernetFrame.IPOffset(data, length, out bool isIPv6);
+        if (ip == 0)
+        {
+            tos = 0;
+            return Mix(Unsafe.ReadUnaligned<ulong>(data), Unsafe.ReadUnaligned<ulong>(data + 6));
+        }
+        tos = isIPv6 ? IPv6Header.TrafficClass(data + ip) : data[ip + 1];
+        return isIPv6 ? Of6(data + ip, length - ip) : Of4(data + ip, length - ip);
+    }
+
     /// <summary>Protocol and ports; of other protocols nothing, as an IPv6 fragment header is one.</summary>
     private static ulong Ports(byte* transport, byte protocol, int length) => protocol is Tcp or Udp or Sctp && length >= 4
         ? ((ulong)protocol << 32) | Unsafe.ReadUnaligned<uint>(transport) : 0;

@@ -20,6 +20,10 @@ public static unsafe class IPv6Header
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static int PayloadLength(byte* ip) => Wire.Load16(ip + 4);
 
+    /// <summary>Differentiated services and ECN.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static byte TrafficClass(byte* ip) => (byte)(Wire.Load16(ip) >> 4);
+
     public static byte NextHeader(byte* ip) => ip[6];
     public static byte HopLimit(byte* ip) => ip[7];
 

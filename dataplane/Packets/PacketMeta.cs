@@ -41,6 +41,15 @@ public static unsafe class Offload
     /// <summary>RTE_MBUF_F_TX_TCP_SEG: larger than the wire allows; to be cut at gso_size.</summary>
     public const ulong SegmentFlag = 1ul << 50;
 
+    /// <summary>
+    /// The mark of a packet that has outer headers of this switch: one of the flags that DPDK leaves to applications. Such a packet
+    /// enters no tunnel a second time. It is gone when the packet leaves by a device or loses its headers.
+    /// </summary>
+    public const ulong EncapsulatedFlag = 1ul << 39;
+
+    /// <summary>The mark of a packet whose outer checksum is pending: it never left this machine's memory, so it is right.</summary>
+    public const ulong TrustedFlag = 1ul << 38;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool IsPending(rte_mbuf* mbuf) => (mbuf->ol_flags & PendingMask) != 0;
 
@@ -77,6 +86,24 @@ public static unsafe class Offload
         return true;
     }
 
+    /// <summary>Bytes of the longest frame that a packet with <see cref="SegmentFlag"/> is to become, by what its sender says of it.</summary>
+    public static uint SegmentLength(rte_mbuf* mbuf)
+    {
+        ref readonly virtio_net_hdr vnet = ref Meta(mbuf)->Vnet;
+        const uint MinTcpHeader = 20, UdpHeader = 8, UdpChecksum = 6, TcpDataOffset = 12;
+        uint headers = vnet.csum_start;
+        if (vnet.csum_offset == UdpChecksum)
+        {
+            headers += UdpHeader;
+        }
+        else
+        {
+            uint dataOffset = headers + TcpDataOffset;
+            headers += dataOffset < mbuf->data_len ? ((uint)Mbuf.Data(mbuf)[dataOffset] >> 4) * 4 : MinTcpHeader;
+        }
+        return Math.Min(headers + vnet.gso_size, mbuf->pkt_len);
+    }
+
     /// <summary>Headers grew or shrank by so many bytes in front of the part that the offload speaks of.</summary>
     public static void Shift(rte_mbuf* mbuf, int bytes)
     {
@@ -91,10 +118,10 @@ public static unsafe class Offload
         }
     }
 
-    /// <summary>A copy has the same work left, and is traced as the packet is.</summary>
+    /// <summary>A copy has the same work left, is traced as the packet is, and has the same outer headers.</summary>
     public static void Copy(rte_mbuf* from, rte_mbuf* to)
     {
-        const ulong Noted = PendingMask | PacketWatch.TraceFlag;
+        const ulong Noted = PendingMask | PacketWatch.TraceFlag | EncapsulatedFlag;
         to->ol_flags = (to->ol_flags & ~Noted) | (from->ol_flags & Noted);
         if ((from->ol_flags & Noted) != 0)
         {

@@ -11,6 +11,8 @@ public enum OffloadResult
     Invalid,
     /// <summary>A pool is empty.</summary>
     NoBuffer,
+    /// <summary>The segments would exceed the limit.</summary>
+    TooLarge,
 }
 
 /// <summary>
@@ -40,13 +42,18 @@ public static unsafe class SoftwareOffload
         return OffloadResult.Done;
     }
 
-    /// <summary>Cuts a packet into segments of its gso_size. The packet itself is left as it is.</summary>
+    /// <summary>
+    /// Cuts a packet into segments of its gso_size. The packet itself is left as it is. A limit makes TCP segments smaller where they
+    /// would exceed it: a stream has no boundaries. Datagrams have.
+    /// </summary>
     /// <param name="packet">A chain with <see cref="Offload.SegmentFlag"/>.</param>
     /// <param name="small">Pool for segments that fit one of its buffers.</param>
     /// <param name="large">Pool for larger ones (jumbo frames).</param>
     /// <param name="segments">Receives them; <paramref name="capacity"/> entries.</param>
     /// <param name="count">How many were made; 0 unless the result is <see cref="OffloadResult.Done"/>.</param>
-    public static OffloadResult Segment(rte_mbuf* packet, MbufPool small, MbufPool large, rte_mbuf** segments, int capacity, out int count)
+    /// <param name="limit">Bytes of the largest frame.</param>
+    public static OffloadResult Segment(rte_mbuf* packet, MbufPool small, MbufPool large, rte_mbuf** segments, int capacity, out int count,
+        uint limit = uint.MaxValue)
     {
         count = 0;
         if (!Layout.TryRead(packet, out Layout layout))
@@ -55,6 +62,14 @@ public static unsafe class SoftwareOffload
         }
         uint payload = packet->pkt_len - layout.HeaderLength;
         uint size = Offload.Meta(packet)->Vnet.gso_size;
+        if (layout.HeaderLength + Math.Min(size, payload) > limit)
+        {
+            if (!layout.IsTcp || limit <= layout.HeaderLength)
+            {
+                return OffloadResult.TooLarge;
+            }
+            size = limit - layout.HeaderLength;
+        }
         uint pieces = (payload + size - 1) / size;
         if (payload == 0 || pieces > (uint)capacity)
         {
@@ -118,10 +133,11 @@ public static unsafe class SoftwareOffload
     private struct Layout
     {
         public uint HeaderLength;
+        /// <summary>Else UDP.</summary>
+        public bool IsTcp;
         private uint _ip;
         private uint _transport;
         private bool _isIPv6;
-        private bool _isTcp;
 
         public static bool TryRead(rte_mbuf* packet, out Layout layout)
         {
@@ -181,7 +197,7 @@ public static unsafe class SoftwareOffload
                     {
                         return false;
                     }
-                    layout._isTcp = true;
+                    layout.IsTcp = true;
                     uint tcp = (uint)(data[layout._transport + 12] >> 4) * 4;
                     layout.HeaderLength = layout._transport + tcp;
                     return tcp >= 20 && layout.HeaderLength <= first && layout.HeaderLength <= MaxHeader;
@@ -242,7 +258,7 @@ public static unsafe class SoftwareOffload
 
             byte* field;
             byte protocol;
-            if (_isTcp)
+            if (IsTcp)
             {
                 const byte Fin = 0x01, Psh = 0x08, Cwr = 0x80;
                 Wire.Store32(transport + 4, Wire.Load32(transport + 4) + offset);
@@ -267,7 +283,7 @@ public static unsafe class SoftwareOffload
             // The rest of the pseudo-header: protocol and length, as 16-bit words in network order (RFC 793, 3.1; RFC 8200, 8.1).
             pseudo += (ulong)protocol << 8;
             pseudo += System.Buffers.Binary.BinaryPrimitives.ReverseEndianness((ushort)transportLength);
-            StoreChecksum(field, Checksum.Finish(Checksum.Add(pseudo, transport, transportLength)), isUdp: !_isTcp);
+            StoreChecksum(field, Checksum.Finish(Checksum.Add(pseudo, transport, transportLength)), isUdp: !IsTcp);
         }
     }
 }

@@ -233,7 +233,7 @@ public static unsafe class BridgeStage
     /// the mbuf, which may not be in the cache itself.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Prefetch(rte_mbuf* mbuf)
+    internal static void Prefetch(rte_mbuf* mbuf)
     {
         if (Sse.IsSupported)
         {

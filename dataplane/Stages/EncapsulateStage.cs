@@ -1,16 +1,271 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
 using Dataplane.Interop.Dpdk;
+using Dataplane.Memory;
+using Dataplane.Observation;
 using Dataplane.Packets;
 using Dataplane.Workers;
 
 namespace Dataplane.Stages;
 
-/// <summary>VXLAN encapsulation (RFC 7348): what is sent to a tunnel port gets the outer headers and leaves by the underlay.</summary>
+/// <summary>
+/// VXLAN encapsulation (RFC 7348): what the bridge sends to a tunnel port gets the outer headers and leaves by the underlay.
+/// <para>
+/// The way to the other end point and the outer headers are worked out once per burst (<see cref="UnderlayPath"/>). A packet then
+/// needs a hash of its flow and a copy of the headers, into its headroom where the buffer is the packet's alone. A flooded packet
+/// is not: it gets a small buffer for its headers, in front of the shared one, since copying 64 KiB for each tunnel costs more
+/// than a chain does; a device that takes no chains gets one buffer from <see cref="OutputStage"/>.
+/// </para>
+/// <para>
+/// What senders left to the hardware is done before: nobody completes a checksum or cuts a segment inside a tunnel. TCP
+/// segments are cut to what fits, whatever size the sender had in mind, so that a container with an MTU that knows nothing of
+/// the tunnel gets its streams through; a datagram that does not fit is dropped. A burst is small and its packets most often of
+/// the same kind, so there are two ways only: with all that may be needed, and with nothing.
+/// </para>
+/// <para>
+/// Accounting: the tunnel port was offered the frames and counts them as sent, with their own length; the outer packets are
+/// originated at the underlay's port.
+/// </para>
+/// </summary>
 public static unsafe class EncapsulateStage
 {
+    private const ulong Unusual = Offload.PendingMask | Offload.EncapsulatedFlag | PacketWatch.TraceFlag;
+
+    /// <summary>How many packets ahead of the one at hand the room for its headers is asked for.</summary>
+    private const int Ahead = 4;
+
     /// <summary>Sends a burst into a tunnel.</summary>
     public static void Run(Worker w, int tunnelPort, rte_mbuf** mbufs, int count)
     {
         w.Counters(tunnelPort)->Offered += (uint)count;
-        w.EgressDrop(tunnelPort, mbufs, count, DropReason.EgressNoTunnelRoute);
+        ref readonly TunnelRecord tunnel = ref w.Tunnel(tunnelPort);
+        DropReason problem;
+        UnderlayPath path;
+        Unsafe.SkipInit(out path);
+        if (w.IsErrDisabled(tunnelPort))
+        {
+            problem = DropReason.EgressDisabled;
+        }
+        else if (w.Tunnels.IsEncapsulating)
+        {
+            // The underlay is a bridge with a tunnel port that has just become full: a loop, whatever the packets are.
+            problem = DropReason.EgressTunnelLoop;
+        }
+        else
+        {
+            problem = path.Find(w, in tunnel);
+        }
+        if (problem != DropReason.Count)
+        {
+            w.EgressDrop(tunnelPort, mbufs, count, problem);
+            return;
+        }
+        w.Tunnels.IsEncapsulating = true;
+        ulong bytes = 0;
+        int sent = 0;
+        for (int i = 0; i < count; i++)
+        {
+            rte_mbuf* mbuf = mbufs[i];
+            Prefetch(mbufs[Math.Min(i + Ahead, count - 1)]);
+            uint length = mbuf->pkt_len;
+            if ((mbuf->ol_flags & Unusual) != 0 || length > path.Limit || w.Watcher.IsActive)
+            {
+                sent += RunOne(w, tunnelPort, in tunnel, ref path, mbuf, ref bytes);
+            }
+            else if (Put(w, tunnelPort, in tunnel, ref path, mbuf))
+            {
+                bytes += length;
+                sent++;
+            }
+        }
+        w.Tunnels.IsEncapsulating = false;
+        w.Counters(tunnelPort)->TxPackets += (uint)sent;
+        w.Counters(tunnelPort)->TxBytes += bytes;
+    }
+
+    /// <summary>Any frame, step by step. Gives how many outer packets it became.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static int RunOne(Worker w, int tunnelPort, ref readonly TunnelRecord tunnel, ref UnderlayPath path, rte_mbuf* mbuf, ref ulong bytes)
+    {
+        PortCounters* counters = w.Counters(tunnelPort);
+        ulong pending = mbuf->ol_flags & Offload.PendingMask;
+        if ((mbuf->ol_flags & Offload.EncapsulatedFlag) != 0)
+        {
+            w.Drop(tunnelPort, mbuf, DropReason.EgressTunnelLoop);
+            return 0;
+        }
+        if (path.IsGroup)
+        {
+            // The limit is that of its next hop, and of its segments': they are of one flow.
+            DropReason problem = path.Choose(w, in tunnel, FlowHash.OfFrame(Mbuf.Data(mbuf), mbuf->data_len, out _));
+            if (problem != DropReason.Count)
+            {
+                w.Drop(tunnelPort, mbuf, problem);
+                return 0;
+            }
+        }
+        if ((pending & Offload.SegmentFlag) != 0)
+        {
+            return Cut(w, tunnelPort, in tunnel, ref path, mbuf, ref bytes);
+        }
+        if (mbuf->pkt_len > path.Limit)
+        {
+            w.Drop(tunnelPort, mbuf, DropReason.EgressTunnelMtu);
+            return 0;
+        }
+        if (pending != 0)
+        {
+            DropReason problem = OutputStage.CompleteChecksum(w, ref mbuf);
+            if (problem != DropReason.Count)
+            {
+                w.Drop(tunnelPort, mbuf, problem);
+                return 0;
+            }
+            counters->SoftwareChecksums++;
+        }
+        uint length = mbuf->pkt_len;
+        if (w.Watcher.IsActive)
+        {
+            w.Watcher.Sent(tunnelPort, &mbuf, 1);
+        }
+        if (!Put(w, tunnelPort, in tunnel, ref path, mbuf))
+        {
+            return 0;
+        }
+        bytes += length;
+        return 1;
+    }
+
+    /// <summary>A large packet: its segments.</summary>
+    private static int Cut(Worker w, int tunnelPort, ref readonly TunnelRecord tunnel, ref UnderlayPath path, rte_mbuf* mbuf, ref ulong bytes)
+    {
+        PortCounters* counters = w.Counters(tunnelPort);
+        rte_mbuf** segments = w.Tunnels.Segments;
+        OffloadResult result = SoftwareOffload.Segment(mbuf, w.Small, w.Large, segments, OutputStage.MaxSegments, out int made, path.Limit);
+        if (result != OffloadResult.Done)
+        {
+            w.Drop(tunnelPort, mbuf, result switch
+            {
+                OffloadResult.NoBuffer => DropReason.EgressNoBuffer,
+                OffloadResult.TooLarge => DropReason.EgressTunnelMtu,
+                _ => DropReason.EgressBadOffload,
+            });
+            return 0;
+        }
+        // The packet became several: the first takes its place, the others are copies.
+        w.Watcher.StepOf(mbuf, TraceStep.Segmented, tunnelPort, (ulong)made);
+        counters->SoftwareSegmented++;
+        counters->Copies += (uint)made - 1;
+        counters->Offered += (uint)made - 1;
+        w.Free(mbuf);
+        if (w.Watcher.IsActive)
+        {
+            w.Watcher.Sent(tunnelPort, segments, made);
+        }
+        int sent = 0;
+        for (int i = 0; i < made; i++)
+        {
+            uint length = segments[i]->pkt_len;
+            if (Put(w, tunnelPort, in tunnel, ref path, segments[i]))
+            {
+                bytes += length;
+                sent++;
+            }
+        }
+        return sent;
+    }
+
+    /// <summary>Puts the headers in front of a frame that fits and has nothing pending, and sends it. False when it was dropped.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool Put(Worker w, int tunnelPort, ref readonly TunnelRecord tunnel, ref UnderlayPath path, rte_mbuf* mbuf)
+    {
+        uint length = mbuf->pkt_len;
+        uint hash = FlowHash.OfFrame(Mbuf.Data(mbuf), mbuf->data_len, out byte tos);
+        if (path.IsGroup)
+        {
+            DropReason problem = path.Choose(w, in tunnel, hash);
+            if (problem != DropReason.Count || length > path.Limit)
+            {
+                w.Drop(tunnelPort, mbuf, problem != DropReason.Count ? problem : DropReason.EgressTunnelMtu);
+                return false;
+            }
+        }
+        byte* headers = Mbuf.IsWritable(mbuf) ? Mbuf.Prepend(mbuf, path.Headers.Length) : null;
+        if (headers == null)
+        {
+            rte_mbuf* first = InFront(w, mbuf, path.Headers.Length);
+            if (first == null)
+            {
+                w.Drop(tunnelPort, mbuf, DropReason.EgressNoBuffer);
+                return false;
+            }
+            mbuf = first;
+            headers = Mbuf.Data(mbuf);
+        }
+        mbuf->ol_flags |= Offload.EncapsulatedFlag;
+        if (!path.Headers.IsIPv6)
+        {
+            path.Headers.Write4(headers, length, hash, (byte)(tos & Ecn.Mask));
+        }
+        else
+        {
+            path.Headers.Write6(headers, length, hash, (byte)(tos & Ecn.Mask));
+            if (path.Headers.HasChecksum)
+            {
+                path.Headers.WriteChecksum6(mbuf);
+            }
+        }
+        if ((mbuf->ol_flags & PacketWatch.TraceFlag) != 0)
+        {
+            w.Watcher.StepOf(mbuf, TraceStep.Encapsulated, tunnelPort, tunnel.Vni, VxlanHeader.SourcePort(hash));
+        }
+        if (path.IsLink)
+        {
+            w.Counters(path.Port)->Originated++;
+            w.Send(path.Port, mbuf);
+            return true;
+        }
+        return PutOnBridge(w, tunnelPort, path.Port, mbuf);
+    }
+
+    /// <summary>Sends a complete outer packet by the bridge behind a router port.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static bool PutOnBridge(Worker w, int tunnelPort, int routerPort, rte_mbuf* mbuf)
+    {
+        if (!LinkOutput.TrySend(w, routerPort, routerPort, mbuf, out DropReason reason))
+        {
+            w.Drop(tunnelPort, mbuf, reason == DropReason.RouterLoop ? DropReason.EgressTunnelLoop : DropReason.EgressNoTunnelRoute);
+            return false;
+        }
+        w.Counters(routerPort)->Originated++;
+        return true;
+    }
+
+    /// <summary>A buffer of its own for the headers, in front of a packet that others hold or that has no room. Null without buffers.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static rte_mbuf* InFront(Worker w, rte_mbuf* mbuf, int length)
+    {
+        rte_mbuf* first = w.Small.Allocate();
+        if (first == null)
+        {
+            return null;
+        }
+        first->data_len = (ushort)length;
+        first->pkt_len = mbuf->pkt_len + (uint)length;
+        first->port = mbuf->port;
+        first->next = mbuf;
+        first->nb_segs = (ushort)(mbuf->nb_segs + 1);
+        Offload.Copy(mbuf, first);
+        return first;
+    }
+
+    /// <summary>Asks for the room in front of a packet where drivers put it; see <see cref="BridgeStage"/>.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Prefetch(rte_mbuf* mbuf)
+    {
+        if (Sse.IsSupported)
+        {
+            Sse.Prefetch0((byte*)(mbuf + 1) + PacketMeta.SizeInBytes + Mbuf.DefaultHeadroom - VxlanHeader.Overhead4);
+        }
     }
 }

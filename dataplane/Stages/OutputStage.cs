@@ -157,7 +157,7 @@ public static unsafe class OutputStage
                 w.EgressDropOffered(outPort, mbuf, DropReason.EgressMtu);
                 continue;
             }
-            if ((pending & Offload.SegmentFlag) != 0 && !SegmentsFit(mbuf, limit))
+            if ((pending & Offload.SegmentFlag) != 0 && Offload.SegmentLength(mbuf) > limit)
             {
                 w.EgressDropOffered(outPort, mbuf, DropReason.EgressMtu);
                 continue;
@@ -175,8 +175,14 @@ public static unsafe class OutputStage
             }
             if ((pending & Offload.SegmentFlag) == 0)
             {
-                rte_mbuf* done = CompleteChecksum(w, outPort, mbuf);
-                if (done != null && done->nb_segs > 1 && !port.TakesChains)
+                rte_mbuf* done = mbuf;
+                DropReason problem = CompleteChecksum(w, ref done);
+                if (problem != DropReason.Count)
+                {
+                    w.EgressDropOffered(outPort, done, problem);
+                    continue;
+                }
+                if (done->nb_segs > 1 && !port.TakesChains)
                 {
                     done = InOneBuffer(w, outPort, done);
                 }
@@ -217,24 +223,6 @@ public static unsafe class OutputStage
         }
     }
 
-    /// <summary>Whether the segments of a large packet will fit the MTU, by what its sender says of it.</summary>
-    private static bool SegmentsFit(rte_mbuf* mbuf, uint limit)
-    {
-        ref readonly var vnet = ref Offload.Meta(mbuf)->Vnet;
-        const uint MinTcpHeader = 20, UdpHeader = 8, UdpChecksum = 6, TcpDataOffset = 12;
-        uint headers = vnet.csum_start;
-        if (vnet.csum_offset == UdpChecksum)
-        {
-            headers += UdpHeader;
-        }
-        else
-        {
-            uint dataOffset = headers + TcpDataOffset;
-            headers += dataOffset < mbuf->data_len ? ((uint)Mbuf.Data(mbuf)[dataOffset] >> 4) * 4 : MinTcpHeader;
-        }
-        return Math.Min(headers + vnet.gso_size, mbuf->pkt_len) <= limit;
-    }
-
     /// <summary>For a device that cannot gather.</summary>
     private static rte_mbuf* InOneBuffer(Worker w, int outPort, rte_mbuf* mbuf)
     {
@@ -252,24 +240,22 @@ public static unsafe class OutputStage
         return copy;
     }
 
-    private static rte_mbuf* CompleteChecksum(Worker w, int outPort, rte_mbuf* mbuf)
+    /// <summary>
+    /// Completes a pending checksum, in a copy where others hold the packet, too. Why it could not be, or
+    /// <see cref="DropReason.Count"/>.
+    /// </summary>
+    internal static DropReason CompleteChecksum(Worker w, ref rte_mbuf* mbuf)
     {
         if (Shim.dps_mbuf_refcnt(mbuf) != 1)
         {
             rte_mbuf* copy = w.DeepCopy(mbuf);
             if (copy == null)
             {
-                w.EgressDropOffered(outPort, mbuf, DropReason.EgressNoBuffer);
-                return null;
+                return DropReason.EgressNoBuffer;
             }
             w.Free(mbuf);
             mbuf = copy;
         }
-        if (SoftwareOffload.CompleteChecksum(mbuf) == OffloadResult.Done)
-        {
-            return mbuf;
-        }
-        w.EgressDropOffered(outPort, mbuf, DropReason.EgressBadOffload);
-        return null;
+        return SoftwareOffload.CompleteChecksum(mbuf) == OffloadResult.Done ? DropReason.Count : DropReason.EgressBadOffload;
     }
 }

@@ -117,6 +117,34 @@ public readonly unsafe partial struct NeighbourTable
             : FindBeyond4(word, bucket);
     }
 
+    /// <summary>
+    /// The value of an IPv4 neighbour in its first bucket; 0, or a dead one, which is less than any usable, when it is not there. It
+    /// calls nothing.
+    /// </summary>
+    /// <param name="word">From <see cref="Word4"/>. In memory, from which it goes into a vector without a detour.</param>
+    /// <param name="bucket">Of the word.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong FindFirst4(ulong* word, NeighbourBucket* bucket)
+    {
+        uint hits = Matches(bucket, *word);
+        return hits == 0 ? 0 : bucket->Values[BitOperations.TrailingZeroCount(hits)];
+    }
+
+    /// <summary>As <see cref="FindFirst4"/>, for IPv6.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ulong FindFirst6(ulong* word, int port, ulong high, ulong low, NeighbourBucket* bucket)
+    {
+        uint hits = Matches(bucket, *word);
+        if (hits == 0)
+        {
+            return 0;
+        }
+        int way = BitOperations.TrailingZeroCount(hits);
+        ulong value = bucket->Values[way];
+        NeighbourDetail* detail = DetailOf(bucket, way);
+        return ((detail->High ^ high) | (detail->Low ^ low)) == 0 && detail->Port == port ? value : 0;
+    }
+
     /// <summary>The value of an IPv4 neighbour, 0 when there is none.</summary>
     public ulong Find4(int port, uint address) => Find4(port, address, Bucket(Word4(port, address)));
 

@@ -81,6 +81,8 @@ public sealed unsafe partial class Worker : IDisposable
         _injected = (Injected*)NativeMemory.AlignedAlloc((nuint)(InjectCapacity * sizeof(Injected)), 64);
         Egress = new EgressMatrix(segment);
         Storm = new StormControl(segment);
+        Routing = new RouteState(segment);
+        Tunnels = new TunnelState(segment);
         Watcher = new PacketWatch(segment, index, clock);
         _cyclesPerResolution = (ulong)(clock.Resolution * (decimal)Shim.dps_tsc_hz() / 1_000_000_000);
         RefreshClock();
@@ -100,6 +102,8 @@ public sealed unsafe partial class Worker : IDisposable
     public RouteTable Routes { get; }
     public EgressMatrix Egress { get; }
     public StormControl Storm { get; }
+    public RouteState Routing { get; }
+    public TunnelState Tunnels { get; }
     public PacketWatch Watcher { get; }
     public BridgeEntry* Bridged { get; }
     public FloodTargets* FloodTargets { get; }
@@ -194,6 +198,10 @@ public sealed unsafe partial class Worker : IDisposable
             List(outPort, buffer);
         }
     }
+
+    /// <summary>Whether <see cref="SendRoomy"/> may be called once more without a look at the count of packets since the last flush.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public bool HasRoom(int outPort) => _tx[outPort].Count < TxBuffer.Capacity - 1;
 
     /// <summary>Counts and frees a packet: on the port it came from, or for one that is to be sent, on the output port.</summary>
     public void Drop(int port, rte_mbuf* mbuf, DropReason reason)
@@ -390,6 +398,8 @@ public sealed unsafe partial class Worker : IDisposable
         }
         Egress.Dispose();
         Storm.Dispose();
+        Routing.Dispose();
+        Tunnels.Dispose();
         _epoll.Dispose();
         _wake.Dispose();
         foreach (nint memory in (ReadOnlySpan<nint>)[(nint)Bridged, (nint)FloodTargets, (nint)SegmentScratch, (nint)_tx,

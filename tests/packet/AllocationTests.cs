@@ -45,6 +45,14 @@ public sealed unsafe class AllocationTests
         new("a large packet cut", () => Known(new TestSwitch().Port(1, takesOffloads: true).Port(2)), () => Inet.Tcp(300, 100), 3),
         new("a checksum completed", () => Known(new TestSwitch().Port(1, takesOffloads: true).Port(2)), () => Inet.Tcp(300), 1),
         new("a large packet flooded to both kinds", () => Taps().Port(3), () => Inet.Tcp(300, 100, destination: Broadcast), 1, Count: Fewer),
+        new("into a tunnel over IPv4", () => IntoTunnel(v6: false), () => Plain(Reference.Finish(Inet.Udp(20))), 1),
+        new("into a tunnel over IPv6", () => IntoTunnel(v6: true), () => Plain(Reference.Finish(Inet.Udp(20))), 1),
+        new("out of a tunnel over IPv4", () => OutOfTunnel(v6: false), () => Plain(Overlay.From(Of(B, A))), 1),
+        new("out of a tunnel over IPv6", () => OutOfTunnel(v6: true), () => Plain(Overlay.From(Of(B, A), v6: true, checksum: true)), 1),
+        new("flooded to two tunnels", () => IntoTunnel(v6: false).Tunnel(21, Overlay.Record(false, 2)), () => Plain(Of(Broadcast, A)), 2, Count: Fewer),
+        new("a large packet cut for a tunnel", () => IntoTunnel(v6: false), () => Inet.Tcp(300, 150), 2, Count: Fewer),
+        new("a tunnel without way", () => NoWay(IntoTunnel(v6: false)), () => Plain(Of(B, A)), 0, Count: Fewer),
+        new("a network that nobody knows", () => OutOfTunnel(v6: false), () => Plain(Overlay.From(Of(B, A), vni: 1)), 0, Count: Fewer),
         new("a runt", Two, () => Plain(Of(B, A)[..13]), 0),
         new("a source that makes no sense", Two, () => Plain(Of(B, Broadcast)), 0, Count: Fewer),
         new("a link-local destination", Two, () => Plain(Of(BridgeGroup, A)), 0, Count: Fewer),
@@ -55,6 +63,18 @@ public sealed unsafe class AllocationTests
         new("segments that cannot be cut", () => Known(new TestSwitch(largeBuffers: 2 * Burst).Port(1).Port(2)), () => Inet.Tcp(2000, 1), 0, Count: Fewer),
         new("a queue that is full", () => Known(new TestSwitch().Port(1).Port(2, depth: 2)), () => Plain(Of(B, A)), 1.0 / Burst, Count: Fewer),
         new("a port without device", () => Gone(Known(Two())), () => Plain(Of(B, A)), 0, Count: Fewer),
+        new("routed", Routers, () => Routed(Ip.OfUdp("10.0.1.2", "10.0.2.2", 1, 2)), 1),
+        new("routed, IPv6", Routers, () => Routed(Ip.OfUdp("fd00:1::2", "fd00:2::2", 1, 2)), 1),
+        new("routed by one of several next hops", Routers, () => Routed(Ip.OfUdp("10.0.1.2", "198.51.100.1", 1, 2)), 1),
+        new("routed with options, step by step", Routers, () => Routed(Ip.OfUdp("10.0.1.2", "10.0.2.2", 1, 2) with { Options = [1, 1, 1, 0] }), 1, Count: Fewer),
+        new("routed into a bridge", BridgedRouter, () => Routed(Ip.OfUdp("10.0.1.2", "10.0.5.2", 1, 2)), 1),
+        new("a SYN that is clamped", Routers, () => Routed(Ip.OfTcp("10.0.1.2", "10.0.2.2", 1, 2, Inet.Syn, [2, 4, 0x22, 0xB4])), 1, Count: Fewer),
+        new("a packet cut into fragments", Routers, () => Routed(Ip.OfUdp("10.0.1.2", "10.0.2.2", 1, 2, 1600)), 2, Count: Fewer),
+        new("an echo answered", Routers, () => Routed(Ip.OfEcho("10.0.1.2", "10.0.1.1")), 0, Count: Fewer),
+        new("an IPv6 echo answered", Routers, () => Routed(Ip.OfEcho("fd00:1::2", "fd00:1::1")), 0, Count: Fewer),
+        new("an ICMP error for each packet", Routers, () => Routed(Ip.OfUdp("10.0.1.2", "203.0.113.1", 1, 2)), 0, After: NextSecond, Count: Fewer),
+        new("an ICMPv6 error for each packet", Routers, () => Routed(Ip.OfUdp("fd00:1::2", "2001:db8::1", 1, 2)), 0, After: NextSecond, Count: Fewer),
+        new("packets that the router's filters end", Routers, () => Routed(Ip.OfUdp("127.0.0.1", "10.0.2.2", 1, 2)), 0, Count: Fewer),
         new("a worker that hands packets over", () => Known(Two(workers: 2)), () => Plain(Of(B, A)), 1),
     ];
 
@@ -181,6 +201,41 @@ public sealed unsafe class AllocationTests
     {
         sw.SetStatic(B, 2, vlan: vlan);
         return sw;
+    }
+
+    private static TestSwitch IntoTunnel(bool v6)
+    {
+        TestSwitch sw = new TestSwitch().Port(1, takesOffloads: true).AddUnderlay(2).Tunnel(20, Overlay.Record(v6, 1));
+        sw.SetStatic(B, 20);
+        return sw;
+    }
+
+    private static TestSwitch OutOfTunnel(bool v6) => Known(new TestSwitch().AddUnderlay(1).Port(2).Tunnel(20, Overlay.Record(v6, 1)));
+
+    private static TestSwitch NoWay(TestSwitch sw)
+    {
+        sw.RouteBy(new NextHopRecord { Kind = NextHopKind.Unreachable });
+        return sw;
+    }
+
+    private static Unfinished Routed(Ip packet) => Plain(RouteLab.ToRouter(1, packet));
+
+    /// <summary>A router between ports 1 and 2.</summary>
+    private static TestSwitch Routers()
+    {
+        RouteLab lab = new();
+        lab.Routed(1, record => record with { Flags = record.Flags | InterfaceFlags.SourceCheck }, "10.0.1.1/24", "fd00:1::1/64")
+            .Routed(2, record => record with { Flags = record.Flags | InterfaceFlags.ClampMss }, "10.0.2.1/24", "fd00:2::1/64")
+            .Neighbour(2, "10.0.2.2").Neighbour(2, "10.0.2.3").Neighbour(2, "fd00:2::2");
+        uint group = lab.Group(0, lab.NextHop(RouteLab.Gateway(2, "10.0.2.2")), lab.NextHop(RouteLab.Gateway(2, "10.0.2.3")));
+        return lab.Route(1, "198.51.100.0/24", group).Switch;
+    }
+
+    /// <summary>A router between port 1 and a bridge with port 2.</summary>
+    private static TestSwitch BridgedRouter()
+    {
+        RouteLab lab = new RouteLab().Routed(1, "10.0.1.1/24").Router(10, 0, record => record, "10.0.5.1/24").Neighbour(10, "10.0.5.2", B);
+        return Known(lab.Switch.Port(2));
     }
 
     private static TestSwitch Limited(TestSwitch sw)

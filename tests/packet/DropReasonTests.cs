@@ -4,6 +4,7 @@ using Dataplane.Memory;
 using Dataplane.PacketTests.Harness;
 using Dataplane.Packets;
 using Dataplane.Ports;
+using Dataplane.Stages;
 using Dataplane.Tables;
 using static Dataplane.PacketTests.Harness.Frame;
 
@@ -144,6 +145,141 @@ public sealed unsafe class DropReasonTests
             }
             Shim.dps_mbuf_free(mbuf);
         }),
+        new("not to the router", DropReason.NotForRouter, 1, Routers, sw => sw.Send(1, Udp("10.0.2.2").In(A, RouteLab.PeerMac(1)))),
+        new("to the router, and no IP", DropReason.NotIp, 1, Routers, sw => sw.Send(1, Of(RouteLab.MacOf(1), RouteLab.PeerMac(1)))),
+        new("half an IP packet", DropReason.BadIpHeader, 1, Routers, sw => sw.Send(1, RouteLab.ToRouter(1, Udp("10.0.2.2"))[..40])),
+        new("an IP header that was damaged", DropReason.BadIpChecksum, 1, Routers, sw =>
+        {
+            byte[] frame = RouteLab.ToRouter(1, Udp("10.0.2.2"));
+            frame[18] ^= 1;
+            sw.Send(1, frame);
+        }),
+        new("to the loopback address", DropReason.Martian, 1, Routers, sw => sw.Send(1, RouteLab.ToRouter(1, Udp("127.0.0.1")))),
+        new("from an address of another network", DropReason.SpoofedSource, 1, Routers, sw =>
+            sw.Send(1, RouteLab.ToRouter(1, Ip.OfUdp("10.9.9.9", "10.0.2.2", 1, 2)))),
+        new("to a multicast group, by way of the router", DropReason.MulticastNotRouted, 1, Routers, sw => sw.Send(1, RouteLab.ToRouter(1, Udp("224.0.0.251")))),
+        new("the last hop of a packet's life", DropReason.TtlExceeded, 1, Routers, sw => sw.Send(1, RouteLab.ToRouter(1, Udp("10.0.2.2") with { Ttl = 1 }))),
+        new("to where no route leads", DropReason.NoRoute, 1, Routers, sw => sw.Send(1, RouteLab.ToRouter(1, Udp("203.0.113.1")))),
+        new("a route into a black hole", DropReason.RouteBlackHole, 1, Routers, sw => sw.Send(1, RouteLab.ToRouter(1, Udp("192.0.2.1")))),
+        new("a route to what is unreachable", DropReason.RouteUnreachable, 1, Routers, sw => sw.Send(1, RouteLab.ToRouter(1, Udp("192.0.2.65")))),
+        new("a route to what is prohibited", DropReason.RouteProhibited, 1, Routers, sw => sw.Send(1, RouteLab.ToRouter(1, Udp("192.0.2.129")))),
+        new("larger than the next hop's MTU, and not to be cut", DropReason.NeedsFragmentation, 1, Routers, sw =>
+            sw.Send(1, RouteLab.ToRouter(1, Ip.OfUdp("10.0.1.2", "10.0.2.2", 1, 2, 1480) with { Fragment = 0x4000 }))),
+        new("an echo request that was damaged", DropReason.BadIcmp, 1, Routers, sw =>
+        {
+            byte[] frame = RouteLab.ToRouter(1, Ip.OfEcho("10.0.1.2", "10.0.1.1"));
+            frame[^1] ^= 1;
+            sw.Send(1, frame);
+        }),
+        new("to a port of the router", DropReason.NotServed, 1, Routers, sw => sw.Send(1, RouteLab.ToRouter(1, Udp("10.0.1.1")))),
+        new("a next hop that is a router of the switch", DropReason.RouterLoop, 1, () => new RouteLab().Router(10, 0, record => record, "10.0.5.1/24")
+            .Routed(1, "10.0.1.1/24").Neighbour(10, "10.0.5.9", RouteLab.MacOf(10)).Switch, sw => sw.Send(1, RouteLab.ToRouter(1, Udp("10.0.5.9")))),
+        new("from one tunnel to another", DropReason.SplitHorizon, Overlay.FirstTunnel, () => Overlay.Node(others: 2), sw =>
+        {
+            sw.SetStatic(B, Overlay.FirstTunnel + 1);
+            sw.Send(Overlay.Underlay, Overlay.From(Of(B, A)));
+        }),
+        new("a tunnel packet without a whole frame", DropReason.VxlanTruncated, Overlay.Underlay, () => Overlay.Node(), sw =>
+            sw.Send(Overlay.Underlay, Overlay.From(Of(B, A)[..13]))),
+        new("a tunnel packet that says it has no VNI", DropReason.VxlanFlags, Overlay.Underlay, () => Overlay.Node(), sw =>
+        {
+            byte[] outer = Overlay.From(Of(B, A));
+            outer[42] = 0;
+            sw.Send(Overlay.Underlay, outer);
+        }),
+        new("a network that nobody knows", DropReason.VxlanVni, Overlay.Underlay, () => Overlay.Node(), sw =>
+            sw.Send(Overlay.Underlay, Overlay.From(Of(B, A), vni: 7))),
+        new("a node that nobody knows", DropReason.VxlanVtep, Overlay.Underlay, () => Overlay.Node(), sw =>
+            sw.Send(Overlay.Underlay, Overlay.From(Of(B, A), node: 9))),
+        new("an outer packet over IPv6 without checksum", DropReason.VxlanChecksum, Overlay.Underlay, () => Overlay.Node(v6: true), sw =>
+            sw.Send(Overlay.Underlay, Overlay.From(Of(B, A), v6: true))),
+        new("the first fragment of an outer packet", DropReason.VxlanFragment, Overlay.Underlay, () => Overlay.Node(), sw =>
+        {
+            byte[] outer = Overlay.From(Of(B, A));
+            outer[20] = 0x20;
+            outer.AsSpan(24, 2).Clear();
+            System.Buffers.Binary.BinaryPrimitives.WriteUInt16BigEndian(outer.AsSpan(24), Reference.Checksum(outer.AsSpan(14, 20)));
+            sw.Send(Overlay.Underlay, outer);
+        }),
+        new("congestion that the inner sender does not know of", DropReason.VxlanCongestion, Overlay.Underlay, () => Overlay.Node(), sw =>
+            sw.Send(Overlay.Underlay, Overlay.From(Reference.Finish(Inet.Udp(10)), ecn: Ecn.Congestion))),
+        new("a tunnel whose other end is on no route", DropReason.EgressNoTunnelRoute, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+        {
+            sw.Writer.Begin();
+            sw.Writer.RemoveRoute4(Overlay.Vrf, RoutePrefix.Of4(0, 0));
+            sw.Writer.Commit();
+            sw.Send(1, Of(B, A));
+        }),
+        new("a tunnel whose other end is in a black hole", DropReason.EgressNoTunnelRoute, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+        {
+            sw.RouteBy(new NextHopRecord { Kind = NextHopKind.Blackhole });
+            sw.Send(1, Of(B, A));
+        }),
+        new("a tunnel by a port that the administrator disabled", DropReason.EgressNoTunnelRoute, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+        {
+            sw.Flags(Overlay.Underlay, clear: PortFlags.Enabled);
+            sw.Send(1, Of(B, A));
+        }),
+        new("a tunnel port that has no tunnel", DropReason.EgressNoTunnelRoute, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+        {
+            sw.Tunnel(Overlay.FirstTunnel, default);
+            sw.Send(1, Of(B, A));
+        }),
+        new("a frame that leaves no room for the outer headers", DropReason.EgressTunnelMtu, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+            sw.Send(1, Of(B, A, payload: Overlay.Mtu - 49))),
+        new("a tunnel to the switch itself", DropReason.EgressTunnelLoop, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+        {
+            sw.Tunnel(Overlay.FirstTunnel, Overlay.Record(false, 0));
+            sw.Send(1, Of(B, A));
+        }),
+        new("a tunnel by way of a tunnel", DropReason.EgressTunnelLoop, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+        {
+            sw.RouteBy(Overlay.Adjacency(Overlay.FirstTunnel));
+            sw.Send(1, Of(B, A));
+        }),
+        new("segments to cut for a tunnel, and no buffers", DropReason.EgressNoBuffer, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+        {
+            Unfinished packet = Inet.Tcp(payload: 4000, mss: 1000);
+            rte_mbuf* mbuf = MbufCopy.FromBytes(packet.Frame, sw.Engine.Small, sw.Engine.Large);
+            Assert.True(Offload.Accept(mbuf, packet.Vnet));
+            Assert.True(sw.TryInject(1, mbuf));
+            using (Hoard.All(sw.Engine.Small))
+            {
+                sw.Poll();
+            }
+        }),
+        new("outer headers for a packet that others hold, and no buffer", DropReason.EgressNoBuffer, Overlay.FirstTunnel, () => Overlay.Node(), sw =>
+        {
+            sw.Inject(1, Of(Broadcast, A));
+            using (Hoard.All(sw.Engine.Small))
+            {
+                sw.Poll();
+            }
+        }),
+        new("a segment for a tunnel that is no IP packet", DropReason.EgressBadOffload, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+            sw.Send(1, new Unfinished(Of(B, A, payload: 400), new virtio_net_hdr { flags = 1, gso_type = 1, gso_size = 100, csum_start = 34, csum_offset = 16 }))),
+        new("a checksum field for a tunnel in the second buffer", DropReason.EgressBadOffload, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+            sw.Send(1, Inet.Udp(payload: 10), firstBuffer: 40)),
+        new("a tunnel that the switch has disabled", DropReason.EgressDisabled, Overlay.FirstTunnel, () => IntoTunnel(), sw =>
+        {
+            sw.Runtime(Overlay.FirstTunnel).State = PortState.ErrDisabled;
+            sw.Send(1, Of(B, A));
+        }),
+        new("a next hop that nobody answers for", DropReason.NeighbourUnresolved, 1, NoNeighbours, sw =>
+        {
+            sw.Send(1, ToNobody());
+            foreach (int seconds in (int[])[1, 2, 4])
+            {
+                sw.Clock.Advance(TimeSpan.FromSeconds(seconds));
+                sw.Poll();
+            }
+        }),
+        new("two packets more than may wait for a next hop", DropReason.NeighbourQueueFull, 1, NoNeighbours, sw =>
+            sw.Send(1, [.. Enumerable.Repeat(ToNobody(), Resolutions.PacketsPerNeighbour + 2)]), Count: 2),
+        new("an ARP packet that ends too early", DropReason.BadArp, 1, NoNeighbours, sw =>
+            sw.Send(1, Arp.Request(RouteLab.PeerMac(1), "10.0.1.2", "10.0.1.1").ToAll()[..41])),
+        new("a neighbour solicitation from far away", DropReason.BadNeighbourDiscovery, 1, NoNeighbours, sw =>
+            sw.Send(1, (Nd.Ask(RouteLab.PeerMac(1), "fd00:1::2", "fd00:1::1") with { HopLimit = 254 }).ToGroup(RouteLab.PeerMac(1)))),
         new("an output port without device", DropReason.EgressDetached, 2, Two, sw =>
         {
             sw.SetStatic(B, 2);
@@ -219,6 +355,22 @@ public sealed unsafe class DropReasonTests
         Assert.Equal(DropReasons.All.Count(), DropReasons.All.Select(reason => reason.Name()).Distinct().Count());
     }
 
+    private static TestSwitch IntoTunnel()
+    {
+        TestSwitch sw = Overlay.Node();
+        sw.SetStatic(B, Overlay.FirstTunnel);
+        return sw;
+    }
+
+    private static Ip Udp(string destination) => Ip.OfUdp("10.0.1.2", destination, 1000, 2000);
+
+    /// <summary>A router between ports 1 and 2.</summary>
+    private static TestSwitch Routers() => new RouteLab()
+        .Routed(1, record => record with { Flags = record.Flags | InterfaceFlags.SourceCheck }, "10.0.1.1/24").Routed(2, "10.0.2.1/24").Neighbour(2, "10.0.2.2")
+        .Route("192.0.2.0/26", NextHopKind.Blackhole).Route("192.0.2.64/26", NextHopKind.Unreachable).Route("192.0.2.128/26", NextHopKind.Prohibited).Switch;
+
+    private static TestSwitch NoNeighbours() => new RouteLab().Routed(1, "10.0.1.1/24", "fd00:1::1/64").Routed(2, "10.0.2.1/24", "fd00:2::1/64").Switch;
+    private static byte[] ToNobody() => RouteLab.ToRouter(1, Ip.OfUdp("10.0.1.2", "10.0.2.2", 1, 2));
     private static TestSwitch Two() => Two(null);
     private static TestSwitch Two(Func<BridgeRecord, BridgeRecord>? bridge) => new TestSwitch(bridge: bridge).Port(1).Port(2);
     private static TestSwitch Trunks() => new TestSwitch(bridge: TestSwitch.VlanAware).Trunk(1, [10]).Trunk(2, [10]);

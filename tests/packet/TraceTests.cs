@@ -39,6 +39,17 @@ public sealed class TraceTests
             "Received 1, Classified 1, SourceLearned 1, Flooded 1, FloodSkipped 1 SamePort, FloodSkipped 3 OtherVlan, Retagged 0, Output 2"),
         new("a VLAN that the port does not carry", () => new TestSwitch(bridge: TestSwitch.VlanAware).Trunk(1, [10]).Trunk(2, [10]), _ => { }, Tagged(Broadcast, A, 11),
             "Received 1, Dropped 1 VlanNotAllowed"),
+        new("routed", Routers, _ => { }, ToRouter(Ip.OfUdp("10.0.1.2", "10.0.2.2", 1, 2)), "Received 1, Routed 2 Connected, Output 2"),
+        new("routed by one of several", Routers, _ => { }, ToRouter(Ip.OfUdp("10.0.1.2", "198.51.100.1", 1, 2)), "Received 1, Routed 2 Gateway4 by its flow, Output 2"),
+        new("without a route", Routers, _ => { }, ToRouter(Ip.OfUdp("10.0.1.2", "203.0.113.1", 1, 2)), "Received 1, Routed 0 None, ErrorSent 1 3/0, Dropped 1 NoRoute"),
+        new("no more hops", Routers, _ => { }, ToRouter(Ip.OfUdp("10.0.1.2", "10.0.2.2", 1, 2) with { Ttl = 1 }),
+            "Received 1, Routed 2 Connected, ErrorSent 1 11/0, Dropped 1 TtlExceeded"),
+        new("a source of another network", Routers, _ => { }, ToRouter(Ip.OfUdp("10.9.9.9", "10.0.2.2", 1, 2)), "Received 1, Dropped 1 SpoofedSource"),
+        new("cut into fragments", Routers, _ => { }, ToRouter(Ip.OfUdp("10.0.1.2", "10.0.2.2", 1, 2, 1600)), "Received 1, Routed 2 Connected, Fragmented 2 in 2 for 1500"),
+        new("a SYN that is clamped", Routers, _ => { }, ToRouter(Ip.OfTcp("10.0.1.2", "10.0.2.2", 1, 2, Inet.Syn, [2, 4, 0x22, 0xB4])),
+            "Received 1, Routed 2 Connected, MssClamped 2 1460, Output 2"),
+        new("an echo request to the router", Routers, _ => { }, ToRouter(Ip.OfEcho("10.0.1.2", "10.0.1.1")), "Received 1, Routed 1 Local, Delivered 1 0, Answered 1, Output 1"),
+        new("for the host", HostRouter, _ => { }, ToRouter(Ip.OfEcho("10.0.1.2", "10.0.5.1")), "Received 1, Routed 10 Local, Delivered 10 4, Output 4"),
     ];
 
     public static TheoryData<string> Rows => [.. Table.Select(row => row.Description)];
@@ -125,8 +136,28 @@ public sealed class TraceTests
 
     private static void Both(TestSwitch lan) => lan.Send(1, Of(Broadcast, A)).Send(2, Of(Broadcast, B));
 
+    private static byte[] ToRouter(Ip packet) => RouteLab.ToRouter(1, packet);
+
+    private static TestSwitch Routers()
+    {
+        RouteLab lab = new();
+        lab.Routed(1, record => record with { Flags = record.Flags | InterfaceFlags.SourceCheck }, "10.0.1.1/24")
+            .Routed(2, record => record with { Flags = record.Flags | InterfaceFlags.ClampMss }, "10.0.2.1/24").Neighbour(2, "10.0.2.2");
+        return lab.Route(1, "198.51.100.0/24", lab.Group(0, lab.NextHop(RouteLab.Gateway(2, "10.0.2.2")))).Switch;
+    }
+
+    private static TestSwitch HostRouter()
+    {
+        RouteLab lab = new RouteLab().Routed(1, "10.0.1.1/24").Router(10, 4, record => record, "10.0.5.1/24");
+        return lab.Switch.Port(4, PortFlags.Default | PortFlags.Host);
+    }
+
     private static string Text(Seen seen) => $"{seen.Step} {seen.Port}" + seen.Step switch
     {
+        TraceStep.Routed => $" {(NextHopKind)(seen.Record.A >> 32)}{(seen.Record.B != 0 ? " by its flow" : "")}",
+        TraceStep.Delivered or TraceStep.MssClamped => $" {seen.Record.A}",
+        TraceStep.ErrorSent => $" {seen.Record.A}/{seen.Record.B}",
+        TraceStep.Fragmented => $" in {seen.Record.A} for {seen.Record.B}",
         TraceStep.Dropped => $" {(DropReason)seen.Record.A}",
         TraceStep.FloodSkipped => seen.Record.A < (ulong)DropReason.Count ? $" {(DropReason)seen.Record.A}" : $" {(FloodSkip)seen.Record.A}",
         _ => "",

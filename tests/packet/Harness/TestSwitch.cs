@@ -86,18 +86,28 @@ public sealed unsafe class TestSwitch : IDisposable
     /// <summary>Adds any port to the bridge.</summary>
     public TestSwitch Attach(EnginePort port, PortFlags flags = PortFlags.Default, Func<PortRecord, PortRecord>? change = null)
     {
-        var record = new PortRecord { Flags = flags, Bridge = Bridge, Mtu = 1500 };
-        Writer.Begin();
-        Writer.SetPort(port.Index, change is null ? record : change(record));
-        BridgeRecord bridge = Writer.Bridge(Bridge);
-        PortSet.Add(ref bridge.Members, port.Index);
-        Writer.SetBridge(Bridge, bridge);
-        Writer.Commit();
+        Deviceless(port.Index, flags, change);
         _ports.Add(port.Index, port);
-        _everUsed.Add(port.Index);
         Engine.Attach(port);
         return this;
     }
+
+    /// <summary>Adds a port without device to the bridge: its router, a tunnel, or one whose device comes later.</summary>
+    public TestSwitch Deviceless(int index, PortFlags flags, Func<PortRecord, PortRecord>? change = null)
+    {
+        var record = new PortRecord { Flags = flags, Bridge = Bridge, Mtu = 1500 };
+        Writer.Begin();
+        Writer.SetPort(index, change is null ? record : change(record));
+        BridgeRecord bridge = Writer.Bridge(Bridge);
+        PortSet.Add(ref bridge.Members, index);
+        Writer.SetBridge(Bridge, bridge);
+        Writer.Commit();
+        _everUsed.Add(index);
+        return this;
+    }
+
+    /// <summary>A port that has no device: its counters take part in the accounting.</summary>
+    public void AlsoCheck(int index) => _everUsed.Add(index);
 
     /// <summary>Takes a port's device away, and its buffers with it. Its configuration stays.</summary>
     public void Detach(int index)

@@ -1,0 +1,421 @@
+using System.Runtime.CompilerServices;
+using Dataplane.Interop.Dpdk;
+using Dataplane.Interop.Linux;
+using Dataplane.Memory;
+using Dataplane.Observation;
+using Dataplane.Packets;
+using Dataplane.Workers;
+
+namespace Dataplane.Stages;
+
+/// <summary>
+/// VXLAN decapsulation (RFC 7348). What comes for an address of the router and for a UDP port of a tunnel ends here, consumed; the
+/// frame in it enters the bridge of its network by the port of the tunnel it came by, which must be one of ours: same network, peer,
+/// own address, VRF and UDP port.
+/// <para>
+/// Packets come by tunnels that others have come by before. So before the router looks at a burst, its packets are compared, as
+/// bytes, with the tunnels that the worker knows (<see cref="TakeKnown"/>): where all agrees that the router and the steps would
+/// have looked at, the packet only loses its outer headers. All others go through the router, and from there step by step
+/// (<see cref="TryTake"/>). A tunnel is known by one interface only: each has its own filters, and one that lets a
+/// peer's packets pass says nothing of another.
+/// </para>
+/// <para>
+/// Reserved bits are ignored, as RFC 7348 asks. The Linux driver drops packets that have one set, because an extension may give
+/// the packet another meaning; but those that do (GPE) have a UDP port of their own, those that use this one (group policy) carry an ordinary
+/// frame, and a peer must be configured before anything of it is taken.
+/// A UDP checksum is verified when there is one. Without one an IPv6 packet is taken only from a tunnel that says so (RFC 6935).
+/// </para>
+/// </summary>
+public static unsafe class DecapsulateStage
+{
+    /// <summary>Outer headers and the inner ones that may have to change lie in the first so many bytes, unless somebody plays with options.</summary>
+    private const uint Headers = 160;
+
+    private const int IP = Wire.EthernetHeader;
+    private const int Udp4 = IP + IPv4Header.MinLength;
+    private const int Udp6 = IP + IPv6Header.Length;
+    private const ulong Unusual = Offload.PendingMask | PacketWatch.TraceFlag | Rte.RTE_MBUF_F_INDIRECT | Rte.RTE_MBUF_F_EXTERNAL;
+
+    /// <summary>
+    /// Takes the packets of known tunnels out of a burst that an interface received, before anybody else has looked at them, and
+    /// counts what became of them. Gives how many are left, in front in their order.
+    /// </summary>
+    /// <param name="w">The worker.</param>
+    /// <param name="port">The router or routed port by which they came.</param>
+    /// <param name="mbufs">The packets.</param>
+    /// <param name="count">How many.</param>
+    /// <param name="bytes">Bytes of the packets taken.</param>
+    public static int TakeKnown(Worker w, int port, rte_mbuf** mbufs, int count, out ulong bytes)
+    {
+        bytes = 0;
+        return w.Tunnels.MayKnow(port, w.Generation) && !w.Watcher.IsTracing ? TakeFrom(w, port, mbufs, count, ref bytes) : count;
+    }
+
+    private static int TakeFrom(Worker w, int port, rte_mbuf** mbufs, int count, ref ulong bytes)
+    {
+        TunnelState state = w.Tunnels;
+        ulong generation = w.Generation, mac = w.Interface(port).Mac, sum = 0;
+        int left = 0;
+        uint consumed = 0;
+        for (int i = 0; i < count; i++)
+        {
+            rte_mbuf* mbuf = mbufs[i];
+            BridgeStage.Prefetch(mbufs[Math.Min(i + Worker.PrefetchAhead, count - 1)]);
+            KnownTunnel* known = Recognise(state, mac, mbuf, out int overhead, out bool isNear);
+            if (known != null && known->Generation == generation && known->Interface == port)
+            {
+                sum += mbuf->pkt_len;
+                mbuf->ol_flags = 0;
+                mbuf->data_off += (ushort)overhead;
+                mbuf->data_len -= (ushort)overhead;
+                mbuf->pkt_len -= (uint)overhead;
+                w.Inject(known->Port, mbuf);
+                consumed++;
+            }
+            else if (isNear)
+            {
+                // In its turn, or it would come behind others of its flow.
+                sum += mbuf->pkt_len;
+                RouteStage.One(w, port, mbuf);
+            }
+            else
+            {
+                mbufs[left++] = mbuf;
+            }
+        }
+        w.Counters(port)->Consumed += consumed;
+        bytes = sum;
+        return left;
+    }
+
+    /// <summary>
+    /// Takes a packet for an address of the router, untagged and with IP headers that have been checked, if it is for a UDP port of a
+    /// tunnel. True when it was consumed or dropped, and counted so.
+    /// </summary>
+    /// <param name="w">The worker.</param>
+    /// <param name="port">The router or routed port by which it came.</param>
+    /// <param name="mbuf">The packet.</param>
+    public static bool TryTake(Worker w, int port, rte_mbuf* mbuf)
+    {
+        TunnelState state = w.Tunnels;
+        ushort vrf = w.Interface(port).Vrf;
+        int udp = UdpOffset(mbuf);
+        if (udp == 0 || !state.IsVxlanPort(w.Generation, vrf, Wire.Load16(Mbuf.Data(mbuf) + udp + 2)))
+        {
+            return false;
+        }
+        mbuf = Unwrap(w, state, port, vrf, mbuf, out int tunnel);
+        if (mbuf != null)
+        {
+            w.Counters(port)->Consumed++;
+            w.Inject(tunnel, mbuf);
+        }
+        return true;
+    }
+
+    /// <summary>Where the UDP header of a packet stands, 0 when it has none that can be read: it is not UDP, or a later fragment.</summary>
+    private static int UdpOffset(rte_mbuf* mbuf)
+    {
+        byte* ip = Mbuf.Data(mbuf) + IP;
+        int udp;
+        if (mbuf->data_len >= Udp6 && ip[0] >> 4 == 6)
+        {
+            IPv6Payload payload = IPv6Header.Payload(mbuf, IP);
+            udp = payload.Protocol == Wire.ProtocolUdp && !payload.IsLaterFragment ? payload.Offset : 0;
+        }
+        else
+        {
+            udp = mbuf->data_len >= Udp4 && IPv4Header.Protocol(ip) == Wire.ProtocolUdp
+                && (IPv4Header.Fragment(ip) & IPv4Header.OffsetMask) == 0 ? IP + IPv4Header.Length(ip) : 0;
+        }
+        return udp + 4 <= mbuf->data_len ? udp : 0;
+    }
+
+    /// <summary>
+    /// The known tunnel of a packet of which nothing is to be seen to but headers that are as they must be: for this interface, of
+    /// that peer, for the address it has to send to, not fragmented, without options, and not marked; of lengths that agree; with a
+    /// right IPv4 header checksum, and no UDP checksum. Null for all others.
+    /// </summary>
+    /// <param name="state">What the worker knows.</param>
+    /// <param name="mac">Address of the interface.</param>
+    /// <param name="mbuf">The packet.</param>
+    /// <param name="overhead">Bytes of its outer headers.</param>
+    /// <param name="isNear">It may be a tunnel's none the less.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static KnownTunnel* Recognise(TunnelState state, ulong mac, rte_mbuf* mbuf, out int overhead, out bool isNear)
+    {
+        byte* data = Mbuf.Data(mbuf), ip = data + IP;
+        int length = mbuf->data_len;
+        overhead = VxlanHeader.Overhead4;
+        isNear = false;
+        bool isIPv4 = length >= Udp4 + 4 && Wire.Load16(data + Wire.EtherTypeOffset) == Wire.EtherTypeIPv4;
+        int udpOffset = isIPv4 ? Udp4 : Udp6;
+        if (length < udpOffset + 4 || !state.IsVxlanPort(data + udpOffset + 2))
+        {
+            return null;
+        }
+        isNear = true;
+        overhead = udpOffset + VxlanHeader.UdpHeader + VxlanHeader.Length;
+        if (length < overhead + Wire.EthernetHeader || (mbuf->ol_flags & Unusual) != 0 || !Mbuf.IsWritable(mbuf))
+        {
+            return null;
+        }
+        byte* udp = data + udpOffset;
+        bool plain = ((Unsafe.ReadUnaligned<ulong>(data) ^ mac) & MacAddress.Mask) == 0 & (data[6] & 1) == 0
+            & (udp[VxlanHeader.UdpHeader] & VxlanHeader.HasVni) != 0 & Unsafe.ReadUnaligned<ushort>(udp + 6) == 0;
+        KnownTunnel* known = state.Known(ip, isIPv4, udp);
+        if (isIPv4)
+        {
+            int total = IPv4Header.TotalLength(ip);
+            plain &= ip[0] == 0x45 & IPv4Header.Protocol(ip) == Wire.ProtocolUdp
+                & Key(udp, false) == known->Key & Unsafe.ReadUnaligned<ulong>(ip + 12) == known->Addresses0
+                & !Ecn.Matters(ip[1]) & !IPv4Header.IsFragment(ip) & IPv4Header.IsChecksumGood(ip)
+                & mbuf->pkt_len == (uint)(IP + total) & Wire.Load16(udp + 4) == total - IPv4Header.MinLength;
+        }
+        else
+        {
+            int payload = IPv6Header.PayloadLength(ip);
+            plain &= Wire.Load16(data + Wire.EtherTypeOffset) == Wire.EtherTypeIPv6 & ip[0] >> 4 == 6
+                & IPv6Header.NextHeader(ip) == Wire.ProtocolUdp & known->TakesZeroChecksum6 & Key(udp, true) == known->Key
+                & Unsafe.ReadUnaligned<ulong>(ip + 8) == known->Addresses0 & Unsafe.ReadUnaligned<ulong>(ip + 16) == known->Addresses1
+                & Unsafe.ReadUnaligned<ulong>(ip + 24) == known->Addresses2 & Unsafe.ReadUnaligned<ulong>(ip + 32) == known->Addresses3
+                & !Ecn.Matters(ip[1] >> 4) & mbuf->pkt_len == (uint)(Udp6 + payload) & Wire.Load16(udp + 4) == payload;
+        }
+        return plain ? known : null;
+    }
+
+    /// <summary>Version, UDP port and VNI as they lie in memory. No tunnel's is 0.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static ulong Key(byte* udp, bool isIPv6) => ((ulong)Unsafe.ReadUnaligned<ushort>(udp + 2) << 32)
+        | (Unsafe.ReadUnaligned<uint>(udp + VxlanHeader.UdpHeader + 4) & 0xFF_FFFF) | (isIPv6 ? 3ul << 62 : 1ul << 62);
+
+    /// <summary>Any packet, step by step. The frame in it, and the port of its tunnel; or null when it was dropped.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static rte_mbuf* Unwrap(Worker w, TunnelState state, int interfacePort, ushort vrf, rte_mbuf* mbuf, out int port)
+    {
+        port = 0;
+        DropReason reason = DropReason.Count;
+        if (!Mbuf.IsWritable(mbuf) || mbuf->data_len < Math.Min(mbuf->pkt_len, Headers))
+        {
+            rte_mbuf* copy = w.DeepCopy(mbuf);
+            reason = copy == null ? DropReason.NoBuffer : DropReason.Count;
+            Replace(w, ref mbuf, copy);
+        }
+        Outer outer = default;
+        if (reason == DropReason.Count && (reason = Read(mbuf, out outer)) == DropReason.Count
+            && (reason = FindTunnel(w, state, interfacePort, vrf, mbuf, in outer, out port)) == DropReason.Count
+            && (reason = Trim(w, ref mbuf, outer.End)) == DropReason.Count
+            && (reason = SettleOffload(mbuf, in outer)) == DropReason.Count
+            && (reason = CheckSum(mbuf, in outer, w.Tunnel(port).Has(TunnelFlags.ZeroChecksum6))) == DropReason.Count)
+        {
+            reason = CombineEcn(mbuf, in outer);
+        }
+        if (reason != DropReason.Count)
+        {
+            w.Drop(interfacePort, mbuf, reason);
+            return null;
+        }
+        w.Watcher.StepOf(mbuf, TraceStep.Decapsulated, port, outer.Vni, (ulong)outer.Length);
+        Mbuf.Adjust(mbuf, outer.Length);
+        Offload.Shift(mbuf, -outer.Length);
+        mbuf->ol_flags &= Offload.PendingMask | PacketWatch.TraceFlag;
+        return mbuf;
+    }
+
+    /// <summary>What the outer headers say.</summary>
+    private struct Outer
+    {
+        public bool IsIPv6;
+        public int Udp;
+        /// <summary>Bytes in front of the inner frame.</summary>
+        public int Length;
+        /// <summary>Bytes up to the end of the inner frame.</summary>
+        public uint End;
+        public uint Vni;
+    }
+
+    /// <summary>Finds the headers, with every length checked.</summary>
+    private static DropReason Read(rte_mbuf* mbuf, out Outer outer)
+    {
+        outer = default;
+        if (mbuf->data_len < VxlanHeader.Overhead4 + Wire.EthernetHeader)
+        {
+            return DropReason.VxlanTruncated;
+        }
+        byte* data = Mbuf.Data(mbuf), ip = data + IP;
+        uint end;
+        if (ip[0] >> 4 == 6)
+        {
+            IPv6Payload payload = IPv6Header.Payload(mbuf, IP);
+            if (payload.Fragment != 0)
+            {
+                return DropReason.VxlanFragment;
+            }
+            if (payload.Protocol != Wire.ProtocolUdp)
+            {
+                return DropReason.VxlanTruncated; // headers that run past its end
+            }
+            (outer.IsIPv6, outer.Udp, end) = (true, payload.Offset, (uint)(IP + IPv6Header.Length + IPv6Header.PayloadLength(ip)));
+        }
+        else
+        {
+            if (IPv4Header.IsFragment(ip))
+            {
+                return DropReason.VxlanFragment;
+            }
+            (outer.Udp, end) = (IP + IPv4Header.Length(ip), (uint)(IP + IPv4Header.TotalLength(ip)));
+        }
+        outer.Length = outer.Udp + VxlanHeader.UdpHeader + VxlanHeader.Length;
+        if (outer.Length + Wire.EthernetHeader > mbuf->data_len)
+        {
+            return DropReason.VxlanTruncated;
+        }
+        byte* udp = data + outer.Udp;
+        outer.End = (uint)outer.Udp + Wire.Load16(udp + 4);
+        if (end > mbuf->pkt_len || outer.End > end || outer.End < (uint)outer.Length + Wire.EthernetHeader)
+        {
+            return DropReason.VxlanTruncated;
+        }
+        if ((udp[VxlanHeader.UdpHeader] & VxlanHeader.HasVni) == 0)
+        {
+            return DropReason.VxlanFlags;
+        }
+        outer.Vni = VxlanHeader.Vni(udp + VxlanHeader.UdpHeader);
+        return DropReason.Count;
+    }
+
+    /// <summary>Finds the tunnel, and notes what its packets look like.</summary>
+    private static DropReason FindTunnel(Worker w, TunnelState state, int interfacePort, ushort vrf, rte_mbuf* mbuf, ref readonly Outer outer, out int port)
+    {
+        byte* ip = Mbuf.Data(mbuf) + IP, udp = Mbuf.Data(mbuf) + outer.Udp;
+        IPv6Number remote = outer.IsIPv6 ? IPv6Header.Source(ip) : new IPv6Number(0, IPv4Header.Source(ip));
+        IPv6Number local = outer.IsIPv6 ? IPv6Header.Destination(ip) : new IPv6Number(0, IPv4Header.Destination(ip));
+        port = state.Find(w.Generation, vrf, Wire.Load16(udp + 2), outer.Vni, outer.IsIPv6, remote, out DropReason reason);
+        if (port == 0)
+        {
+            return reason;
+        }
+        ref readonly TunnelRecord tunnel = ref w.Tunnel(port);
+        if (tunnel.Local != local)
+        {
+            return DropReason.VxlanVtep;
+        }
+        KnownTunnel* known = state.Note(interfacePort, w.Generation, udp + 2, ip, !outer.IsIPv6, udp);
+        *known = new KnownTunnel
+        {
+            Generation = w.Generation,
+            Port = (ushort)port,
+            Interface = (ushort)interfacePort,
+            TakesZeroChecksum6 = tunnel.Has(TunnelFlags.ZeroChecksum6),
+            Key = Key(udp, outer.IsIPv6),
+            Addresses0 = Unsafe.ReadUnaligned<ulong>(ip + (outer.IsIPv6 ? 8 : 12)),
+        };
+        if (outer.IsIPv6)
+        {
+            known->Addresses1 = Unsafe.ReadUnaligned<ulong>(ip + 16);
+            known->Addresses2 = Unsafe.ReadUnaligned<ulong>(ip + 24);
+            known->Addresses3 = Unsafe.ReadUnaligned<ulong>(ip + 32);
+        }
+        return DropReason.Count;
+    }
+
+    /// <summary>Cuts off what lies behind the UDP datagram, padding most often.</summary>
+    private static DropReason Trim(Worker w, ref rte_mbuf* mbuf, uint length)
+    {
+        if (mbuf->pkt_len == length)
+        {
+            return DropReason.Count;
+        }
+        if (mbuf->nb_segs == 1)
+        {
+            mbuf->data_len = (ushort)length;
+            mbuf->pkt_len = length;
+            return DropReason.Count;
+        }
+        // The buffers behind the first one may be others' too.
+        MbufPool pool = length <= Offload.Room(w.Small) ? w.Small : w.Large;
+        rte_mbuf* copy = Shim.dps_mbuf_copy(mbuf, pool.Pointer, 0, length);
+        if (copy == null)
+        {
+            return DropReason.NoBuffer;
+        }
+        copy->port = mbuf->port;
+        Offload.Copy(mbuf, copy);
+        Replace(w, ref mbuf, copy);
+        return DropReason.Count;
+    }
+
+    /// <summary>
+    /// Work that the sender left undone, a kernel on this machine. A pending outer checksum is none: the packet never left the
+    /// memory of the machine. An inner one stays pending, unless it is part of an outer one.
+    /// </summary>
+    private static DropReason SettleOffload(rte_mbuf* mbuf, ref readonly Outer outer)
+    {
+        if (!Offload.IsPending(mbuf))
+        {
+            return DropReason.Count;
+        }
+        ref readonly virtio_net_hdr vnet = ref Offload.Meta(mbuf)->Vnet;
+        bool isLarge = (mbuf->ol_flags & Offload.SegmentFlag) != 0;
+        if (vnet.csum_start == outer.Udp && vnet.csum_offset == 6 && !isLarge)
+        {
+            Unsafe.WriteUnaligned(Mbuf.Data(mbuf) + outer.Udp + 6, (ushort)0);
+            mbuf->ol_flags = (mbuf->ol_flags & ~Offload.PendingMask) | Offload.TrustedFlag;
+            return DropReason.Count;
+        }
+        // What may be in front of the inner frame's payload is the frame's own; several datagrams in one are nobody's.
+        if (vnet.csum_start < outer.Length + Wire.EthernetHeader || (uint)vnet.csum_start + vnet.csum_offset + 2 > mbuf->pkt_len)
+        {
+            return DropReason.BadOffload;
+        }
+        if (Unsafe.ReadUnaligned<ushort>(Mbuf.Data(mbuf) + outer.Udp + 6) == 0)
+        {
+            return DropReason.Count;
+        }
+        return !isLarge && SoftwareOffload.CompleteChecksum(mbuf) == OffloadResult.Done ? DropReason.Count : DropReason.BadOffload;
+    }
+
+    private static DropReason CheckSum(rte_mbuf* mbuf, ref readonly Outer outer, bool takesZero6)
+    {
+        byte* ip = Mbuf.Data(mbuf) + IP, udp = Mbuf.Data(mbuf) + outer.Udp;
+        if (Unsafe.ReadUnaligned<ushort>(udp + 6) == 0)
+        {
+            return !outer.IsIPv6 || takesZero6 || (mbuf->ol_flags & Offload.TrustedFlag) != 0 ? DropReason.Count : DropReason.VxlanChecksum;
+        }
+        ulong sum = outer.IsIPv6
+            ? IPv6Header.PseudoSum(ip, Wire.ProtocolUdp, Wire.Load16(udp + 4))
+            : Checksum.Add(0, ip + 12, 8) + ((ulong)Wire.ProtocolUdp << 8) + Unsafe.ReadUnaligned<ushort>(udp + 4);
+        return Checksum.Finish(Checksum.AddChain(sum, mbuf, (uint)outer.Udp)) == 0 ? DropReason.Count : DropReason.VxlanChecksum;
+    }
+
+    /// <summary>Tells the inner packet of congestion under the tunnel.</summary>
+    private static DropReason CombineEcn(rte_mbuf* mbuf, ref readonly Outer outer)
+    {
+        byte mark = Ecn.Get(Mbuf.Data(mbuf) + IP, outer.IsIPv6);
+        byte* frame = Mbuf.Data(mbuf) + outer.Length;
+        int ip;
+        if (!Ecn.Matters(mark) || (ip = EthernetFrame.IPOffset(frame, mbuf->data_len - outer.Length, out bool isIPv6)) == 0)
+        {
+            return DropReason.Count; // what is no IP has no field for it
+        }
+        byte inner = Ecn.Get(frame + ip, isIPv6);
+        if (!Ecn.TryCombine(inner, mark, out byte combined))
+        {
+            return DropReason.VxlanCongestion;
+        }
+        if (combined != inner)
+        {
+            Ecn.Set(frame + ip, isIPv6, combined);
+        }
+        return DropReason.Count;
+    }
+
+    private static void Replace(Worker w, ref rte_mbuf* mbuf, rte_mbuf* copy)
+    {
+        if (copy != null)
+        {
+            w.Free(mbuf);
+            mbuf = copy;
+        }
+    }
+}

@@ -1,0 +1,67 @@
+using System.Runtime.InteropServices;
+using Dataplane.Interop.Dpdk;
+using Dataplane.Memory;
+using Dataplane.Workers;
+
+namespace Dataplane.Stages;
+
+/// <summary>What a worker's router keeps between packets, and the room in which it works on a burst.</summary>
+public sealed unsafe class RouteState : IDisposable
+{
+    /// <summary>Packets of a burst: what a transmit buffer holds.</summary>
+    public const int BurstSize = TxBuffer.Capacity;
+
+    private ushort _identification = (ushort)Random.Shared.Next();
+
+    public RouteState(Segment segment)
+    {
+        Errors = new TokenBuckets(segment.MaxPorts);
+        Entries = Allocate<BurstPacket>(BurstSize);
+        Addresses4 = Allocate<uint>(BurstSize);
+        Addresses6 = Allocate<IPv6Number>(BurstSize);
+        Results4 = Allocate<uint>(BurstSize);
+        Results6 = Allocate<uint>(BurstSize);
+        Hops = Allocate<RouteHop>(RouteHop.CacheSize);
+        Fragments = (rte_mbuf**)Allocate<nint>(Fragmenter.MaxFragments);
+        Segments = (rte_mbuf**)Allocate<nint>(OutputStage.MaxSegments);
+    }
+
+    /// <summary>How many ICMP errors may be sent, by interface.</summary>
+    public TokenBuckets Errors { get; }
+
+    public BurstPacket* Entries { get; }
+
+    /// <summary>Destinations of a burst and the next hops of their routes, by the packet's place in it.</summary>
+    public uint* Addresses4 { get; }
+    public IPv6Number* Addresses6 { get; }
+    public uint* Results4 { get; }
+    public uint* Results6 { get; }
+
+    /// <summary>Next hops as the worker has worked them out.</summary>
+    public RouteHop* Hops { get; }
+
+    public rte_mbuf** Fragments { get; }
+    public rte_mbuf** Segments { get; }
+
+    /// <summary>For a packet that the switch makes and others may have to fragment (RFC 6864).</summary>
+    public ushort NextIdentification() => ++_identification;
+
+    public void Dispose()
+    {
+        Errors.Dispose();
+        foreach (nint memory in (ReadOnlySpan<nint>)[(nint)Entries, (nint)Addresses4, (nint)Addresses6, (nint)Results4, (nint)Results6,
+            (nint)Hops, (nint)Fragments, (nint)Segments])
+        {
+            NativeMemory.AlignedFree((void*)memory);
+        }
+    }
+
+    private static T* Allocate<T>(int count)
+        where T : unmanaged
+    {
+        nuint bytes = (nuint)(sizeof(T) * count);
+        void* memory = NativeMemory.AlignedAlloc(bytes, 64);
+        NativeMemory.Clear(memory, bytes);
+        return (T*)memory;
+    }
+}
