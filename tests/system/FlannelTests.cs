@@ -86,9 +86,9 @@ public sealed class FlannelTests : IDisposable
         Until.True(() => Status.Problems.Count == 0, "the old subnet is given up", () => $"{Status}\n{_switch.Log}");
         Assert.Contains(start, _switch.Do("get", "route"), StringComparison.Ordinal);
 
-        Finished refused = _switch.Run("delete", "network", "flannel.1");
+        Finished refused = _switch.Run("delete", "route", $"main/{subnet}");
         Assert.NotEqual(0, refused.ExitCode);
-        Assert.Contains("network \"flannel.1\": is kept by flannel, which would change it back", refused.Error, StringComparison.Ordinal);
+        Assert.Contains($"route \"main/{subnet}\": is kept by flannel, which would change it back", refused.Error, StringComparison.Ordinal);
     }
 
     [Fact]

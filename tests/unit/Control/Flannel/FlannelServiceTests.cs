@@ -183,7 +183,7 @@ public sealed class FlannelServiceTests : IDisposable
     {
         await using Running node = await Start();
         string old = node.Subnet;
-        await node.Bench.Apply(Make.Tap("web", "flannel", old.Replace(".0/24", ".9/24", StringComparison.Ordinal), "web", p => p.Tap.DefaultRoute = true));
+        await node.Bench.Apply(Make.Tap("web", "flannel", old.Replace(".0/24", ".9/24", StringComparison.Ordinal), "web", p => p.Tap.DefaultRoute = true), Make.Tap("dp0", "flannel", more: p => p.Tap.Host = true));
         _etcd.Put(FlannelNode.Subnets + old.Replace('/', '-'), PeerValue);
         await node.Until(n => n.Service.Status.State == FlannelStatus.Types.State.Leased && n.Subnet != old && n.State.Networks["flannel"].Spec.Subnets.Count == 2);
         Assert.Equal([node.Subnet, old], node.State.Networks["flannel"].Spec.Subnets);
