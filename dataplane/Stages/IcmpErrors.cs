@@ -64,7 +64,7 @@ public static unsafe class IcmpErrors
         {
             return;
         }
-        uint from = IsLocal(error) ? IPv4Header.Destination(ip) : SourceFor4(in itf, IPv4Header.Source(ip));
+        uint from = IsLocal(error) ? IPv4Header.Destination(ip) : InterfaceAddresses.SourceFor4(in itf, IPv4Header.Source(ip));
         if (from == 0 || !TryTake(w, port))
         {
             return;
@@ -161,19 +161,6 @@ public static unsafe class IcmpErrors
 
     /// <summary>Told by the address that the packet was for (RFC 1122, 3.2.1.3; RFC 4443, 2.2(a)).</summary>
     private static bool IsLocal(IcmpError error) => error is IcmpError.PortUnreachable or IcmpError.ProtocolUnreachable;
-
-    /// <summary>The interface's address on the subnet of the peer, else its first one; 0 when it has none.</summary>
-    internal static uint SourceFor4(ref readonly InterfaceRecord itf, uint peer)
-    {
-        for (int i = 0; i < itf.Count4; i++)
-        {
-            if (itf.Addresses4[i].Contains(peer))
-            {
-                return itf.Addresses4[i].Address;
-            }
-        }
-        return itf.Count4 != 0 ? itf.Addresses4[0].Address : 0;
-    }
 
     /// <summary>
     /// The interface's address on the subnet of the peer, else its first one of the same scope, else its first one (a short form of

@@ -134,9 +134,10 @@ public static unsafe partial class NeighbourStage
             Fail(w, in key, NeighbourTimes.Failed);
             return -1;
         }
+        // The question itself is sent between this poll and the next: here another stage may be in the midst of its work.
         w.Resolutions[at].Kind = ResolutionKind.Asking;
         w.Resolutions[at].Attempts = 0;
-        AskAgain(w, at);
+        w.Resolutions.SetDeadline(at, w.Storm.Now);
         return at;
     }
 
@@ -218,6 +219,10 @@ public static unsafe partial class NeighbourStage
     /// <summary>Drops a packet that cannot reach its neighbour, and tells its sender where nobody answered for it.</summary>
     private static void Refuse(Worker w, int account, rte_mbuf* mbuf, DropReason reason)
     {
+        if (reason == DropReason.NeighbourUnresolved)
+        {
+            IcmpErrors.Send(w, account, mbuf, IcmpError.HostUnreachable);
+        }
         w.Drop(account, mbuf, reason);
     }
 

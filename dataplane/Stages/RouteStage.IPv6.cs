@@ -42,7 +42,7 @@ public static unsafe partial class RouteStage
         if (IPAddresses.IsLinkLocal6(destination.High))
         {
             // Not among the routes: each interface has its own. Another station's is not for a router.
-            if (HasAddress6(in packet.Interface, destination))
+            if (InterfaceAddresses.Owns6(in packet.Interface, destination))
             {
                 Deliver(ref packet, packet.Port);
                 return;
@@ -105,7 +105,7 @@ public static unsafe partial class RouteStage
     /// </summary>
     private static void TakeMulticast6(ref Routed packet)
     {
-        if (packet.IsToGroup && IsDiscovery(ref packet))
+        if (IsDiscovery(ref packet)) // in whatever frame (RFC 6085)
         {
             NeighbourStage.Discovery(packet.Worker, packet.Port, packet.Frame);
             return;
@@ -115,7 +115,7 @@ public static unsafe partial class RouteStage
         bool isEcho = IPv6Header.NextHeader(packet.Ip) == Icmp.Protocol6 && packet.Readable > IPv6Header.Length
             && packet.Ip[IPv6Header.Length] == Icmp.Echo6;
         if (!packet.IsToGroup || !isEcho || (packet.Destination != AllNodes && packet.Destination != AllRouters) || itf.HostPort != 0
-            || itf.Count6 == 0 || IPAddresses.IsMartian6(source.High, source.Low) || HasAddress6(in itf, source))
+            || itf.Count6 == 0 || IPAddresses.IsMartian6(source.High, source.Low) || InterfaceAddresses.Owns6(in itf, source))
         {
             packet.Drop(DropReason.MulticastNotRouted);
             return;
@@ -130,17 +130,5 @@ public static unsafe partial class RouteStage
             return;
         }
         Responder.Take6(packet.Worker, packet.Port, packet.Frame, IcmpErrors.SourceFor6(in itf, source));
-    }
-
-    private static bool HasAddress6(ref readonly InterfaceRecord itf, IPv6Number address)
-    {
-        for (int i = 0; i < itf.Count6; i++)
-        {
-            if (itf.Addresses6[i].Address == address)
-            {
-                return true;
-            }
-        }
-        return false;
     }
 }

@@ -105,9 +105,18 @@ internal unsafe struct UnderlayPath
         return DropReason.Count;
     }
 
+    /// <summary>
+    /// The address of a neighbour, 0 when it is not known. The packets that find it so do not wait, for what is in a tunnel is sent
+    /// again by who needs it; but it is being asked for.
+    /// </summary>
     private static ulong Neighbour(Worker w, int port, bool isIPv6, IPv6Number address)
     {
-        ulong value = isIPv6 ? w.Neighbours.Find6(port, address.High, address.Low) : w.Neighbours.Find4(port, (uint)address.Low);
+        NeighbourKey key = isIPv6 ? w.Neighbours.Key6(port, address.High, address.Low) : NeighbourTable.Key4(port, (uint)address.Low);
+        ulong value = w.Neighbours.Find(in key);
+        if (!NeighbourValue.IsFresh(value))
+        {
+            value = NeighbourStage.Want(w, in key);
+        }
         return NeighbourValue.IsUsable(value) ? NeighbourValue.Mac(value) : 0;
     }
 }

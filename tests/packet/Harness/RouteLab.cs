@@ -15,8 +15,8 @@ public sealed unsafe class RouteLab : IDisposable
     private readonly List<int> _routed = [];
     private uint _lastHop;
 
-    public RouteLab(int workers = 1, int smallBuffers = 4096, int largeBuffers = 64, Func<BridgeRecord, BridgeRecord>? bridge = null) =>
-        Switch = new TestSwitch(workers, bridge: bridge, smallBuffers: smallBuffers, largeBuffers: largeBuffers);
+    public RouteLab(int workers = 1, int smallBuffers = 4096, int largeBuffers = 64, Func<BridgeRecord, BridgeRecord>? bridge = null,
+        SegmentOptions? options = null) => Switch = new TestSwitch(workers, options, bridge, smallBuffers, largeBuffers);
 
     public TestSwitch Switch { get; }
     private SegmentWriter Writer => Switch.Writer;
