@@ -323,10 +323,11 @@ cmd_test() {
   [[ ${#failed[@]} -eq 0 ]] || die "failed: ${failed[*]}"
 }
 
-usage[demo]='Usage: ./build.sh demo [--once] [options of dataplane demo]
+usage[demo]='Usage: ./build.sh demo [cluster] [--once] [options of dataplane demo]
 
 Installs and builds what is missing, then starts both processes, three containers (network namespaces) on one bridge
 network and the port of the host, and shows them at work until Ctrl-C, which removes every trace.
+  cluster     two nodes instead, each with a switch and a container, and a VXLAN overlay between them; all in namespaces
   --once      one line per check instead; exits 0 only when all hold
   --isolated  keeps the port of the host in a namespace of its own: the network of this machine is not touched
 out/control/dataplane demo --help lists the other options.'

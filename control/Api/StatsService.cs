@@ -15,6 +15,7 @@ public sealed class StatsService(Controller controller, CounterReader counters, 
     {
         EngineStatus status = counters.Engine(controller.State, instance);
         status.Store = controller.StoreStatus;
+        status.Flannel = instance.Flannel?.Invoke();
         return Task.FromResult(status);
     }
 
@@ -46,6 +47,29 @@ public sealed class StatsService(Controller controller, CounterReader counters, 
         for (int bucket = 0; bucket < listing.Buckets; bucket += Slice)
         {
             foreach (MacEntry entry in listing.Read(bucket, Slice))
+            {
+                await stream.WriteAsync(entry, context.CancellationToken);
+            }
+        }
+    }
+
+    public override async Task ListRoutes(ListRoutesRequest request, IServerStreamWriter<TableRoute> stream, ServerCallContext context)
+    {
+        foreach (TableRoute route in new RouteListing(controller.State, controller.Status).Read(request.Vrf, request.Local))
+        {
+            await stream.WriteAsync(route, context.CancellationToken);
+        }
+    }
+
+    public override Task<RouteLookup> LookupRoute(LookupRouteRequest request, ServerCallContext context) =>
+        Task.FromResult(RouteLookups.Find(controller.State, controller.Segment, controller.Status, request));
+
+    public override async Task ListNeighbours(ListNeighboursRequest request, IServerStreamWriter<NeighbourEntry> stream, ServerCallContext context)
+    {
+        var listing = new NeighbourListing(controller.State, controller.Segment, request);
+        for (int bucket = 0; bucket < listing.Buckets; bucket += Slice)
+        {
+            foreach (NeighbourEntry entry in listing.Read(bucket, Slice))
             {
                 await stream.WriteAsync(entry, context.CancellationToken);
             }

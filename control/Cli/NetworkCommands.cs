@@ -38,7 +38,18 @@ internal static class NetworkCommands
         var ageing = new Option<uint?>("--ageing") { Description = "Forget an address after so many seconds, 0 for never (default 300)", HelpName = "SECONDS" };
         var limit = new Option<uint>("--learn-limit") { Description = "Most addresses to learn (default: no limit)", HelpName = "N" };
         var vlans = new Option<bool>("--vlan-filtering") { Description = "Look at VLAN tags (IEEE 802.1Q)" };
-        return new Command("add", "Create a network") { name, subnet, gateway, mac, mtu, ageing, limit, vlans, Options.DryRun, Options.Output }
+        var router = new Option<bool>("--router") { Description = "Route between this network and others, by way of the gateways" };
+        var vrf = new Option<string>("--vrf") { Description = "Routing table of its own for the networks and routed ports that name it (default main)", HelpName = "VRF" };
+        var sourceCheck = new Option<bool>("--source-check") { Description = "Route nothing whose source is in no subnet of the network" };
+        var proxyArp = new Option<bool>("--proxy-arp") { Description = "Answer ARP and neighbour solicitations for everything that is routed elsewhere" };
+        var vni = new Option<uint?>("--vni") { Description = "Extend the network over VXLAN with this identifier", HelpName = "VNI" };
+        var vtep = new Option<string>("--vtep") { Description = "Address of the tunnel end point here (default: the first IPv4 address of the routed ports; :: for IPv6)", HelpName = "ADDRESS" };
+        var udpPort = new Option<uint>("--vxlan-port") { Description = "UDP port of the tunnel (default 4789; flannel has 8472)", HelpName = "PORT" };
+        var noFlood = new Option<bool>("--no-flood") { Description = "Flood nothing into tunnels, and learn no addresses from them" };
+        return new Command("add", "Create a network")
+        {
+            name, subnet, gateway, mac, mtu, ageing, limit, vlans, router, vrf, sourceCheck, proxyArp, vni, vtep, udpPort, noFlood, Options.DryRun, Options.Output,
+        }
             .Calls((parsed, client, cancel) =>
             {
                 var network = new Network
@@ -49,6 +60,23 @@ internal static class NetworkCommands
                     LearnLimit = parsed.GetValue(limit),
                     VlanFiltering = parsed.GetValue(vlans),
                 };
+                Option[] routers = [router, vrf, sourceCheck, proxyArp], tunnels = [vtep, udpPort, noFlood];
+                if (routers.Any(o => Options.IsGiven(parsed, o)))
+                {
+                    network.Router = new Router { Vrf = parsed.GetValue(vrf) ?? "", SourceCheck = parsed.GetValue(sourceCheck), ProxyArp = parsed.GetValue(proxyArp) };
+                }
+                if (parsed.GetValue(vni) is { } id)
+                {
+                    network.Vxlan = new Vxlan { Vni = id, Local = parsed.GetValue(vtep) ?? "", Port = parsed.GetValue(udpPort) };
+                    if (parsed.GetValue(noFlood))
+                    {
+                        network.Vxlan.Flood = false;
+                    }
+                }
+                else if (tunnels.FirstOrDefault(o => Options.IsGiven(parsed, o)) is { } alone)
+                {
+                    throw new CommandException(ExitCode.Usage, $"{alone.Name} goes with --vni");
+                }
                 network.Subnets.Add(parsed.GetValue(subnet) ?? []);
                 network.Gateways.Add(parsed.GetValue(gateway) ?? []);
                 if (parsed.GetValue(ageing) is { } seconds)
@@ -60,7 +88,10 @@ internal static class NetworkCommands
             .WithExamples(
                 "dataplane network add blue --subnet 172.18.0.0/16 --gateway 172.18.0.1",
                 "dataplane network add dual -s 10.1.0.0/24 -g 10.1.0.1 -s fd00:1::/64 -g fd00:1::1",
-                "dataplane network add trunked --vlan-filtering --ageing 60");
+                "dataplane network add trunked --vlan-filtering --ageing 60",
+                "dataplane network add web -s 10.1.0.0/24 -g 10.1.0.1 --router                     routed to other networks with --router",
+                "dataplane network add guests -s 10.9.0.0/24 -g 10.9.0.1 --vrf guests              to none but those of the same VRF",
+                "dataplane network add far -s 10.244.1.0/24 -g 10.244.1.1 --router --vni 100       to other nodes, see: dataplane peer add");
     }
 
     private static Command BuildDelete()

@@ -46,6 +46,9 @@ internal static class Options
     /// <summary>The name of a resource that exists.</summary>
     public static Argument<string> Name(string description, Kind kind) => Name(description).CompletesNames(kind);
 
+    /// <summary>Whether an option stands on the command line.</summary>
+    public static bool IsGiven(ParseResult parsed, Option option) => parsed.GetResult(option) is { Implicit: false };
+
     private static T Refuse<T>(System.CommandLine.Parsing.ArgumentResult result, string message)
         where T : struct
     {

@@ -10,8 +10,11 @@ internal static class PortAddCommand
     private static readonly Argument<string> Name = Options.Name("Name of the new port");
     private static readonly Option<string> Device = Text("--device", "Name of the TAP device (default: eth0 in a namespace, else the port's name)", "NAME");
     private static readonly Option<string> Netns = Text("--netns", "Network namespace of the TAP device: a name of `ip netns`, or a path", "NAME|PATH");
-    private static readonly Option<string[]> Address = Texts("--address", "Address of the TAP device, such as 172.18.0.2/16; may be given more than once", "CIDR");
-    private static readonly Option<string> Mac = Text("--mac", "MAC address of the TAP device (default: made from the port's name)", "MAC");
+    private static readonly Option<string[]> Address = Texts("--address", "Address of the TAP device, such as 172.18.0.2/16, with --routed that of the switch; may be given more than once", "CIDR");
+    private static readonly Option<string> Mac = Text("--mac", "MAC address of the TAP device, with --routed that of the switch (default: made from the port's name)", "MAC");
+    private static readonly Option<bool> RoutedPort = Flag("--routed", "A port of no network, whose packets are routed: an uplink");
+    private static readonly Option<string> Vrf = Text("--vrf", "VRF of a routed port (default main)", "VRF");
+    private static readonly Option<string[]> PeerAddress = Texts("--peer-address", "Address of the TAP device of a routed port, at the other end of the link", "CIDR");
     private static readonly Option<bool> DefaultRoute = Flag("--default-route", "Default route by way of the network's gateway");
     private static readonly Option<string[]> Via = Texts("--via", "Next hop of the default route in place of the network's gateway", "ADDRESS");
     private static readonly Option<bool> Host = Flag("--host", "The host's own port: it has the network's gateway addresses");
@@ -40,7 +43,7 @@ internal static class PortAddCommand
     {
         var command = new Command("add", "Create a port, and its TAP device unless another kind of device is named")
         {
-            Name, Options.Network, Netns, Device, Address, Mac, DefaultRoute, Via, Host, DpdkDevice, PcapRx, PcapTx, PcapLoop, InMemory,
+            Name, Options.Network, RoutedPort, Vrf, Netns, Device, Address, PeerAddress, Mac, DefaultRoute, Via, Host, DpdkDevice, PcapRx, PcapTx, PcapLoop, InMemory,
             AccessVlan, Trunk, Native, Isolated, Hairpin, BpduGuard, Disabled, NoLearning, LearnLimit, NoFloodUnicast, NoFloodMulticast,
             NoFloodBroadcast, StormPps, StormBurst, Mtu, Options.DryRun, Options.Output,
         };
@@ -51,6 +54,7 @@ internal static class PortAddCommand
                 "dataplane port add web --network blue --netns web --address 172.18.0.2/16 --default-route",
                 "dataplane port add pod7 --network blue --netns /proc/4711/ns/net --address 172.18.0.7/16 --isolated",
                 "dataplane port add uplink --network trunked --dpdk 0000:03:02.0 --trunk 10,20-29 --native-vlan 1",
+                "dataplane port add uplink --dpdk net_af_packet0,iface=eth1 --routed --address 192.0.2.10/24",
                 "dataplane port add replay --network blue --pcap-rx /tmp/in.pcap --pcap-tx /tmp/out.pcap");
     }
 
@@ -66,6 +70,7 @@ internal static class PortAddCommand
             LearnLimit = parsed.GetValue(LearnLimit) ?? 0,
             Mtu = parsed.GetValue(Mtu) ?? 0,
         };
+        ReadRouted(port, parsed);
         ReadAttachment(port, parsed);
         ReadVlans(port, parsed);
         if (parsed.GetValue(Disabled))
@@ -95,20 +100,34 @@ internal static class PortAddCommand
         return port;
     }
 
+    /// <summary>With --routed, --address and --mac are the switch's, and not those of a TAP device.</summary>
+    private static void ReadRouted(Port port, ParseResult parsed)
+    {
+        if (parsed.GetValue(RoutedPort))
+        {
+            port.Routed = new Routed { Vrf = parsed.GetValue(Vrf) ?? "", Mac = parsed.GetValue(Mac) ?? "" };
+            port.Routed.Addresses.Add(parsed.GetValue(Address) ?? []);
+        }
+        else if (new Option[] { Vrf, PeerAddress }.FirstOrDefault(o => Options.IsGiven(parsed, o)) is { } alone)
+        {
+            throw new CommandException(ExitCode.Usage, $"{alone.Name} goes with --routed");
+        }
+    }
+
     private static void ReadAttachment(Port port, ParseResult parsed)
     {
-        Option[] tapOptions = [Device, Netns, Address, Mac, DefaultRoute, Via, Host];
+        Option[] tapOptions = port.IsRouted ? [Device, Netns, PeerAddress, DefaultRoute, Via, Host] : [Device, Netns, Address, Mac, DefaultRoute, Via, Host];
         List<string> kinds = [];
-        if (tapOptions.Any(o => Given(parsed, o)))
+        if (tapOptions.Any(o => Options.IsGiven(parsed, o)))
         {
-            kinds.Add("a TAP device (" + string.Join(", ", tapOptions.Where(o => Given(parsed, o)).Select(o => o.Name)) + ")");
+            kinds.Add("a TAP device (" + string.Join(", ", tapOptions.Where(o => Options.IsGiven(parsed, o)).Select(o => o.Name)) + ")");
         }
         if (parsed.GetValue(DpdkDevice) is { } devargs)
         {
             kinds.Add("--dpdk");
             port.Dpdk = new Dpdk { Devargs = devargs };
         }
-        if (Given(parsed, PcapRx) || Given(parsed, PcapTx))
+        if (Options.IsGiven(parsed, PcapRx) || Options.IsGiven(parsed, PcapTx))
         {
             kinds.Add("--pcap-rx/--pcap-tx");
             port.Pcap = new Pcap
@@ -129,21 +148,21 @@ internal static class PortAddCommand
         }
         if (port.AttachmentCase == Port.AttachmentOneofCase.None)
         {
-            port.Tap = ReadTap(parsed);
+            port.Tap = ReadTap(parsed, port.IsRouted);
         }
     }
 
-    private static Tap ReadTap(ParseResult parsed)
+    private static Tap ReadTap(ParseResult parsed, bool routed)
     {
         var tap = new Tap
         {
             Device = parsed.GetValue(Device) ?? "",
             Netns = parsed.GetValue(Netns) ?? "",
-            Mac = parsed.GetValue(Mac) ?? "",
+            Mac = routed ? "" : parsed.GetValue(Mac) ?? "",
             Host = parsed.GetValue(Host),
-            DefaultRoute = parsed.GetValue(DefaultRoute) || Given(parsed, Via),
+            DefaultRoute = parsed.GetValue(DefaultRoute) || Options.IsGiven(parsed, Via),
         };
-        tap.Addresses.Add(parsed.GetValue(Address) ?? []);
+        tap.Addresses.Add(parsed.GetValue(routed ? PeerAddress : Address) ?? []);
         tap.Gateways.Add(parsed.GetValue(Via) ?? []);
         return tap;
     }
@@ -166,13 +185,11 @@ internal static class PortAddCommand
                 port.Trunk.Vlans.Add(trunk.Split(',', StringSplitOptions.TrimEntries));
             }
         }
-        else if (Given(parsed, Native))
+        else if (Options.IsGiven(parsed, Native))
         {
             throw new CommandException(ExitCode.Usage, "--native-vlan needs --trunk");
         }
     }
-
-    private static bool Given(ParseResult parsed, Option option) => parsed.GetResult(option) is { Implicit: false };
 
     private static string FullPath(string? path) => string.IsNullOrEmpty(path) ? "" : Path.GetFullPath(path);
 

@@ -9,10 +9,17 @@ namespace Dataplane.Control.Cli;
 internal static class ResourceOutput
 {
     /// <summary>Creates a resource; refused when it exists.</summary>
-    public static async Task CreateAsync(Client client, Resource resource, ParseResult parsed, CancellationToken cancel)
+    public static Task CreateAsync(Client client, Resource resource, ParseResult parsed, CancellationToken cancel) =>
+        ApplyAsync(client, new ApplyRequest { Resources = { resource }, CreateOnly = true }, parsed, cancel);
+
+    /// <summary>Creates a resource, or puts it in the place of the one that exists.</summary>
+    public static Task ReplaceAsync(Client client, Resource resource, ParseResult parsed, CancellationToken cancel) =>
+        ApplyAsync(client, new ApplyRequest { Resources = { resource } }, parsed, cancel);
+
+    private static async Task ApplyAsync(Client client, ApplyRequest request, ParseResult parsed, CancellationToken cancel)
     {
         bool dryRun = parsed.GetValue(Options.DryRun);
-        var request = new ApplyRequest { Resources = { resource }, CreateOnly = true, DryRun = dryRun };
+        request.DryRun = dryRun;
         ApplyResponse response = await client.Resources.ApplyAsync(request, deadline: Client.Deadline, cancellationToken: cancel);
         if (!Output.TryPrint(parsed.GetValue(Options.Output), response))
         {

@@ -16,15 +16,20 @@ internal static class RunCommand
 
     private static readonly SegmentOptions Defaults = new();
 
-    private static readonly Option<string> Config = new("--config", "-c") { Description = "YAML or JSON file, or directory, of networks, ports and static MACs to begin with", HelpName = "FILE" };
+    private static readonly Option<string> Config = new("--config", "-c") { Description = "YAML or JSON file, or directory, of networks, ports, routes and so on to begin with", HelpName = "FILE" };
     private static readonly Option<int> Workers = new("--workers") { Description = "Forwarding threads", HelpName = "N", DefaultValueFactory = _ => 1 };
     private static readonly Option<string> Cores = new("--cores") { Description = "CPUs to pin the workers to, such as 2-3,5 (default: not pinned)", HelpName = "LIST" };
     private static readonly Option<bool> BusyPoll = new("--busy-poll") { Description = "Workers never sleep: lowest latency, a whole CPU each" };
     private static readonly Option<bool> Hugepages = new("--hugepages") { Description = "Packet buffers in hugepages, and DPDK's PCI devices" };
     private static readonly Option<int?> Memory = new("--memory") { Description = "MiB for packet buffers (default: the engine's)", HelpName = "MIB" };
     private static readonly Option<int> MacCapacity = Size("--mac-capacity", "MAC addresses that must fit", Defaults.MacCapacity);
-    private static readonly Option<int> MaxPorts = Size("--max-ports", "Ports that must fit, at most 1023", Defaults.MaxPorts - 1);
+    private static readonly Option<int> MaxPorts = Size("--max-ports", "Ports that must fit, routers of networks and tunnel peers among them, at most 1023", Defaults.MaxPorts - 1);
     private static readonly Option<int> MaxNetworks = Size("--max-networks", "Networks that must fit, at most 4095", Defaults.MaxBridges - 1);
+    private static readonly Option<int> NeighbourCapacity = Size("--neighbour-capacity", "Neighbours of all interfaces that must fit", Defaults.NeighbourCapacity);
+    private static readonly Option<int> MaxVrfs = Size("--max-vrfs", "VRFs that must fit, main among them, at most 4095", Defaults.MaxVrfs - 1);
+    private static readonly Option<int> RouteMemory = new("--route-memory") { Description = "MiB for the routes of all VRFs, up to 65536", HelpName = "MIB", DefaultValueFactory = _ => (int)(Defaults.RouteBytes >> 20) };
+    private static readonly Option<int> MaxNextHops = Size("--max-next-hops", "Different next hops of routes that must fit, at most 16777215", Defaults.MaxNextHops - 1);
+    private static readonly Option<int> MaxNextHopGroups = Size("--max-next-hop-groups", "Different sets of several next hops that must fit, at most 65536", Defaults.MaxNextHopGroups);
     private static readonly Option<string> SocketGroup = new("--socket-group") { Description = "Group that may use the API besides root", HelpName = "GROUP" };
     private static readonly Option<bool> KeepEngine = new("--keep-engine") { Description = "When ended leave the engine forwarding; the next run takes it over" };
     private static readonly Option<string> Engine = new("--engine") { Description = "The engine's executable (default: $DATAPLANE_ENGINE, or beside this program)", HelpName = "PATH" };
@@ -40,8 +45,9 @@ internal static class RunCommand
 
     public static Command Build() => new Command(Name, "Start the switch: this process, which serves the API, and the engine, which forwards packets")
     {
-        Config, Workers, Cores, BusyPoll, Hugepages, Memory, MacCapacity, MaxPorts, MaxNetworks, SocketGroup, KeepEngine, Engine,
+        Config, Workers, Cores, BusyPoll, Hugepages, Memory, MacCapacity, MaxPorts, MaxNetworks, NeighbourCapacity, MaxVrfs, RouteMemory, MaxNextHops, MaxNextHopGroups, SocketGroup, KeepEngine, Engine,
         StateDirectory, Store, StoreCa, StoreCert, StoreKey, StoreUser, StorePasswordFile, Node,
+        FlannelRunOptions.Enabled, FlannelRunOptions.Prefix, FlannelRunOptions.SubnetFile, FlannelRunOptions.Underlay, FlannelRunOptions.PublicIP, FlannelRunOptions.PublicIPv6,
         ListenOptions.Listen, ListenOptions.Certificate, ListenOptions.Key, ListenOptions.ClientAuthorities,
     }.Does((parsed, _) => RunAsync(Read(parsed)))
         .WithExamples(
@@ -49,6 +55,7 @@ internal static class RunCommand
             "dataplane run --config switch.yaml --socket-group docker",
             "dataplane run --state-dir /var/lib/dataplane              as a service: networks and ports come back after a reboot",
             "dataplane run --store etcd://etcd1:2379,etcd2:2379/dataplane --store-ca ca.pem --store-cert node.pem --store-key node.key",
+            "dataplane run --store etcd://etcd1:2379/dataplane --flannel --underlay uplink --config node.yaml     a node of a flannel network",
             "dataplane run --workers 2 --cores 2-3 --busy-poll --hugepages --mac-capacity 1000000",
             "dataplane run --listen 10.0.0.1:7411 --tls-cert server.pem --tls-key server.key --tls-client-ca clients.pem",
             "",
@@ -84,6 +91,7 @@ internal static class RunCommand
             throw new CommandException(ExitCode.Usage, $"--workers goes from 1 to {SegmentOptions.WorkerLimit}");
         }
         TlsEndpoint? tcp = ListenOptions.Read(parsed);
+        EtcdOptions? etcd = ReadEtcd(parsed);
         return new DaemonOptions
         {
             Paths = InstancePaths.Of(instance),
@@ -102,10 +110,16 @@ internal static class RunCommand
                 MaxPorts = parsed.GetValue(MaxPorts) + 1,
                 MaxBridges = parsed.GetValue(MaxNetworks) + 1,
                 MacCapacity = parsed.GetValue(MacCapacity),
+                NeighbourCapacity = parsed.GetValue(NeighbourCapacity),
+                MaxVrfs = parsed.GetValue(MaxVrfs) + 1,
+                RouteBytes = (long)parsed.GetValue(RouteMemory) << 20,
+                MaxNextHops = parsed.GetValue(MaxNextHops) + 1,
+                MaxNextHopGroups = parsed.GetValue(MaxNextHopGroups),
             },
             Config = parsed.GetValue(Config) is { } config ? ManifestReader.ReadPath(config) : [],
             StateDirectory = parsed.GetValue(StateDirectory) is { Length: > 0 } directory ? Path.GetFullPath(directory) : null,
-            Etcd = ReadEtcd(parsed),
+            Etcd = etcd,
+            Flannel = FlannelRunOptions.Read(parsed, hasEtcd: etcd is not null),
             SocketGroup = parsed.GetValue(SocketGroup),
             Tcp = tcp,
             KeepEngine = parsed.GetValue(KeepEngine),

@@ -35,9 +35,24 @@ internal static class StatusCommand
             + $"{Output.Number(s.BuffersFree)} of {Output.Number(s.BuffersTotal)} packet buffers free");
         Output.Line($"state      {Count(s.Networks, "network")}, {Count(s.Ports, "port")} ({s.PortsUp} up), revision {s.Revision}, generation {s.Generation}");
         Output.Line($"store      {s.Store.Location}{(s.Store.Available ? "" : ", away")}{(s.Store.Reason.Length > 0 ? $": {s.Store.Reason}" : "")}");
+        if (s.Flannel is { } flannel)
+        {
+            Print(flannel);
+        }
         Output.Line($"MAC table  {Output.Number(s.MacEntries)} of {Output.Number(s.MacCapacity)}");
         Output.Line($"segment    {s.SegmentPath} ({s.SegmentBytes / 1048576.0:0.0} MiB)");
         Output.Line($"engine log {s.EngineLog}");
+    }
+
+    private static void Print(FlannelStatus s)
+    {
+        string subnets = s.Subnets.Count > 0 ? $" {string.Join(", ", s.Subnets)}" : "";
+        string ends = s.Reserved ? " (reserved)" : s.LeaseEnds is { } end ? $" until {end.ToDateTimeOffset():u}" : "";
+        Output.Line($"flannel    {s.State.ToString().ToLowerInvariant()}{subnets}{ends}, {Count(s.Peers, "peer")}{(s.Reason.Length > 0 ? $": {s.Reason}" : "")}");
+        foreach (string problem in s.Problems)
+        {
+            Output.Line($"           {problem}");
+        }
     }
 
     private static string Count(uint number, string what) => $"{number} {what}{(number == 1 ? "" : "s")}";

@@ -15,12 +15,12 @@ public readonly record struct CompiledMac(ulong Key, ushort Port, MacFlags Flags
 /// <param name="Port">Index of the interface's port.</param>
 /// <param name="IsIPv6">Its family.</param>
 /// <param name="Address">As a number; an IPv4 address has 32 bits.</param>
-public readonly record struct NeighbourKey(ushort Port, bool IsIPv6, UInt128 Address);
+public readonly record struct LinkAddress(ushort Port, bool IsIPv6, UInt128 Address);
 
 /// <summary>A neighbour that is known without being asked for.</summary>
-/// <param name="Key">Where it is.</param>
+/// <param name="Address">Where it is.</param>
 /// <param name="Mac">Lowest byte first on the wire.</param>
-public readonly record struct CompiledNeighbour(NeighbourKey Key, ulong Mac);
+public readonly record struct CompiledNeighbour(LinkAddress Address, ulong Mac);
 
 /// <summary>A prefix in a VRF.</summary>
 /// <param name="Vrf">Index of the VRF.</param>
@@ -70,9 +70,6 @@ public sealed record CompiledState
     /// <summary>Tunnels by port index.</summary>
     public IReadOnlyDictionary<int, TunnelRecord> Tunnels { get; init; } = new Dictionary<int, TunnelRecord>();
 
-    /// <summary>Indices of the VRFs that exist.</summary>
-    public IReadOnlySet<int> Vrfs { get; init; } = new HashSet<int>();
-
     /// <summary>What adjacencies have besides their keys, by output port.</summary>
     public IReadOnlyDictionary<int, Adjacency> Adjacencies { get; init; } = new Dictionary<int, Adjacency>();
 
@@ -84,6 +81,9 @@ public sealed record CompiledState
 
     /// <summary>All routes: the operator's, those of links, and the switch's own addresses.</summary>
     public IEnumerable<CompiledRoute> Routes { get; init; } = [];
+
+    /// <summary>What the host is to reach by way of the router.</summary>
+    public IEnumerable<HostRoute> HostRoutes { get; init; } = [];
 }
 
 /// <summary>What a change makes of static MAC entries: as many as it names, however many there are.</summary>
@@ -92,10 +92,18 @@ public sealed record CompiledState
 public sealed record CompiledMacs(IReadOnlyList<CompiledMac> Set, IReadOnlyList<ulong> Remove);
 
 /// <summary>The same of neighbours.</summary>
-public sealed record CompiledNeighbours(IReadOnlyList<CompiledNeighbour> Set, IReadOnlyList<NeighbourKey> Remove)
+public sealed record CompiledNeighbours(IReadOnlyList<CompiledNeighbour> Set, IReadOnlyList<LinkAddress> Remove)
 {
     public static CompiledNeighbours None { get; } = new([], []);
 }
+
+/// <summary>A route of the host's kernel to a prefix by way of a router.</summary>
+/// <param name="Port">Index of the host's port that the router is behind.</param>
+/// <param name="Prefix">What is reached.</param>
+public readonly record struct HostRoute(int Port, State.Cidr Prefix);
+
+/// <summary>What a change makes of the host's routes.</summary>
+public sealed record CompiledHostRoutes(IReadOnlyList<HostRoute> Add, IReadOnlyList<HostRoute> Remove);
 
 /// <summary>A route that changes.</summary>
 /// <param name="Key">Its prefix.</param>
@@ -109,5 +117,6 @@ public readonly record struct RouteStep(RouteKey Key, RouteTarget? Before, Route
 /// <param name="Macs">Static MAC entries that may differ from before; null when any of them may.</param>
 /// <param name="Neighbours">Neighbours that may differ from before; null when any of them may.</param>
 /// <param name="Routes">Routes that differ from before; null when any of them may.</param>
+/// <param name="HostRoutes">Routes of the host that differ from before; null when any of them may.</param>
 public sealed record CompiledChange(
-    CompiledState After, bool Records, CompiledMacs? Macs, CompiledNeighbours? Neighbours, IReadOnlyList<RouteStep>? Routes);
+    CompiledState After, bool Records, CompiledMacs? Macs, CompiledNeighbours? Neighbours, IReadOnlyList<RouteStep>? Routes, CompiledHostRoutes? HostRoutes);

@@ -35,13 +35,31 @@ public sealed record DeviceSpec
     /// <summary>Next hops of default routes.</summary>
     public IReadOnlyList<IPAddress> DefaultRoutes { get; init; } = [];
 
+    /// <summary>
+    /// Of the host's port of a network with a router: the router's second address, to which the host sends what is to be routed.
+    /// The host knows it as the neighbours <see cref="RouterIPv4"/> and <see cref="RouterIPv6"/>.
+    /// </summary>
+    public MacAddress? RouterMac { get; init; }
+
+    /// <summary>
+    /// A next hop that stands for the router on the host: of the part of 169.254.0.0/16 that nobody gives himself (RFC 3927, 2.1).
+    /// It is on the link of every host port, each with its own router behind it.
+    /// </summary>
+    public static IPAddress RouterIPv4 { get; } = IPAddress.Parse("169.254.0.1");
+
+    /// <summary>The same for IPv6: the link-local address that the router's second MAC address makes (RFC 4291, appendix A).</summary>
+    public IPAddress? RouterIPv6 => RouterMac is { } mac ? LinkLocal(mac.ToBytes()) : null;
+
+    private static IPAddress LinkLocal(byte[] mac) =>
+        new([0xFE, 0x80, 0, 0, 0, 0, 0, 0, (byte)(mac[0] ^ 2), mac[1], mac[2], 0xFF, 0xFE, mac[3], mac[4], mac[5]]);
+
     /// <summary>Whether two specifications mean the same device, perhaps with other settings.</summary>
     public bool IsSameDevice(DeviceSpec other) =>
         Kind == other.Kind && Device == other.Device && Netns == other.Netns && EngineSpec == other.EngineSpec;
 
     /// <summary>Whether two specifications mean the same device with the same settings.</summary>
     public bool IsSame(DeviceSpec other) =>
-        IsSameDevice(other) && Mtu == other.Mtu && Mac == other.Mac
+        IsSameDevice(other) && Mtu == other.Mtu && Mac == other.Mac && RouterMac == other.RouterMac
         && Addresses.SequenceEqual(other.Addresses) && DefaultRoutes.SequenceEqual(other.DefaultRoutes);
 
     /// <summary>As it stands in messages: "eth0" in namespace "web".</summary>

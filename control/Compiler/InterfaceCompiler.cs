@@ -61,6 +61,7 @@ internal static class InterfaceCompiler
         var record = new InterfaceRecord
         {
             Mac = one.Mac.Value,
+            AliasMac = one is { Host: not null, Network: { } network } ? network.Spec.SecondMac.Value : 0,
             Flags = InterfaceFlags.Exists | Flag(InterfaceFlags.SourceCheck, one.SourceCheck) | Flag(InterfaceFlags.Proxy, one.Proxy)
                 | Flag(InterfaceFlags.Suppress, one.Suppress) | Flag(InterfaceFlags.ClampMss, one.ClampMss),
             Vrf = (ushort)one.VrfIndex,

@@ -14,16 +14,16 @@ internal static class NeighbourCompiler
     /// <summary>What a change makes of them.</summary>
     public static CompiledNeighbours Changed(StateChange change)
     {
-        var set = new Dictionary<NeighbourKey, CompiledNeighbour>();
-        var remove = new HashSet<NeighbourKey>();
+        var set = new Dictionary<LinkAddress, CompiledNeighbour>();
+        var remove = new HashSet<LinkAddress>();
         bool moved = !ReferenceEquals(change.Before.Topology, change.After.Topology);
         if (moved)
         {
             foreach (CompiledNeighbour one in OfDevices(change.After))
             {
-                set[one.Key] = one;
+                set[one.Address] = one;
             }
-            remove.UnionWith(OfDevices(change.Before).Select(n => n.Key));
+            remove.UnionWith(OfDevices(change.Before).Select(n => n.Address));
         }
         // Where interfaces are other ones, the same neighbour may be at another index.
         IEnumerable<string> names = moved
@@ -33,12 +33,12 @@ internal static class NeighbourCompiler
         {
             if (change.Before.Neighbours.TryGetValue(name, out Neighbour? before))
             {
-                remove.Add(Compile(change.Before, before).Key);
+                remove.Add(Compile(change.Before, before).Address);
             }
             if (change.After.Neighbours.TryGetValue(name, out Neighbour? after))
             {
                 CompiledNeighbour one = Compile(change.After, after);
-                set[one.Key] = one;
+                set[one.Address] = one;
             }
         }
         remove.ExceptWith(set.Keys);
@@ -68,6 +68,6 @@ internal static class NeighbourCompiler
         return new CompiledNeighbour(Key(link, IPAddress.Parse(neighbour.Address)), MacAddress.Parse(neighbour.Mac).Value);
     }
 
-    private static NeighbourKey Key(RoutedInterface link, IPAddress address) =>
+    private static LinkAddress Key(RoutedInterface link, IPAddress address) =>
         new((ushort)link.Port, address.AddressFamily == AddressFamily.InterNetworkV6, Cidr.ToNumber(address));
 }

@@ -144,10 +144,32 @@ internal static class RouteCompiler
 
     private static RouteKey KeyOf(int vrf, Cidr prefix) => new(vrf, prefix.IsIPv6, Cidr.ToNumber(prefix.Address), prefix.Length);
 
-    private static Cidr PrefixOf(RouteKey key)
+    /// <summary>The route that packets to an address take, by the longest prefix; null when there is none.</summary>
+    public static CompiledRoute? Find(DesiredState state, int vrf, IPAddress address)
+    {
+        Dictionary<RouteKey, RouteTarget> derived = Derived(state.Topology);
+        for (int length = address.AddressFamily == AddressFamily.InterNetworkV6 ? 128 : 32; length >= 0; length--)
+        {
+            RouteKey key = KeyOf(vrf, new Cidr(address, length).Prefix);
+            if (Find(state, key, derived) is { } target)
+            {
+                return new CompiledRoute(key, target);
+            }
+        }
+        return null;
+    }
+
+    /// <summary>The address of a next hop's router.</summary>
+    public static IPAddress AddressOf(HopKey hop) => AddressOf(hop.Kind == NextHopKind.Gateway6, new UInt128(hop.Gateway.High, hop.Gateway.Low));
+
+    /// <summary>A key's prefix.</summary>
+    public static Cidr PrefixOf(RouteKey key) => new(AddressOf(key.IsIPv6, key.Address), key.Length);
+
+    /// <summary>A number as an address of either family.</summary>
+    public static IPAddress AddressOf(bool ipv6, UInt128 number)
     {
         Span<byte> bytes = stackalloc byte[16];
-        System.Buffers.Binary.BinaryPrimitives.WriteUInt128BigEndian(bytes, key.Address);
-        return new Cidr(new IPAddress(key.IsIPv6 ? bytes : bytes[12..]), key.Length);
+        System.Buffers.Binary.BinaryPrimitives.WriteUInt128BigEndian(bytes, number);
+        return new IPAddress(ipv6 ? bytes : bytes[12..]);
     }
 }

@@ -35,7 +35,6 @@ public static class StateCompiler
             Interfaces = topology.Interfaces.ToDictionary(i => i.Port, InterfaceCompiler.Interface),
             Tunnels = state.Peers.Values.Where(p => topology.VtepOf(p.Spec.Network) is not null)
                 .ToDictionary(p => p.Index, p => InterfaceCompiler.Tunnel(p, state.Networks[p.Spec.Network].Spec.Vxlan, topology.VtepOf(p.Spec.Network)!)),
-            Vrfs = topology.Interfaces.Select(i => i.VrfIndex).ToHashSet(),
             Adjacencies = InterfaceCompiler.Adjacencies(state),
         });
     }
@@ -49,8 +48,9 @@ public static class StateCompiler
         bool records = everything || change.Changes.Any(c => c.Kind is Kind.Network or Kind.Port or Kind.TunnelPeer);
         CompiledState after = records ? Compile(change.After) : InnerTables(change.After, before);
         return everything
-            ? new CompiledChange(after, Records: true, Macs: null, Neighbours: null, Routes: null)
-            : new CompiledChange(after, records, MacCompiler.Changed(change), NeighbourCompiler.Changed(change), RouteCompiler.Changed(change));
+            ? new CompiledChange(after, Records: true, Macs: null, Neighbours: null, Routes: null, HostRoutes: null)
+            : new CompiledChange(
+                after, records, MacCompiler.Changed(change), NeighbourCompiler.Changed(change), RouteCompiler.Changed(change), HostRouteCompiler.Changed(change));
     }
 
     private static CompiledState InnerTables(DesiredState state, CompiledState records) => records with
@@ -58,6 +58,7 @@ public static class StateCompiler
         StaticMacs = MacCompiler.All(state),
         Neighbours = NeighbourCompiler.All(state),
         Routes = RouteCompiler.All(state),
+        HostRoutes = HostRouteCompiler.All(state),
     };
 
     /// <summary>The first filtering identifier of a network (IEEE 802.1Q, 8.8.8).</summary>
@@ -167,6 +168,7 @@ public static class StateCompiler
                 Mac = port.MacInForce(network),
                 Addresses = [.. port.AddressesInForce(network)],
                 DefaultRoutes = [.. port.DefaultRoutesInForce(network)],
+                RouterMac = port.IsHost && network?.Router is not null ? network.SecondMac : null,
             },
             Port.AttachmentOneofCase.Dpdk => spec with { Kind = DeviceKind.Dpdk, EngineSpec = $"dpdk:{port.Dpdk.Devargs}" },
             Port.AttachmentOneofCase.Pcap => spec with { Kind = DeviceKind.Pcap, EngineSpec = PcapSpec(port.Pcap) },

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Dataplane.Memory;
 using Dataplane.Tables;
 
@@ -11,90 +10,67 @@ public sealed class TableFullException(string message) : Exception(message);
 /// Brings the segment's tables to a compiled state. It compares with what the segment holds, not with what was written
 /// last, so the same call serves a change, a repair, and the adoption of a segment left by another control process.
 /// </summary>
-public sealed class TableWriter(Segment segment)
+public sealed partial class TableWriter
 {
-    private readonly SegmentWriter _writer = new(segment);
+    private readonly Segment _segment;
+    private readonly SegmentWriter _writer;
+    private readonly NextHopTable _nextHops;
+
+    public TableWriter(Segment segment)
+    {
+        _segment = segment;
+        _writer = new SegmentWriter(segment);
+        _nextHops = new NextHopTable(segment, _writer);
+    }
 
     /// <summary>What a commit changed.</summary>
-    /// <param name="Records">Port and bridge records.</param>
+    /// <param name="Records">Records of ports, bridges, interfaces and tunnels.</param>
     /// <param name="StaticMacs">Static MAC entries.</param>
     /// <param name="FlushedMacs">Learned entries that no longer hold.</param>
-    public sealed record Outcome(int Records, int StaticMacs, int FlushedMacs);
+    /// <param name="Routes">Routes.</param>
+    /// <param name="Neighbours">Neighbours, those included that were learned where they cannot be any more.</param>
+    public sealed record Outcome(int Records, int StaticMacs, int FlushedMacs, int Routes = 0, int Neighbours = 0);
 
     /// <summary>
-    /// Commits: port and bridge records and static MACs become visible to a burst together. Then addresses are forgotten that
-    /// were learned where their port no longer is.
+    /// Commits: all records, static MACs and routes become visible to a burst together. Then neighbours follow, and what was
+    /// learned is forgotten where its port no longer is.
     /// </summary>
     /// <exception cref="TimeoutException">A worker hangs.</exception>
-    /// <exception cref="TableFullException">A static MAC did not fit, and nothing of it is visible.</exception>
-    public Outcome Commit(CompiledState state) => Commit(new CompiledChange(state, Records: true, Macs: null, Neighbours: null, Routes: null));
+    /// <exception cref="TableFullException">Something did not fit. The caller commits the state before again.</exception>
+    public Outcome Commit(CompiledState state) =>
+        Commit(new CompiledChange(state, Records: true, Macs: null, Neighbours: null, Routes: null, HostRoutes: null));
 
     /// <summary>The same for a change, at the cost of what it changes: nothing else is compared.</summary>
     /// <inheritdoc cref="Commit(CompiledState)"/>
     public Outcome Commit(CompiledChange change)
     {
-        var movedPorts = new HashSet<int>();
-        var goneFids = new List<(int First, int Last)>();
-        int records = 0, macs;
+        var moved = new Moved();
+        int records, macs, routes, nextHops;
         _writer.Begin();
         try
         {
-            if (change.Records)
-            {
-                records = WriteRecords(change.After, movedPorts, goneFids);
-            }
+            records = change.Records ? WriteRecords(change.After, moved) : 0;
             macs = WriteStaticMacs(change.Macs ?? DifferingMacs(change.After));
+            (routes, nextHops) = WriteRoutes(change);
         }
         catch
         {
+            _routesKnown = false;
             _writer.Abandon();
             throw;
         }
-        if (records + macs > 0)
+        if (records + macs + routes + nextHops > 0)
         {
             _writer.Commit();
+            _nextHops.Committed();
             _writer.TrySettle();
         }
         else
         {
             _writer.Abandon();
         }
-        return new Outcome(records, macs, FlushWhatMoved(movedPorts, goneFids));
-    }
-
-    private int WriteRecords(CompiledState state, HashSet<int> movedPorts, List<(int First, int Last)> goneFids)
-    {
-        int records = 0;
-        for (int i = 1; i < segment.MaxPorts; i++)
-        {
-            PortRecord wanted = state.Ports.TryGetValue(i, out CompiledPort? port) ? port.Record : state.InnerPorts.GetValueOrDefault(i);
-            ref readonly PortRecord present = ref _writer.Port(i);
-            if (!Same(in wanted, in present))
-            {
-                if ((present.Flags & PortFlags.Exists) != 0 && !SamePlace(in wanted, in present))
-                {
-                    movedPorts.Add(i);
-                }
-                _writer.SetPort(i, in wanted);
-                records++;
-            }
-        }
-        for (int i = 1; i < segment.MaxBridges; i++)
-        {
-            BridgeRecord wanted = state.Bridges.GetValueOrDefault(i);
-            ref readonly BridgeRecord present = ref _writer.Bridge(i);
-            if (!Same(in wanted, in present))
-            {
-                if ((present.Flags & BridgeFlags.Exists) != 0
-                    && ((wanted.Flags & BridgeFlags.Exists) == 0 || wanted.FidBase != present.FidBase))
-                {
-                    goneFids.Add((present.FidBase, present.FidBase + present.FidMask));
-                }
-                _writer.SetBridge(i, in wanted);
-                records++;
-            }
-        }
-        return records;
+        int neighbours = WriteNeighbours(change.Neighbours ?? DifferingNeighbours(change.After)) + FlushNeighbours(moved.Interfaces);
+        return new Outcome(records, macs, FlushWhatMoved(moved), routes, neighbours);
     }
 
     /// <summary>Waits until no worker uses what the last commit removed.</summary>
@@ -104,46 +80,18 @@ public sealed class TableWriter(Segment segment)
     public int Flush(Func<MacEntry, bool> condition) =>
         _writer.RemoveMacs((in MacEntry entry, object? _) => (entry.Flags & (MacFlags.Static | MacFlags.Drop)) == 0 && condition(entry));
 
-    /// <summary>Whether a port's addresses keep their meaning.</summary>
-    private static bool SamePlace(ref readonly PortRecord a, ref readonly PortRecord b) =>
-        ((a.Flags ^ b.Flags) & PortFlags.Exists) == 0 && a.Bridge == b.Bridge && a.Pvid == b.Pvid && Same(in a.Vlans, in b.Vlans);
-
-    private static bool Same<T>(ref readonly T a, ref readonly T b)
-        where T : unmanaged =>
-        MemoryMarshal.AsBytes(new ReadOnlySpan<T>(in a)).SequenceEqual(MemoryMarshal.AsBytes(new ReadOnlySpan<T>(in b)));
-
-    /// <summary>All static entries that are wanted, and those in the table that are not.</summary>
-    private CompiledMacs DifferingMacs(CompiledState state)
+    /// <summary>Where learned addresses are not any more.</summary>
+    private sealed class Moved
     {
-        List<CompiledMac> wanted = [.. state.StaticMacs];
-        HashSet<ulong> keys = [.. wanted.Select(m => m.Key)];
-        return new CompiledMacs(wanted, [.. segment.Macs.List()
-            .Where(e => (e.Flags & MacFlags.Static) != 0)
-            .Select(e => MacTable.Key(e.Fid, e.Mac))
-            .Where(key => !keys.Contains(key))]);
+        public HashSet<int> Ports { get; } = [];
+        public List<(int First, int Last)> Fids { get; } = [];
+
+        /// <summary>Interfaces that are gone, or have other addresses.</summary>
+        public HashSet<int> Interfaces { get; } = [];
     }
 
-    private int WriteStaticMacs(CompiledMacs macs)
-    {
-        int changed = macs.Remove.Count(_writer.RemoveMac);
-        foreach (CompiledMac mac in macs.Set)
-        {
-            ulong present = segment.Macs.Find(mac.Key);
-            if (present != 0 && MacValue.Port(present) == mac.Port && MacValue.Flags(present) == mac.Flags)
-            {
-                continue;
-            }
-            if (!_writer.SetStaticMac(mac.Key, mac.Port, mac.Flags))
-            {
-                throw new TableFullException("the MAC table has no room for another static entry; start the daemon with a larger --mac-capacity");
-            }
-            changed++;
-        }
-        return changed;
-    }
-
-    private int FlushWhatMoved(HashSet<int> ports, List<(int First, int Last)> fids) =>
-        ports.Count == 0 && fids.Count == 0
+    private int FlushWhatMoved(Moved moved) =>
+        moved.Ports.Count == 0 && moved.Fids.Count == 0
             ? 0
-            : Flush(e => ports.Contains(e.Port) || fids.Any(f => e.Fid >= f.First && e.Fid <= f.Last));
+            : Flush(e => moved.Ports.Contains(e.Port) || moved.Fids.Any(f => e.Fid >= f.First && e.Fid <= f.Last));
 }

@@ -1,5 +1,6 @@
 using Dataplane.Control.Api.Access;
 using Dataplane.Control.Engine;
+using Dataplane.Control.Flannel;
 using Dataplane.Control.Manifests;
 using Dataplane.Control.State.Etcd;
 using Dataplane.Memory;
@@ -26,6 +27,9 @@ internal sealed record DaemonOptions
 
     /// <summary>The etcd that holds desired state, or null when it is this instance's own file.</summary>
     public EtcdOptions? Etcd { get; init; }
+
+    /// <summary>How this node takes part in a flannel network, or null. Its keys are in <see cref="Etcd"/>.</summary>
+    public FlannelOptions? Flannel { get; init; }
 
     /// <summary>Group that may use the API, or null.</summary>
     public string? SocketGroup { get; init; }

@@ -5,6 +5,7 @@ using Dataplane.Control.Api.V1;
 using Dataplane.Control.Observation;
 using Dataplane.Control.Compiler;
 using Dataplane.Control.Engine;
+using Dataplane.Control.Flannel;
 using Dataplane.Control.Manifests;
 using Dataplane.Control.Ports;
 using Dataplane.Control.Runtime;
@@ -49,6 +50,7 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
         using PosixSignalRegistration hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, Stop);
 
         using FileLock only = InstanceLock.Acquire(options.Paths);
+        Effective.NodeIdentity = $"{MachineId()}/{options.Paths.Name}/";
         bool fresh = Directory.EnumerateFileSystemEntries(options.Paths.Directory).All(f => f == options.Paths.Lock);
         _remains = fresh ? Remains.Nothing : Remains.Everything;
         try
@@ -105,7 +107,8 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
             }
             var file = new SqliteStore(options.StateFile);
             file.Load();
-            return options.Etcd is { } etcd ? new EtcdStore(etcd, file, logging.CreateLogger<EtcdStore>()) : file;
+            HashSet<string> own = options.Flannel is null ? [] : [FlannelResources.PodNetwork];
+            return options.Etcd is { } etcd ? new EtcdStore(etcd, file, logging.CreateLogger<EtcdStore>()) { OwnNetworks = own } : file;
         }
         catch (StateStoreException e)
         {
@@ -147,6 +150,7 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
             await controller.ReattachAsync(ending.Token);
             controller.Events.Add(new Event { Type = Event.Types.Type.EngineStarted, Text = "the engine was started again, and has its ports" });
         };
+        FlannelService? flannel = options.Flannel is { } network ? new FlannelService(options.Etcd!, network, controller, TimeProvider.System, logging.CreateLogger<FlannelService>()) : null;
         await ResumeAsync(controller);
         Task? following = etcd?.FollowAsync(() => controller.State, controller.FollowAsync, ending.Token);
         if (etcd is not null && !await IsInStepAsync(etcd, hasCopy: controller.State.Revision > 0) && controller.State.Revision == 0)
@@ -155,9 +159,18 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
             await following!;
             throw new DaemonException($"{etcd.Location}: {etcd.WhyUnavailable ?? etcd.Trouble ?? "it does not answer"}; there is no local copy to begin with");
         }
-        await ApplyConfigAsync(controller);
+        // Ports of flannel's network come when that is there. Its way to the other nodes may be in the same file.
+        ILookup<bool, LocatedResource> config = options.Config.ToLookup(l => flannel is not null && l.Resource.NamedNetworks.Contains(FlannelResources.PodNetwork));
+        List<LocatedResource> late = [.. config[true]];
+        await ApplyConfigAsync(controller, [.. config[false]]);
+        Task? member = flannel?.RunAsync(ending.Token);
+        bool joined = flannel is null || await Task.WhenAny(flannel.InStep, member!, Task.Delay(StorePatience)) == flannel.InStep;
+        if (joined)
+        {
+            await ApplyConfigAsync(controller, late);
+        }
 
-        var instance = new InstanceInfo(options.Paths.Name, options.Paths.Segment, options.Paths.EngineLog, DateTimeOffset.UtcNow);
+        var instance = new InstanceInfo(options.Paths.Name, options.Paths.Segment, options.Paths.EngineLog, DateTimeOffset.UtcNow, flannel is null ? null : () => flannel.Status);
         var captures = new CaptureHub(segment);
         var counters = new CounterReader(segment, link, TimeProvider.System);
         var access = new ApiAccess { Group = options.SocketGroup is { } name ? SocketGroup.Find(name) : null, Tcp = options.Tcp };
@@ -168,6 +181,8 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
             ReconcileAsync(controller, ending.Token),
             captures.RunAsync(ending.Token),
             .. following is null ? Array.Empty<Task>() : [following],
+            .. member is null ? Array.Empty<Task>() : [member],
+            .. joined ? Array.Empty<Task>() : [ApplyLateAsync(controller, flannel!, late, ending.Token)],
             PumpEventsAsync(new EventPump(segment, () => controller.State, controller.Events), ending.Token),
         ];
         LogReady(options.Paths.ApiSocket, controller.State.Networks.Count, controller.State.Ports.Count);
@@ -196,20 +211,40 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
         }
     }
 
-    private async Task ApplyConfigAsync(Controller controller)
+    /// <summary>The configuration's part that had to wait. Nobody waits for its outcome any more: what is wrong with it is told in the log.</summary>
+    private async Task ApplyLateAsync(Controller controller, FlannelService flannel, List<LocatedResource> config, CancellationToken cancel)
     {
-        if (options.Config.Count == 0)
+        LogConfigWaits(config.Count, flannel.Status.Reason);
+        try
+        {
+            await flannel.InStep.WaitAsync(cancel);
+            await ApplyConfigAsync(controller, config);
+        }
+        catch (DaemonException e)
+        {
+            LogConfigRefused(e.Message);
+        }
+        catch (OperationCanceledException)
+        {
+            return;
+        }
+        await Task.Delay(Timeout.Infinite, cancel).ContinueWith(_ => { }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+    }
+
+    private async Task ApplyConfigAsync(Controller controller, IReadOnlyList<LocatedResource> config)
+    {
+        if (config.Count == 0)
         {
             return;
         }
         try
         {
-            CommitResult result = await controller.CommitAsync(new Batch { Apply = [.. options.Config.Select(l => l.Resource)] }, dryRun: false, CancellationToken.None);
+            CommitResult result = await controller.CommitAsync(new Batch { Apply = [.. config.Select(l => l.Resource)] }, dryRun: false, CancellationToken.None);
             LogConfigured(result.Changed, result.Changes.Count);
         }
         catch (ProblemException e)
         {
-            throw new DaemonException(Cli.Problems.Locate(e.Problems, options.Config));
+            throw new DaemonException(Cli.Problems.Locate(e.Problems, config));
         }
     }
 
@@ -262,6 +297,15 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
     [LoggerMessage(Level = LogLevel.Information, Message = "Applied the configuration: {Changed} of {All} resources changed")]
     private partial void LogConfigured(int changed, int all);
 
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Resources} resources of the configuration wait for a lease: {Reason}")]
+    private partial void LogConfigWaits(int resources, string reason);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "The configuration's part in flannel's network is refused: {Reason}")]
+    private partial void LogConfigRefused(string reason);
+
     [LoggerMessage(Level = LogLevel.Warning, Message = "Checking the ports failed and is tried again: {Reason}")]
     private partial void LogTickFailed(string reason);
+
+    /// <summary>The same after every start of the machine, and another one on every machine; see machine-id(5).</summary>
+    private static string MachineId() => File.Exists("/etc/machine-id") ? File.ReadAllText("/etc/machine-id").Trim() : Environment.MachineName;
 }

@@ -9,8 +9,7 @@ namespace Dataplane.Control.Demo;
 /// </summary>
 internal sealed record DemoPlan
 {
-    /// <summary>The instance, the network, and the beginning of every name.</summary>
-    public const string Instance = "demo";
+    /// <summary>The network, and the beginning of every name.</summary>
     public const string NetworkName = "demo";
     public const string NamespacePrefix = "dp-demo-";
     public const string HostNamespaceName = NamespacePrefix + "host";

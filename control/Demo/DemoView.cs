@@ -108,8 +108,8 @@ internal sealed class DemoView(DemoSession session)
     {
         try
         {
-            return _last = new Snapshot(Stopwatch.GetTimestamp(), await session.EngineAsync(cancel),
-                await session.PortCountersAsync(cancel), await session.DropsAsync(cancel), await session.MacsAsync(cancel), null);
+            return _last = new Snapshot(Stopwatch.GetTimestamp(), await session.Daemon.EngineAsync(cancel),
+                await session.Daemon.PortCountersAsync(cancel), await session.Daemon.DropsAsync(cancel), await session.Daemon.MacsAsync(cancel), null);
         }
         catch (RpcException e) when (e.StatusCode == StatusCode.Unavailable)
         {

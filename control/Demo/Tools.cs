@@ -76,6 +76,19 @@ internal static partial class Tools
 
     public static IEnumerable<string> EnterNamespace(string name) => ["nsenter", $"--net=/run/netns/{name}", "--"];
 
+    public static Task<ToolResult> BringLoopbackUpAsync(Node node, CancellationToken cancel) =>
+        RunAsync(In(node, "ip", "link", "set", "lo", "up"), TimeSpan.FromSeconds(10), cancel);
+
+    /// <summary>Runs a program that must succeed.</summary>
+    public static async Task MustAsync(IEnumerable<string> command, CancellationToken cancel)
+    {
+        ToolResult result = await RunAsync(command, TimeSpan.FromSeconds(10), cancel);
+        if (!result.Ok)
+        {
+            throw new DemoException($"{string.Join(' ', command)}: {result.LastLine}");
+        }
+    }
+
     /// <summary>Pings; gives the smallest round trip in milliseconds, or why there is none.</summary>
     public static async Task<PingResult> PingAsync(Node from, Node to, int count, CancellationToken cancel)
     {

@@ -57,7 +57,7 @@ internal static class Traces
         {
             found.Add(new Trace(TraceKind.Device, DemoPlan.HostDevice));
         }
-        found.AddRange(DemoInstance.Paths.Where(Path.Exists).Select(path => new Trace(TraceKind.Path, path)));
+        found.AddRange(DemoInstance.All.SelectMany(i => i.Paths).Where(Path.Exists).Select(path => new Trace(TraceKind.Path, path)));
         return found;
     }
 
@@ -121,7 +121,7 @@ internal static class Traces
         {
             if (int.TryParse(Path.GetFileName(folder), out int id) && id != Environment.ProcessId &&
                 CommandLine(id) is [var program, .. var arguments] &&
-                OwnPrograms.Contains(Path.GetFileName(program)) && DemoInstance.IsNamedBy(arguments))
+                OwnPrograms.Contains(Path.GetFileName(program)) && DemoInstance.All.Any(i => i.IsNamedBy(arguments)))
             {
                 yield return new Trace(TraceKind.Process, Path.GetFileName(program), id);
             }

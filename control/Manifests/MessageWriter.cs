@@ -49,7 +49,7 @@ public static class MessageWriter
         {
             fields.Add(new("kind", kind));
         }
-        foreach (FieldDescriptor field in message.Descriptor.Fields.InFieldNumberOrder().OrderBy(f => f.Name is "revision" or "status"))
+        foreach (FieldDescriptor field in message.Descriptor.Fields.InFieldNumberOrder().OrderBy(f => f.Name is "revision" or "status" or "owner"))
         {
             object? value = field.Accessor.GetValue(message);
             if (field.IsRepeated)

@@ -1,4 +1,5 @@
 using Dataplane.Control.Compiler;
+using Dataplane.Control.State;
 
 namespace Dataplane.Control.Ports;
 
@@ -37,6 +38,15 @@ public interface IPortDevice : IDisposable
     /// <summary>Changes what differs between the settings and the wanted ones, and repairs what somebody else changed.</summary>
     /// <exception cref="DeviceException">Something cannot be set.</exception>
     void Update(DeviceSpec spec);
+
+    /// <summary>
+    /// Changes what of the host's kernel is reached by way of the router behind the device (<see cref="DeviceSpec.RouterMac"/>).
+    /// Routes to the same prefixes that others made come first; nothing of theirs is touched.
+    /// </summary>
+    /// <param name="add">Prefixes, also such as are there already.</param>
+    /// <param name="remove">Prefixes, also such as are gone already; null for all that are not in <paramref name="add"/>.</param>
+    /// <exception cref="DeviceException">Something cannot be set.</exception>
+    void Route(IReadOnlyCollection<Cidr> add, IReadOnlyCollection<Cidr>? remove);
 
     /// <summary>Why the device does not work any more, null when it does.</summary>
     string? WhyLost();

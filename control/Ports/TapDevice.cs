@@ -1,4 +1,5 @@
 using Dataplane.Control.Compiler;
+using Dataplane.Control.State;
 using Dataplane.Interop.Linux;
 
 namespace Dataplane.Control.Ports;
@@ -36,6 +37,20 @@ internal sealed class TapDevice(Tap tap, int index, FileIdentity? home, DeviceSp
         catch (LinuxException e)
         {
             throw TapDevices.Explain(spec, e);
+        }
+    }
+
+    public void Route(IReadOnlyCollection<Cidr> add, IReadOnlyCollection<Cidr>? remove)
+    {
+        try
+        {
+            using NetNs? ns = TapNamespace.Open(_spec.Netns);
+            using Netlink netlink = Netlink.Open(ns);
+            HostRoutes.Change(netlink, IfIndex, _spec, add, remove);
+        }
+        catch (LinuxException e)
+        {
+            throw TapDevices.Explain(_spec, e);
         }
     }
 

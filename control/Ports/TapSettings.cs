@@ -38,6 +38,7 @@ internal static class TapSettings
         {
             netlink.AddRoute(Default(gateway), gateway, index, replace: true);
         }
+        HostRoutes.SetRouter(netlink, index, spec, before);
     }
 
     private static void SetAddresses(Netlink netlink, int index, DeviceSpec spec, DeviceSpec? before)

@@ -39,22 +39,25 @@ public sealed partial class Controller
         {
             throw new ProblemException(StatusCode.Unavailable, reason);
         }
-        CompiledState wanted = StateCompiler.Compile(plan.After);
+        StateChange change = plan.From(before);
+        CompiledChange wanted = StateCompiler.Compile(change, _compiled, everything: !_tablesKnown);
         try
         {
             // Ports are told by their index: one that is made anew at the same index is another.
-            List<PortStep> steps = PlanPorts(wanted);
+            List<PortStep> steps = PlanPorts(wanted.After);
             foreach (PortStep step in steps.Where(s => s.Action != PortAction.Remove))
             {
                 Follow(step);
             }
-            _store.Adopt(plan.From(before));
+            _store.Adopt(change);
             _tables.Commit(wanted);
-            _compiled = wanted;
+            _tablesKnown = true;
+            _compiled = wanted.After;
             foreach (PortStep step in steps.Where(s => s.Action == PortAction.Remove))
             {
                 Finish(step);
             }
+            RouteHost(wanted.HostRoutes);
         }
         catch (Exception e)
         {

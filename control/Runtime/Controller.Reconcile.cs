@@ -35,6 +35,7 @@ public sealed partial class Controller
             }
             TableWriter.Outcome outcome = _tables.Commit(_compiled);
             _tablesKnown = true;
+            RouteHostAgain();
             LogResumed(_live.Count, outcome.Records, outcome.StaticMacs);
             TakeHealthSnapshot();
             PublishStatus();
@@ -70,6 +71,7 @@ public sealed partial class Controller
                 {
                     Check(live);
                 }
+                RouteHostAgain();
                 TakeHealthSnapshot();
             }
             PublishStatus();

@@ -186,6 +186,7 @@ public sealed partial class Controller : IDisposable
         {
             return new CommitResult(plan.Changes, before);
         }
+        CheckOwners(before, plan);
         StateChange change = plan.From(before);
         CompiledChange wanted = StateCompiler.Compile(change, compiledBefore, everything: !_tablesKnown);
         List<PortStep> steps = wanted.Records ? PlanPorts(wanted.After) : [];
@@ -231,6 +232,7 @@ public sealed partial class Controller : IDisposable
         {
             Finish(step);
         }
+        RouteHost(wanted.HostRoutes);
         if (steps.Count > 0)
         {
             TakeHealthSnapshot();

@@ -112,6 +112,8 @@ public sealed unsafe class CounterReader(Segment segment, IEngineLink engine, Ti
             Workers = header.EngineWorkers,
             Networks = (uint)state.Networks.Count,
             Ports = (uint)state.Ports.Count,
+            Routes = (ulong)state.Routes.Count,
+            Peers = (uint)state.Peers.Count,
             PortsUp = (uint)state.Ports.Values.Count(p => segment.PortRuntime[p.Index].State == PortState.Up && p.Spec.EnabledInForce),
             MacEntries = MacEntries(state),
             MacCapacity = (ulong)segment.Macs.BucketCount * MacBucket.Ways / 2,

@@ -1,3 +1,5 @@
+using Dataplane.Control.Api.V1;
+
 namespace Dataplane.Control.Runtime;
 
 /// <summary>What status calls say of this daemon.</summary>
@@ -5,4 +7,5 @@ namespace Dataplane.Control.Runtime;
 /// <param name="SegmentPath">The shared-memory file; empty for private memory.</param>
 /// <param name="EngineLog">The engine's log file; empty when there is none.</param>
 /// <param name="Started">When the control process started.</param>
-public sealed record InstanceInfo(string Name, string SegmentPath, string EngineLog, DateTimeOffset Started);
+/// <param name="Flannel">The node's part in a flannel network; null without one.</param>
+public sealed record InstanceInfo(string Name, string SegmentPath, string EngineLog, DateTimeOffset Started, Func<FlannelStatus>? Flannel = null);

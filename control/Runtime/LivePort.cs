@@ -25,7 +25,24 @@ internal sealed class LivePort(int index, string name, DeviceSpec spec)
     public DeviceSpec Spec { get; set; } = spec;
 
     /// <summary>The TAP device; null for other kinds, and while it is lost.</summary>
-    public IPortDevice? Device { get; set; }
+    public IPortDevice? Device
+    {
+        get;
+        set
+        {
+            field = value;
+            HostRoutesKnown = false;
+        }
+    }
+
+    /// <summary>Whether the host's routes by way of this device are as they are to be.</summary>
+    public bool HostRoutesKnown { get; set; }
+
+    /// <summary>Whether some may be there, also when none is to be.</summary>
+    public bool HostRoutesMade { get; set; } = true;
+
+    /// <summary>Why they are not, as it was logged.</summary>
+    public string? HostRoutesProblem { get; set; }
 
     /// <summary>Whether the engine has it.</summary>
     public bool Attached { get; set; }

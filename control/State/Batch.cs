@@ -13,6 +13,9 @@ public sealed record Batch
     public IReadOnlyList<ResourceKey> Delete { get; init; } = [];
     public bool CreateOnly { get; init; }
     public bool IgnoreMissing { get; init; }
+
+    /// <summary>Who asks; empty for the operator. What it applies is its own from then on.</summary>
+    public string Owner { get; init; } = "";
 }
 
 /// <summary>A batch that was checked: the state after it, and what it makes of each resource that it names.</summary>
@@ -33,6 +36,10 @@ public static partial class BatchPlanner
     {
         var problems = new ProblemCollector();
         List<Resource> wanted = [.. batch.Apply.Select(r => Normalise(before, r, problems))];
+        foreach (Resource resource in wanted.Where(r => r.Kind != Kind.Unspecified))
+        {
+            resource.Owner = IsAsRead(before, batch, resource) ? resource.Owner : batch.Owner;
+        }
         CheckBatch(before, batch, wanted, problems);
 
         ulong revision = before.Revision + 1;
@@ -54,6 +61,18 @@ public static partial class BatchPlanner
         DesiredState after = changes.Exists(c => c.HasEffect) ? editor.ToState(revision) : before;
         Validation.Check(before, after, wanted, batch.Delete, problems);
         return problems.Any ? throw problems.ToException() : new PlannedBatch(after, changes);
+    }
+
+    /// <summary>Whether the operator applies an owner's resource as it was read: that is no change, and makes it nobody else's.</summary>
+    private static bool IsAsRead(DesiredState before, Batch batch, Resource resource)
+    {
+        if (batch.Owner.Length > 0 || resource.Owner.Length == 0 || before.Find(resource.Kind, resource.Name) is not { } existing)
+        {
+            return false;
+        }
+        Resource copy = resource.Clone();
+        copy.Revision = existing.Revision;
+        return copy.ToByteString() == existing.ToByteString();
     }
 
     /// <summary>A copy without what the switch fills in, and with MAC addresses and names in one way of writing.</summary>

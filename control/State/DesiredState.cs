@@ -101,6 +101,21 @@ public sealed record DesiredState(
     /// <summary>All resources, as what makes the state of nothing.</summary>
     public IEnumerable<ResourceChange> All => ResourceKeys.Kinds.SelectMany(kind => Names(kind).Select(name => new ResourceChange(kind, name, null, Find(kind, name)!.Content)));
 
+    /// <summary>The keys of the resources that somebody keeps; with "" those of the operator's.</summary>
+    public IEnumerable<ResourceKey> KeysOf(string owner)
+    {
+        // By value: a key is made only for what is asked for, and there may be a million routes of the operator's.
+        IEnumerable<(Kind, string)> kept =
+        [
+            .. Networks.Where(n => n.Value.Spec.Owner == owner).Select(n => (Kind.Network, n.Key)),
+            .. Peers.Where(p => p.Value.Spec.Owner == owner).Select(p => (Kind.TunnelPeer, p.Key)),
+            .. Neighbours.Where(n => n.Value.Owner == owner).Select(n => (Kind.Neighbour, n.Key)),
+            .. Routes.Where(r => r.Value.Owner == owner).Select(r => (Kind.Route, r.Key)),
+        ];
+        IEnumerable<(Kind, string)> unkept = owner.Length > 0 ? [] : Ports.Keys.Select(p => (Kind.Port, p)).Concat(StaticMacs.Keys.Select(m => (Kind.StaticMac, m)));
+        return kept.Concat(unkept).Select(k => new ResourceKey { Kind = k.Item1, Name = k.Item2 });
+    }
+
     public IEnumerable<PortEntry> PortsOf(string network) => Ports.Values.Where(p => p.Spec.Network == network);
 
     public IEnumerable<PeerEntry> PeersOf(string network) => Peers.Values.Where(p => p.Spec.Network == network);

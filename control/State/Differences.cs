@@ -7,7 +7,7 @@ namespace Dataplane.Control.State;
 /// <summary>What differs between two versions of a resource, field by field.</summary>
 public static class Differences
 {
-    private static readonly HashSet<string> OutputOnly = ["revision", "status"];
+    private static readonly HashSet<string> OutputOnly = ["revision", "status", "owner"];
 
     /// <summary>Lines such as <c>tap.addresses: [172.18.0.2/16] -> [172.18.0.3/16]</c>.</summary>
     public static IEnumerable<string> Between(IMessage before, IMessage after) => Between(before, after, "");

@@ -168,14 +168,20 @@ public static class Effective
     }
 
     /// <summary>
+    /// What tells this switch from others on the same link, whose ports may well have the same names: addresses of ports are made from
+    /// it too. Those of networks are not, since a network's router has one address wherever the network is. Set once, by the daemon.
+    /// </summary>
+    public static string NodeIdentity { get; set; } = "";
+
+    /// <summary>
     /// A locally administered unicast address (IEEE 802, 8.4) that is the same after every start: 02, then 40 bits of a
-    /// hash of kind and name (FNV-1a, whose bits are then mixed as SplitMix64 does, so that names that differ in one
+    /// hash of node, kind and name (FNV-1a, whose bits are then mixed as SplitMix64 does, so that names that differ in one
     /// character get addresses that differ everywhere).
     /// </summary>
-    private static MacAddress Derive(string kind, string name)
+    internal static MacAddress Derive(string kind, string name)
     {
         ulong hash = 0xcbf2_9ce4_8422_2325;
-        foreach (byte b in Encoding.UTF8.GetBytes($"{kind}/{name}"))
+        foreach (byte b in Encoding.UTF8.GetBytes($"{(kind == "network" ? "" : NodeIdentity)}{kind}/{name}"))
         {
             hash = (hash ^ b) * 0x100_0000_01b3;
         }

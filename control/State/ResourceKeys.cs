@@ -83,6 +83,29 @@ public static class ResourceKeys
             }
         }
 
+        /// <summary>Who keeps the resource; empty for the operator, whose alone are the kinds without an owner.</summary>
+        public string Owner
+        {
+            get => resource.ResourceCase switch
+            {
+                Resource.ResourceOneofCase.Network => resource.Network.Owner,
+                Resource.ResourceOneofCase.TunnelPeer => resource.TunnelPeer.Owner,
+                Resource.ResourceOneofCase.Neighbour => resource.Neighbour.Owner,
+                Resource.ResourceOneofCase.Route => resource.Route.Owner,
+                _ => "",
+            };
+            set
+            {
+                switch (resource.ResourceCase)
+                {
+                    case Resource.ResourceOneofCase.Network: resource.Network.Owner = value; break;
+                    case Resource.ResourceOneofCase.TunnelPeer: resource.TunnelPeer.Owner = value; break;
+                    case Resource.ResourceOneofCase.Neighbour: resource.Neighbour.Owner = value; break;
+                    case Resource.ResourceOneofCase.Route: resource.Route.Owner = value; break;
+                }
+            }
+        }
+
         /// <summary>The name, also where it is made from the other fields and was left empty.</summary>
         public string KeyName => resource.Name.Length > 0 ? resource.Name : resource.ResourceCase switch
         {

@@ -56,7 +56,7 @@ public static partial class Validation
                 }
                 foreach (Network other in state.Networks.Values.Select(n => n.Spec).Where(n => n.Name != network.Name && !AreApart(n, network)))
                 {
-                    foreach (Cidr theirs in other.Prefixes.Where(p => p.Overlaps(subnet)))
+                    foreach (Cidr theirs in other.Prefixes.Where(p => p.Overlaps(subnet) && !IsEndOf(network, subnet, p) && !IsEndOf(other, p, subnet)))
                     {
                         report(field, $"subnet {subnet} overlaps {theirs} of network \"{other.Name}\"", ApartFix(other, network));
                     }
@@ -65,6 +65,12 @@ public static partial class Validation
             }
         }
     }
+
+    /// <summary>
+    /// Whether a prefix is an overlay's single address inside of another network's subnet: the end of a point-to-point link, as
+    /// flannel gives its VTEPs the first address of the node's subnet. The more specific route tells them apart.
+    /// </summary>
+    private static bool IsEndOf(Network overlay, Cidr end, Cidr subnet) => overlay.Vxlan is not null && overlay.Router is not null && end.Length == end.Bits && subnet.Length < subnet.Bits;
 
     /// <summary>Whether two networks never meet: each has a router, and these are in different VRFs.</summary>
     private static bool AreApart(Network a, Network b) => a.Router is { } one && b.Router is { } other && one.VrfInForce != other.VrfInForce;

@@ -45,7 +45,8 @@ public static partial class Validation
         {
             report("vxlan.vni", $"VNI {vxlan.Vni} is not from 1 to {MaxVni}");
         }
-        else if (state.Networks.Values.FirstOrDefault(n => n.Spec.Name != network.Name && n.Spec.Vxlan?.Vni == vxlan.Vni) is { } other)
+        else if (state.Networks.Values.FirstOrDefault(n => n.Spec.Name != network.Name && n.Spec.Vxlan is { } v && v.Vni == vxlan.Vni
+            && v.LocalInForce.AddressFamily == vxlan.LocalInForce.AddressFamily) is { } other)
         {
             report("vxlan.vni", $"VNI {vxlan.Vni} is that of network \"{other.Spec.Name}\"");
         }

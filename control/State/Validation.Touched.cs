@@ -72,10 +72,16 @@ public static partial class Validation
             {
                 Overlays.UnionWith(after.Networks.Values.Where(n => n.Spec.Vxlan is not null && !Networks.Contains(n.Spec.Name)).Select(n => n.Spec.Name));
             }
-            HashSet<string> peers = [.. Peers.Where(before.Peers.ContainsKey), .. deleted.Where(k => k.Kind == Kind.TunnelPeer).Select(k => k.Name)];
+            HashSet<string> peers = [.. Peers.Where(before.Peers.ContainsKey)];
             if (vrfs.Count + peers.Count > 0)
             {
-                Routes.UnionWith(after.Routes.Values.Where(r => vrfs.Contains(r.VrfInForce) || r.NextHops.Any(h => peers.Contains(h.Peer))).Select(r => r.Name));
+                // What names something deleted is told with that.
+                HashSet<(Kind, string)> gone = [.. deleted.Select(k => (k.Kind, k.Name))];
+                gone.UnionWith(after.Peers.Values.Where(p => gone.Contains((Kind.Network, p.Spec.Network))).Select(p => (Kind.TunnelPeer, p.Spec.Name)).ToList());
+                Routes.UnionWith(after.Routes.Values
+                    .Where(r => vrfs.Contains(r.VrfInForce) || r.NextHops.Any(h => peers.Contains(h.Peer)))
+                    .Where(r => !r.NextHops.Any(h => gone.Contains((Kind.Network, h.Network)) || gone.Contains((Kind.Port, h.Port)) || gone.Contains((Kind.TunnelPeer, h.Peer))))
+                    .Select(r => r.Name));
             }
         }
 

@@ -17,7 +17,7 @@ public sealed class SegmentException(string message) : Exception(message);
 /// </summary>
 public sealed unsafe class Segment : IDisposable
 {
-    private const string Remedy = "stop what uses it, then remove it with `dataplane clean`";
+    internal const string Remedy = "stop what uses it, then remove it with `dataplane clean`";
 
     private readonly byte* _base;
     private readonly ulong _length;

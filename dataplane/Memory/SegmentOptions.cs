@@ -15,7 +15,7 @@ public sealed record SegmentOptions
     /// <summary>What 24 bits of a route can name.</summary>
     public const int NextHopLimit = 1 << 24;
     public const int NextHopGroupLimit = 1 << 16;
-    public const long RouteBytesLimit = 64L << 30;
+    public const long RouteBytesLimit = 4L << 30;
     public const int NeighbourLimit = 1 << 24;
 
     /// <summary>Of a table with room for twice <see cref="MacLimit"/>.</summary>

@@ -10,14 +10,11 @@ public sealed unsafe partial class SegmentWriter
     /// <summary>Bytes that the routes take, of <see cref="SegmentHeader.RouteBytes"/>.</summary>
     public long RouteBytesUsed => _routes.UsedBytes;
 
-    /// <summary>
-    /// The IPv4 routes of a VRF as they are after this commit. A writer that took the segment over does not know those of which
-    /// longer ones cover every address.
-    /// </summary>
-    public IReadOnlyDictionary<RoutePrefix, uint> Routes4(int vrf) => _routes.Prefixes4(CheckVrf(vrf));
+    /// <summary>The IPv4 routes of a VRF as they are after this commit.</summary>
+    public RouteList Routes4(int vrf) => _routes.Prefixes4(CheckVrf(vrf));
 
-    /// <summary>The IPv6 routes of a VRF; see <see cref="Routes4"/>.</summary>
-    public IReadOnlyDictionary<RoutePrefix, uint> Routes6(int vrf) => _routes.Prefixes6(CheckVrf(vrf));
+    /// <summary>The IPv6 routes of a VRF as they are after this commit.</summary>
+    public RouteList Routes6(int vrf) => _routes.Prefixes6(CheckVrf(vrf));
 
     /// <summary>Makes or changes an IPv4 route.</summary>
     /// <param name="vrf">Index of the VRF.</param>
@@ -64,7 +61,14 @@ public sealed unsafe partial class SegmentWriter
             ref readonly VrfRecord vrf = ref _segment.Vrf(i, _segment.Generation);
             roots.Add((i, vrf.Root4, vrf.Root6));
         }
-        return new RouteWriter(_segment.RouteArena, _segment.Header.RouteBytes, roots);
+        try
+        {
+            return new RouteWriter(_segment.RouteArena, _segment.Header.RouteBytes, roots);
+        }
+        catch (InvalidDataException e)
+        {
+            throw new SegmentException($"{e.Message}; {Segment.Remedy}");
+        }
     }
 
     private void WriteRoots(ulong next)

@@ -1,131 +1,257 @@
 namespace Dataplane.Tables;
 
+/// <summary>The memory for routes is used up.</summary>
+public sealed class RouteMemoryException(long bytes)
+    : Exception($"the routes need more than the {bytes / 1024} KiB there are for them");
+
 /// <summary>
-/// The memory of the routes, in units of one cache line, and which of them are free. What is free is known to the writer alone: the
-/// memory holds nothing about it, so a writer that takes over finds out by following the roots. Unit 0 is never used.
+/// Hands out the blocks of an arena: chunks of 8 KiB, each cut into blocks of one size (Bonwick's slabs, USENIX 1994). What is free
+/// is known to this object alone and not to the arena, apart from a link in each free block: after a crash the writer that comes
+/// next says which blocks are in use (<see cref="Mark"/>), and all others are free.
 /// </summary>
 internal sealed unsafe class RouteArena
 {
-    public const int UnitSize = 64;
+    /// <summary>The largest block: an IPv6 page with every prefix that it can have.</summary>
+    public const int MaxBlock = 2368;
 
-    /// <summary>Units of a page of 256 slots.</summary>
-    public const int PageUnits = 256 * 8 / UnitSize;
+    public const int ChunkSize = 8192;
 
-    /// <summary>The largest block: a node in which every slot is a run of its own.</summary>
-    private const int MaxUnits = PageUnits + 1;
+    private const int UnitsPerChunk = ChunkSize / RouteEntry.Unit;
+    private const byte NoClass = byte.MaxValue;
+    private const ushort NoSlot = ushort.MaxValue;
+    private const int NoChunk = -1;
+
+    /// <summary>Sizes of blocks in bytes. From a cache line on they are whole lines, so that headers do not straddle two.</summary>
+    private static readonly int[] s_sizes =
+        [16, 32, 64, 128, 192, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1152, 1344, 1600, 2048, MaxBlock];
+
+    /// <summary>Index into <see cref="s_sizes"/> by a size in units, rounded up.</summary>
+    private static readonly byte[] s_classes =
+        [.. Enumerable.Range(0, (MaxBlock / RouteEntry.Unit) + 1).Select(units => (byte)Array.FindIndex(s_sizes, size => size >= units * RouteEntry.Unit))];
 
     private readonly byte* _memory;
-    private readonly uint _end;
-    private readonly Stack<uint>[] _free = [.. Enumerable.Range(0, MaxUnits + 1).Select(_ => new Stack<uint>())];
+    private readonly int _reserve;
 
-    /// <summary>Nobody has used what begins here.</summary>
-    private uint _fresh = 1;
+    // By chunk.
+    private readonly byte[] _class;
+    private readonly ushort[] _live;
+    private readonly ushort[] _freeSlot;
+    private readonly int[] _next;
+    private readonly int[] _previous;
 
+    /// <summary>By class, the first of its chunks with free blocks.</summary>
+    private readonly int[] _partial = [.. Enumerable.Repeat(NoChunk, s_sizes.Length)];
+
+    /// <summary>The first chunk of no class.</summary>
+    private int _freeChunk = NoChunk;
+    private int _freeChunks;
+
+    /// <summary>One bit per unit, set where a block in use begins; only until <see cref="Seal"/>.</summary>
+    private ulong[]? _marks;
+
+    /// <param name="memory">Aligned to a cache line.</param>
+    /// <param name="length">Bytes. What exceeds <see cref="RouteEntry.MaxArena"/> or whole chunks is not used.</param>
     public RouteArena(byte* memory, ulong length)
     {
         _memory = memory;
-        _end = (uint)Math.Min(length / UnitSize, int.MaxValue);
+        int chunks = (int)(Math.Min(length, RouteEntry.MaxArena) / ChunkSize);
+        _reserve = chunks / 16;
+        _class = new byte[chunks];
+        _class.AsSpan().Fill(NoClass);
+        _live = new ushort[chunks];
+        _freeSlot = new ushort[chunks];
+        _next = new int[chunks];
+        _previous = new int[chunks];
+        _marks = new ulong[chunks * UnitsPerChunk / 64];
     }
 
-    /// <summary>Units in use.</summary>
-    public long Used { get; private set; }
+    /// <summary>Bytes that blocks can be cut from.</summary>
+    public long Length => (long)_class.Length * ChunkSize;
 
-    /// <summary>Bytes in use.</summary>
-    public long UsedBytes => Used * UnitSize;
+    /// <summary>Bytes of the blocks in use.</summary>
+    public long UsedBytes { get; private set; }
 
-    public void* At(uint unit) => _memory + ((ulong)unit * UnitSize);
+    /// <summary>Bytes of the chunks from which blocks in use are cut.</summary>
+    public long TakenBytes => Length - ((long)_freeChunks * ChunkSize);
 
-    public static int UnitsOf(int bytes) => (bytes + UnitSize - 1) / UnitSize;
+    /// <summary>For tests: freed blocks are filled with rubbish, which a reader that still reads them would notice.</summary>
+    public bool Poison { get; set; }
 
-    /// <summary>A block of so many units, with whatever is in it. 0 when there is none.</summary>
-    public uint Allocate(int units)
+    public byte* At(uint entry) => RouteEntry.At(_memory, entry);
+
+    /// <summary>The size of the block that holds so many bytes.</summary>
+    public static int BlockSize(int size) => s_sizes[ClassOf(size)];
+
+    /// <summary>
+    /// During construction: a block is in use. False when there cannot be a block of that size, or there is one already: the arena is
+    /// damaged.
+    /// </summary>
+    public bool Mark(uint unit, int size)
     {
-        uint block = TryAllocate(units);
-        if (block == 0 && Merge())
+        int chunk = (int)(unit / UnitsPerChunk);
+        byte kind = ClassOf(size);
+        int blockUnits = s_sizes[kind] / RouteEntry.Unit;
+        uint at = unit % UnitsPerChunk;
+        if (chunk >= _class.Length || (_class[chunk] != NoClass && _class[chunk] != kind)
+            || at % blockUnits != 0 || at + blockUnits > UnitsPerChunk || (_marks![unit / 64] & (1ul << (int)(unit % 64))) != 0)
         {
-            block = TryAllocate(units);
+            return false;
         }
-        Used += block != 0 ? units : 0;
-        return block;
+        _marks[unit / 64] |= 1ul << (int)(unit % 64);
+        _class[chunk] = kind;
+        _live[chunk]++;
+        UsedBytes += s_sizes[kind];
+        return true;
     }
 
-    public void Free(uint block, int units)
-    {
-        _free[units].Push(block);
-        Used -= units;
-    }
+    /// <summary>Whether a header may be read there, during construction.</summary>
+    public bool Contains(uint unit, int size) => ((ulong)unit * RouteEntry.Unit) + (ulong)size <= (ulong)Length;
 
-    /// <summary>Says what is in use, of an arena that another writer has left.</summary>
-    /// <param name="blocks">First unit and number of units, each once.</param>
-    public void Adopt(IEnumerable<(uint Block, int Units)> blocks)
+    /// <summary>Ends construction: everything not marked is free.</summary>
+    public void Seal()
     {
-        foreach (Stack<uint> stack in _free)
+        for (int chunk = _class.Length - 1; chunk >= 0; chunk--)
         {
-            stack.Clear();
-        }
-        uint at = 1;
-        Used = 0;
-        foreach ((uint block, int units) in blocks.OrderBy(b => b.Block))
-        {
-            Release(at, block);
-            at = block + (uint)units;
-            Used += units;
-        }
-        _fresh = at;
-    }
-
-    private uint TryAllocate(int units)
-    {
-        if (_free[units].TryPop(out uint block))
-        {
-            return block;
-        }
-        if (_end - _fresh >= units)
-        {
-            block = _fresh;
-            _fresh += (uint)units;
-            return block;
-        }
-        for (int larger = units + 1; larger <= MaxUnits; larger++)
-        {
-            if (_free[larger].TryPop(out block))
+            if (_class[chunk] == NoClass)
             {
-                _free[larger - units].Push(block + (uint)units);
-                return block;
+                PushFreeChunk(chunk);
+            }
+            else
+            {
+                LinkFreeSlots(chunk);
+                if (_freeSlot[chunk] != NoSlot)
+                {
+                    PushPartial(chunk);
+                }
             }
         }
-        return 0;
+        _marks = null;
     }
 
-    /// <summary>Makes large free blocks of small ones that lie side by side. False when that makes none.</summary>
-    private bool Merge()
+    /// <summary>Takes a block. Its contents are whatever they are.</summary>
+    /// <param name="size">Bytes.</param>
+    /// <param name="mayUseReserve">For removing routes, which takes room before it gives some back.</param>
+    /// <exception cref="RouteMemoryException">There is none.</exception>
+    public uint Allocate(int size, bool mayUseReserve)
     {
-        (uint Block, int Units)[] all = [.. _free.SelectMany((stack, units) => stack.Select(b => (Block: b, Units: units))).OrderBy(b => b.Block)];
-        foreach (Stack<uint> stack in _free)
+        byte kind = ClassOf(size);
+        int chunk = _partial[kind];
+        if (chunk == NoChunk)
         {
-            stack.Clear();
-        }
-        bool merged = false;
-        for (int i = 0; i < all.Length;)
-        {
-            uint start = all[i].Block, end = start + (uint)all[i].Units;
-            for (i++; i < all.Length && all[i].Block == end; i++)
+            if (_freeChunks <= (mayUseReserve ? 0 : _reserve))
             {
-                end += (uint)all[i].Units;
-                merged = true;
+                throw new RouteMemoryException(Length);
             }
-            Release(start, end);
+            chunk = PopFreeChunk();
+            _class[chunk] = kind;
+            LinkFreeSlots(chunk);
+            PushPartial(chunk);
         }
-        return merged;
+        int slot = _freeSlot[chunk];
+        int blockUnits = s_sizes[kind] / RouteEntry.Unit;
+        uint unit = (uint)((chunk * UnitsPerChunk) + (slot * blockUnits));
+        _freeSlot[chunk] = *(ushort*)Block(unit);
+        _live[chunk]++;
+        UsedBytes += s_sizes[kind];
+        if (_freeSlot[chunk] == NoSlot)
+        {
+            RemovePartial(chunk);
+        }
+        return unit;
     }
 
-    private void Release(uint start, uint end)
+    /// <summary>Gives a block back that nobody reads any more.</summary>
+    public void Free(uint unit)
     {
-        while (start < end)
+        int chunk = (int)(unit / UnitsPerChunk);
+        byte kind = _class[chunk];
+        byte* block = Block(unit);
+        if (Poison)
         {
-            int units = (int)Math.Min(end - start, MaxUnits);
-            _free[units].Push(start);
-            start += (uint)units;
+            new Span<byte>(block, s_sizes[kind]).Fill(0xEE);
+        }
+        UsedBytes -= s_sizes[kind];
+        if (--_live[chunk] == 0)
+        {
+            if (_freeSlot[chunk] != NoSlot)
+            {
+                RemovePartial(chunk);
+            }
+            _class[chunk] = NoClass;
+            PushFreeChunk(chunk);
+            return;
+        }
+        if (_freeSlot[chunk] == NoSlot)
+        {
+            PushPartial(chunk);
+        }
+        *(ushort*)block = _freeSlot[chunk];
+        _freeSlot[chunk] = (ushort)(unit % UnitsPerChunk / (uint)(s_sizes[kind] / RouteEntry.Unit));
+    }
+
+    private static byte ClassOf(int size) => s_classes[(size + RouteEntry.Unit - 1) / RouteEntry.Unit];
+
+    private byte* Block(uint unit) => _memory + ((nuint)unit * RouteEntry.Unit);
+
+    /// <summary>Chains the unmarked blocks of a chunk in ascending order.</summary>
+    private void LinkFreeSlots(int chunk)
+    {
+        int size = s_sizes[_class[chunk]];
+        byte* memory = _memory + ((nint)chunk * ChunkSize);
+        ushort next = NoSlot;
+        for (int slot = (ChunkSize / size) - 1; slot >= 0; slot--)
+        {
+            int at = (chunk * UnitsPerChunk) + (slot * size / RouteEntry.Unit);
+            if (_marks is null || (_marks[at / 64] & (1ul << (at % 64))) == 0)
+            {
+                *(ushort*)(memory + (slot * size)) = next;
+                next = (ushort)slot;
+            }
+        }
+        _freeSlot[chunk] = next;
+    }
+
+    private void PushFreeChunk(int chunk)
+    {
+        _next[chunk] = _freeChunk;
+        _freeChunk = chunk;
+        _freeChunks++;
+    }
+
+    private int PopFreeChunk()
+    {
+        int chunk = _freeChunk;
+        _freeChunk = _next[chunk];
+        _freeChunks--;
+        return chunk;
+    }
+
+    private void PushPartial(int chunk)
+    {
+        ref int first = ref _partial[_class[chunk]];
+        _next[chunk] = first;
+        _previous[chunk] = NoChunk;
+        if (first != NoChunk)
+        {
+            _previous[first] = chunk;
+        }
+        first = chunk;
+    }
+
+    private void RemovePartial(int chunk)
+    {
+        (int next, int previous) = (_next[chunk], _previous[chunk]);
+        if (next != NoChunk)
+        {
+            _previous[next] = previous;
+        }
+        if (previous != NoChunk)
+        {
+            _next[previous] = next;
+        }
+        else
+        {
+            _partial[_class[chunk]] = next;
         }
     }
 }

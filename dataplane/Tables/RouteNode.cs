@@ -5,119 +5,104 @@ using System.Runtime.InteropServices;
 namespace Dataplane.Tables;
 
 /// <summary>
-/// One slot, or one run of equal slots, of a node: what the longest prefix that ends in this node says of it (<see cref="Owner"/>),
-/// and where longer ones go on (<see cref="Child"/>). Both 0 when there is nothing.
+/// The header of a node or page of a <see cref="RouteTable"/>. It decides on one byte of the address, its stride byte, and
+/// holds the prefixes that end in this byte. Behind the header lie
+/// <list type="bullet">
+/// <item>the entries, one per run of equal slots (a page: one per slot, whatever they are);</item>
+/// <item>the prefixes shorter than eight bits within the byte, in ascending order of their number, four bytes each: the number
+/// (a one, then the bits, so 1 to 255) in the highest byte and the value below;</item>
+/// <item>the slots that have a prefix of all eight bits, one byte each. Their values stand in the entries, or as
+/// <see cref="Cover"/> in the child that is there.</item>
+/// </list>
+/// The prefixes are what the writer makes the entries from; readers never look at them. So nothing is lost when a longer prefix
+/// hides a shorter one, and a writer that finds the arena after a crash knows every route.
 /// </summary>
-/// <param name="Owner">Next hop in the low 24 bits; above them how many bits of the prefix belong to this node, 0 to 8.</param>
-/// <param name="Child">Unit of a node below, see <see cref="RouteArena"/>.</param>
-[StructLayout(LayoutKind.Sequential)]
-public readonly record struct RouteSlot(uint Owner, uint Child)
+[StructLayout(LayoutKind.Explicit, Size = SizeInBytes)]
+internal unsafe struct RouteNode
 {
-    public const uint NextHopMask = 0xFF_FFFF;
+    public const int SizeInBytes = 48;
 
-    public bool IsEmpty => Owner == 0 && Child == 0;
-    public int OwnerBits => (int)(Owner >> 24);
+    public const int Slots = 256;
 
-    public static uint MakeOwner(uint nextHop, int bits) => nextHop | ((uint)bits << 24);
-}
+    /// <summary>Entries of a page and of an IPv6 node begin here, those of an IPv4 node at <see cref="SizeInBytes"/>.</summary>
+    public const int LargeHeader = 64;
 
-/// <summary>
-/// A node of the trie below the pages: one byte of the key, compressed. 256 slots fall into runs of equal ones; a bitmap says
-/// where runs begin, and counting its bits up to a slot gives the run's place among the slots that follow the header. The header is
-/// one cache line, so a look-up costs two of them, whatever the number of routes.
-/// <para>
-/// A node stands at the first byte in which the keys below it differ (path compression): it holds the bytes before, and whoever comes
-/// by compares them.
-/// </para>
-/// </summary>
-[StructLayout(LayoutKind.Explicit, Size = HeaderSize)]
-public unsafe struct RouteNode
-{
-    public const int HeaderSize = 64;
-    public const int Fanout = 256;
+    /// <summary>Highest byte of <see cref="Cover"/>, which is 0: the runs before the first word. The next three follow it.</summary>
+    private const int CountsOffset = 35;
 
-    /// <summary>A bit for each slot that begins a run; the first one always does.</summary>
-    [FieldOffset(0)] public fixed ulong Starts[4];
-    /// <summary>Runs that begin in the words before.</summary>
-    [FieldOffset(32)] public fixed byte Before[4];
-    /// <summary>Runs in all, 1 to 256.</summary>
-    [FieldOffset(36)] public ushort Runs;
-    /// <summary>The byte of the key that selects a slot, 0 for the first.</summary>
-    [FieldOffset(38)] public byte Depth;
-    /// <summary>The bytes before it, in the place they have in the key. What follows them is 0.</summary>
-    [FieldOffset(48)] public ulong PrefixHigh;
-    [FieldOffset(56)] public ulong PrefixLow;
+    public const int CoverOffset = 32;
 
-    /// <summary>Bytes of a node with so many runs.</summary>
-    public static int Size(int runs) => HeaderSize + (runs * sizeof(RouteSlot));
+    /// <summary>One bit per slot, set where a run begins. The first is set always, and in a page all are.</summary>
+    [FieldOffset(0)] public fixed ulong Bitmap[4];
 
-    /// <summary>The run of a slot.</summary>
+    /// <summary>
+    /// The value of the prefix that covers all of the node among those of the parent, 0 for none. In the child and not in the
+    /// parent: the parent's slot holds the way here, and a change of a short prefix ends at the children of its node.
+    /// </summary>
+    [FieldOffset(CoverOffset)] public uint Cover;
+
+    /// <summary>Prefixes shorter than eight bits within the stride byte.</summary>
+    [FieldOffset(39)] public byte Shorts;
+
+    /// <summary>Which byte of the address it decides on, 0 to 15, the first on the wire being 0.</summary>
+    [FieldOffset(40)] public byte Byte;
+
+    /// <summary>How far the stride byte is from the lowest bit of the number (IPv6: of the half of it) that holds it.</summary>
+    [FieldOffset(41)] public byte Shift;
+
+    /// <summary>Slots with a prefix of eight bits, 0 to 256.</summary>
+    [FieldOffset(42)] public ushort Longs;
+
+    /// <summary>IPv4: what all addresses under this node have before the stride byte, right-aligned. Unused in a page.</summary>
+    [FieldOffset(44)] public uint Key4;
+
+    /// <summary>IPv6: as <see cref="Key4"/>, left-aligned.</summary>
+    [FieldOffset(48)] public ulong KeyHigh;
+    [FieldOffset(56)] public ulong KeyLow;
+
+    /// <summary>In the page that is a table's root: how many routes the table has.</summary>
+    [FieldOffset(44)] public uint Routes;
+
+    /// <summary>The index of the entry of a slot.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static RouteSlot* Find(RouteNode* node, uint slot)
+    public static uint IndexOf(RouteNode* node, uint slot)
     {
-        uint word = slot >> 6;
-        // The bits up to and including the slot's.
-        ulong upTo = node->Starts[word] << (int)(63 - (slot & 63));
-        return (RouteSlot*)(node + 1) + (node->Before[word] + (uint)BitOperations.PopCount(upTo) - 1);
+        uint word = slot / 64;
+        // The bits up to the slot's, moved to the top: shifts count modulo 64.
+        ulong upTo = ((ulong*)node)[word] << (int)~slot;
+        return ((byte*)node)[CountsOffset + word] + (uint)BitOperations.PopCount(upTo) - 1;
     }
 
-    /// <summary>Whether a key has the bytes that stand before the node's, of a node among the first eight bytes.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool MatchesHigh(RouteNode* node, ulong high) => ((high ^ node->PrefixHigh) >> 1 >> (63 - (8 * node->Depth))) == 0;
-
-    /// <summary>Whether a key has the bytes that stand before the node's.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool Matches(RouteNode* node, ulong high, ulong low) => node->Depth < 8
-        ? MatchesHigh(node, high)
-        : high == node->PrefixHigh && ((low ^ node->PrefixLow) >> 1 >> (63 - (8 * (node->Depth - 8)))) == 0;
-
-    /// <summary>The byte of a key at a depth.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static uint KeyByte(ulong high, ulong low, int depth) => (byte)((depth < 8 ? high : low) >> (56 - (8 * (depth & 7))));
-
-    /// <summary>Writes 256 slots into the node as runs. The memory behind it has <see cref="Size"/> bytes.</summary>
-    public static void Encode(RouteNode* node, ReadOnlySpan<RouteSlot> slots)
+    /// <summary>Fills in the runs before each word from <see cref="Bitmap"/>. Gives the number of all.</summary>
+    public static int Count(RouteNode* node)
     {
-        var runs = (RouteSlot*)(node + 1);
-        int n = 0;
+        int runs = 0;
         for (int word = 0; word < 4; word++)
         {
-            node->Before[word] = (byte)n;
-            ulong starts = 0;
-            for (int bit = 0; bit < 64; bit++)
-            {
-                int slot = (word << 6) + bit;
-                if (slot == 0 || slots[slot] != slots[slot - 1])
-                {
-                    starts |= 1ul << bit;
-                    runs[n++] = slots[slot];
-                }
-            }
-            node->Starts[word] = starts;
-        }
-        node->Runs = (ushort)n;
-    }
-
-    /// <summary>The 256 slots of a node.</summary>
-    public static void Decode(RouteNode* node, Span<RouteSlot> slots)
-    {
-        var runs = (RouteSlot*)(node + 1);
-        int n = -1;
-        for (int slot = 0; slot < Fanout; slot++)
-        {
-            n += (int)((node->Starts[slot >> 6] >> (slot & 63)) & 1);
-            slots[slot] = runs[n];
-        }
-    }
-
-    /// <summary>Runs among 256 slots.</summary>
-    public static int CountRuns(ReadOnlySpan<RouteSlot> slots)
-    {
-        int runs = 1;
-        for (int slot = 1; slot < Fanout; slot++)
-        {
-            runs += slots[slot] != slots[slot - 1] ? 1 : 0;
+            ((byte*)node)[CountsOffset + word] = (byte)runs;
+            runs += BitOperations.PopCount(node->Bitmap[word]);
         }
         return runs;
     }
+
+    /// <summary>The number of entries.</summary>
+    public static int Runs(RouteNode* node) => (int)IndexOf(node, Slots - 1) + 1;
+}
+
+/// <summary>One prefix that has a slot to itself.</summary>
+[StructLayout(LayoutKind.Explicit)]
+internal struct RouteLeaf
+{
+    /// <summary>The next hop in the lower 24 bits, the length of the prefix above.</summary>
+    [FieldOffset(0)] public uint ValueAndLength;
+
+    /// <summary>See <see cref="RouteNode.Cover"/>.</summary>
+    [FieldOffset(4)] public uint Cover;
+
+    /// <summary>IPv4: the prefix. The block ends with it.</summary>
+    [FieldOffset(8)] public uint Key4;
+
+    /// <summary>IPv6: the prefix.</summary>
+    [FieldOffset(16)] public ulong KeyHigh;
+    [FieldOffset(24)] public ulong KeyLow;
 }

@@ -1,217 +1,144 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics.X86;
 
 namespace Dataplane.Tables;
 
 /// <summary>
-/// Longest-prefix match for the routes of all VRFs: from the root of a trie and an address to the index of a next hop.
+/// Longest-prefix match for IPv4 and IPv6 (RFC 1812, 5.2.4.3), as workers see it: from a root and an address to the index of a
+/// next hop, 0 for "no route". Any number of tables, one root each, share an arena; <see cref="RouteWriter"/> makes them.
 /// <para>
-/// A multibit trie with a stride of one byte. IPv4 begins with two levels of plain pages of 256 slots, which stay in the nearer
-/// caches; below them, and for all of IPv6, nodes are compressed and skip the bytes in which nothing branches
-/// (<see cref="RouteNode"/>). A slot holds what the longest prefix says that ends in its node; one that ends higher up is not copied
-/// down, but remembered on the way. So a change touches one node, and the path to it.
+/// A table is a trie with strides of a byte (Srinivasan and Varghese, TOCS 1999). A node has 256 slots, and stores one entry
+/// per run of equal slots, which a bitmap and counts find (Degermark et al., SIGCOMM 1997). Bytes on which all routes below agree
+/// are skipped and compared in the node that comes next (path compression); a slot with only one prefix below leads to a leaf
+/// with that prefix. The root, and what is crowded right below it, are pages of 256 plain entries, which stay in the first two
+/// caches. So no table has more nodes than routes, and an address meets as many nodes as there are bytes that decide.
 /// </para>
 /// <para>
-/// The trie is persistent (Driscoll et al., STOC 1986): <see cref="RouteWriter"/> changes copies of the nodes on the path and gives a
-/// new root, which a commit makes visible with everything else of its generation. A reader that has a root has all the routes of that
-/// generation, and no others; nodes that only older roots reach are reused after a grace period.
+/// Nothing is handed down through more than one node: what a prefix says to a node below stands in that node's header
+/// (<see cref="RouteNode.Cover"/>), and a look-up remembers the best so far. Without that a change of the default route would have
+/// to touch every node of the table.
 /// </para>
 /// <para>
-/// The batch form goes through a burst level by level and asks for the cache lines of the next level before it needs them, so that
-/// the misses of a burst overlap. What it costs: about two passes over the burst even where one route is all there is.
+/// What a committed root reaches never changes. A worker reads the root once per burst, from a record that a commit replaces, and
+/// so sees one version of the whole table; it may go on reading until it is quiescent.
 /// </para>
+/// <para>Addresses are numbers in host order. The table holds no pointers, and is where its memory is mapped.</para>
 /// </summary>
-public readonly unsafe struct RouteTable
+public readonly unsafe partial struct RouteTable
 {
-    /// <summary>Addresses that the batch forms take at once.</summary>
-    public const int BatchLimit = 128;
+    private const int Bytes4 = 4;
+    private const int Bytes6 = 16;
 
     private readonly byte* _arena;
 
-    /// <param name="arena">See <see cref="RouteArena"/>.</param>
-    public RouteTable(byte* arena)
-    {
-        _arena = arena;
-    }
+    /// <param name="arena">The first byte of the arena, aligned to a cache line.</param>
+    public RouteTable(byte* arena) => _arena = arena;
 
-    /// <summary>The next hop for an IPv4 address (in host order), 0 when no route matches.</summary>
+    /// <summary>The number of routes in a table.</summary>
+    public int Count(uint root) => root == 0 ? 0 : (int)((RouteNode*)RouteEntry.At(_arena, root))->Routes;
+
+    /// <summary>The next hop of the longest prefix of an IPv4 address, 0 when there is none.</summary>
     public uint Find4(uint root, uint address)
     {
-        if (root == 0)
+        uint entry = root, best = 0;
+        for (int level = 0; RouteEntry.IsChild(entry) && level <= Bytes4; level++)
         {
-            return 0;
-        }
-        RouteSlot slot = Page(root)[address >> 24];
-        uint best = slot.Owner;
-        if (slot.Child != 0)
-        {
-            slot = Page(slot.Child)[(byte)(address >> 16)];
-            best = slot.Owner != 0 ? slot.Owner : best;
-            ulong key = (ulong)address << 32;
-            for (uint child = slot.Child; child != 0; child = slot.Child)
+            byte* at = RouteEntry.At(_arena, entry);
+            if (RouteEntry.IsLeaf(entry))
             {
-                RouteNode* node = Node(child);
-                if (!RouteNode.MatchesHigh(node, key))
-                {
-                    break;
-                }
-                slot = *RouteNode.Find(node, (byte)(address >> (24 - (8 * node->Depth))));
-                best = slot.Owner != 0 ? slot.Owner : best;
+                return Better(MatchLeaf4((RouteLeaf*)at, address), best);
+            }
+            var node = (RouteNode*)at;
+            best = Better(node->Cover, best);
+            uint slot = (byte)(address >> node->Shift);
+            if (RouteEntry.IsPage(entry))
+            {
+                entry = ((uint*)(at + RouteNode.LargeHeader))[slot];
+            }
+            else if (IsUnder4(node, address))
+            {
+                entry = ((uint*)(at + RouteNode.SizeInBytes))[RouteNode.IndexOf(node, slot)];
+            }
+            else
+            {
+                return best;
             }
         }
-        return best & RouteSlot.NextHopMask;
+        return Better(entry, best);
     }
 
-    /// <summary>The next hop for an IPv6 address (two numbers in host order), 0 when no route matches.</summary>
+    /// <summary>The next hop of the longest prefix of an IPv6 address, 0 when there is none.</summary>
+    /// <param name="root">The table.</param>
+    /// <param name="high">The first eight bytes of the address.</param>
+    /// <param name="low">The last eight.</param>
     public uint Find6(uint root, ulong high, ulong low)
     {
-        uint best = 0;
-        RouteSlot slot;
-        for (uint child = root; child != 0; child = slot.Child)
+        uint entry = root, best = 0;
+        for (int level = 0; RouteEntry.IsChild(entry) && level <= Bytes6; level++)
         {
-            RouteNode* node = Node(child);
-            if (!RouteNode.Matches(node, high, low))
+            byte* at = RouteEntry.At(_arena, entry);
+            if (RouteEntry.IsLeaf(entry))
             {
-                break;
+                return Better(MatchLeaf6((RouteLeaf*)at, high, low), best);
             }
-            slot = *RouteNode.Find(node, RouteNode.KeyByte(high, low, node->Depth));
-            best = slot.Owner != 0 ? slot.Owner : best;
+            var node = (RouteNode*)at;
+            best = Better(node->Cover, best);
+            uint slot = (byte)((node->Byte < 8 ? high : low) >> node->Shift);
+            uint* entries = (uint*)(at + RouteNode.LargeHeader);
+            if (RouteEntry.IsPage(entry))
+            {
+                entry = entries[slot];
+            }
+            else if (IsUnder6(node, high, low))
+            {
+                entry = entries[RouteNode.IndexOf(node, slot)];
+            }
+            else
+            {
+                return best;
+            }
         }
-        return best & RouteSlot.NextHopMask;
+        return Better(entry, best);
     }
 
-    /// <summary>The next hops for a burst of IPv4 addresses.</summary>
-    /// <param name="root">Of the trie.</param>
-    /// <param name="addresses">In host order.</param>
-    /// <param name="results">What <see cref="Find4(uint, uint)"/> gives for each.</param>
-    /// <param name="count">At most <see cref="BatchLimit"/>.</param>
-    [SkipLocalsInit]
-    public void Find4(uint root, uint* addresses, uint* results, int count)
-    {
-        if (root == 0)
-        {
-            new Span<uint>(results, count).Clear();
-            return;
-        }
-        RouteSlot** at = stackalloc RouteSlot*[BatchLimit];
-        byte* active = stackalloc byte[BatchLimit];
-        RouteSlot* top = Page(root);
-        int n = 0;
-        for (int i = 0; i < count; i++)
-        {
-            RouteSlot slot = top[addresses[i] >> 24];
-            results[i] = slot.Owner;
-            if (slot.Child != 0)
-            {
-                RouteSlot* next = Page(slot.Child) + (byte)(addresses[i] >> 16);
-                Prefetch(next);
-                at[n] = next;
-                active[n++] = (byte)i;
-            }
-        }
-        n = Descend(at, active, results, n);
-        while (n != 0)
-        {
-            int m = 0;
-            for (int k = 0; k < n; k++)
-            {
-                var node = (RouteNode*)at[k];
-                uint address = addresses[active[k]];
-                if (RouteNode.MatchesHigh(node, (ulong)address << 32))
-                {
-                    RouteSlot* next = RouteNode.Find(node, (byte)(address >> (24 - (8 * node->Depth))));
-                    Prefetch(next);
-                    at[m] = next;
-                    active[m++] = active[k];
-                }
-            }
-            n = Descend(at, active, results, m);
-        }
-        Mask(results, count);
-    }
-
-    /// <summary>The next hops for a burst of IPv6 addresses.</summary>
-    /// <param name="root">Of the trie.</param>
-    /// <param name="addresses">Pairs of high and low number in host order.</param>
-    /// <param name="results">What <see cref="Find6(uint, ulong, ulong)"/> gives for each.</param>
-    /// <param name="count">At most <see cref="BatchLimit"/>.</param>
-    [SkipLocalsInit]
-    public void Find6(uint root, ulong* addresses, uint* results, int count)
-    {
-        new Span<uint>(results, count).Clear();
-        if (root == 0)
-        {
-            return;
-        }
-        RouteSlot** at = stackalloc RouteSlot*[BatchLimit];
-        byte* active = stackalloc byte[BatchLimit];
-        for (int i = 0; i < count; i++)
-        {
-            at[i] = (RouteSlot*)Node(root);
-            active[i] = (byte)i;
-        }
-        int n = count;
-        while (n != 0)
-        {
-            int m = 0;
-            for (int k = 0; k < n; k++)
-            {
-                var node = (RouteNode*)at[k];
-                ulong* key = addresses + (2 * active[k]);
-                if (RouteNode.Matches(node, key[0], key[1]))
-                {
-                    RouteSlot* next = RouteNode.Find(node, RouteNode.KeyByte(key[0], key[1], node->Depth));
-                    Prefetch(next);
-                    at[m] = next;
-                    active[m++] = active[k];
-                }
-            }
-            n = Descend(at, active, results, m);
-        }
-        Mask(results, count);
-    }
-
-    /// <summary>From slots to the nodes below them. Gives how many there are.</summary>
+    /// <summary>
+    /// A value, or the best one before when it is 0. By arithmetic, since the compiler makes branches of conditions in a loop, and how
+    /// long the prefixes of a burst are cannot be predicted.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private int Descend(RouteSlot** at, byte* active, uint* results, int count)
-    {
-        int n = 0;
-        for (int k = 0; k < count; k++)
-        {
-            RouteSlot slot = *at[k];
-            byte i = active[k];
-            results[i] = slot.Owner != 0 ? slot.Owner : results[i];
-            if (slot.Child != 0)
-            {
-                RouteNode* node = Node(slot.Child);
-                Prefetch(node);
-                at[n] = (RouteSlot*)node;
-                active[n++] = i;
-            }
-        }
-        return n;
-    }
+    private static uint Better(uint value, uint best) => value | (best & (uint)((int)(value - 1) >> 31));
 
-    private static void Mask(uint* results, int count)
-    {
-        for (int i = 0; i < count; i++)
-        {
-            results[i] &= RouteSlot.NextHopMask;
-        }
-    }
+    /// <summary>The leaf's value, or what covers it when the address is not of its prefix.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static uint MatchLeaf4(RouteLeaf* leaf, uint address) =>
+        ValueOrCover(leaf, (uint)BitOperations.LeadingZeroCount(address ^ leaf->Key4));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private RouteSlot* Page(uint unit) => (RouteSlot*)(_arena + ((ulong)unit * RouteArena.UnitSize));
+    private static uint MatchLeaf6(RouteLeaf* leaf, ulong high, ulong low) =>
+        ValueOrCover(leaf, Common(high ^ leaf->KeyHigh, low ^ leaf->KeyLow));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private RouteNode* Node(uint unit) => (RouteNode*)(_arena + ((ulong)unit * RouteArena.UnitSize));
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Prefetch(void* address)
+    private static uint ValueOrCover(RouteLeaf* leaf, uint common)
     {
-        if (Sse.IsSupported)
-        {
-            Sse.Prefetch0(address);
-        }
+        uint value = leaf->ValueAndLength, cover = leaf->Cover;
+        uint isOther = (uint)((int)(common - (value >> 24)) >> 31);
+        return ((value ^ cover) & isOther ^ value) & RouteEntry.MaxValue;
+    }
+
+    /// <summary>Whether the bytes before the node's stride byte are the address's.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool IsUnder4(RouteNode* node, uint address) => address >> (node->Shift + 8) == node->Key4;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool IsUnder6(RouteNode* node, ulong high, ulong low) =>
+        Common(high ^ node->KeyHigh, low ^ node->KeyLow) >= (uint)node->Byte * 8;
+
+    /// <summary>How many bits two addresses have in common, from their difference.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static uint Common(ulong high, ulong low)
+    {
+        // The upper count is 64 exactly when the lower half matters.
+        uint upper = (uint)BitOperations.LeadingZeroCount(high);
+        return upper + ((uint)BitOperations.LeadingZeroCount(low) & (uint)-(int)(upper >> 6));
     }
 }

@@ -4,6 +4,7 @@ using Dataplane.Memory;
 using Dataplane.PacketTests.Harness;
 using Dataplane.Packets;
 using Dataplane.Ports;
+using Dataplane.Stages;
 using Dataplane.Tables;
 using static Dataplane.PacketTests.Harness.Frame;
 
@@ -264,6 +265,21 @@ public sealed unsafe class DropReasonTests
             sw.Runtime(Overlay.FirstTunnel).State = PortState.ErrDisabled;
             sw.Send(1, Of(B, A));
         }),
+        new("a next hop that nobody answers for", DropReason.NeighbourUnresolved, 1, NoNeighbours, sw =>
+        {
+            sw.Send(1, ToNobody());
+            foreach (int seconds in (int[])[1, 2, 4])
+            {
+                sw.Clock.Advance(TimeSpan.FromSeconds(seconds));
+                sw.Poll();
+            }
+        }),
+        new("two packets more than may wait for a next hop", DropReason.NeighbourQueueFull, 1, NoNeighbours, sw =>
+            sw.Send(1, [.. Enumerable.Repeat(ToNobody(), Resolutions.PacketsPerNeighbour + 2)]), Count: 2),
+        new("an ARP packet that ends too early", DropReason.BadArp, 1, NoNeighbours, sw =>
+            sw.Send(1, Arp.Request(RouteLab.PeerMac(1), "10.0.1.2", "10.0.1.1").ToAll()[..41])),
+        new("a neighbour solicitation from far away", DropReason.BadNeighbourDiscovery, 1, NoNeighbours, sw =>
+            sw.Send(1, (Nd.Ask(RouteLab.PeerMac(1), "fd00:1::2", "fd00:1::1") with { HopLimit = 254 }).ToGroup(RouteLab.PeerMac(1)))),
         new("an output port without device", DropReason.EgressDetached, 2, Two, sw =>
         {
             sw.SetStatic(B, 2);
@@ -353,6 +369,8 @@ public sealed unsafe class DropReasonTests
         .Routed(1, record => record with { Flags = record.Flags | InterfaceFlags.SourceCheck }, "10.0.1.1/24").Routed(2, "10.0.2.1/24").Neighbour(2, "10.0.2.2")
         .Route("192.0.2.0/26", NextHopKind.Blackhole).Route("192.0.2.64/26", NextHopKind.Unreachable).Route("192.0.2.128/26", NextHopKind.Prohibited).Switch;
 
+    private static TestSwitch NoNeighbours() => new RouteLab().Routed(1, "10.0.1.1/24", "fd00:1::1/64").Routed(2, "10.0.2.1/24", "fd00:2::1/64").Switch;
+    private static byte[] ToNobody() => RouteLab.ToRouter(1, Ip.OfUdp("10.0.1.2", "10.0.2.2", 1, 2));
     private static TestSwitch Two() => Two(null);
     private static TestSwitch Two(Func<BridgeRecord, BridgeRecord>? bridge) => new TestSwitch(bridge: bridge).Port(1).Port(2);
     private static TestSwitch Trunks() => new TestSwitch(bridge: TestSwitch.VlanAware).Trunk(1, [10]).Trunk(2, [10]);

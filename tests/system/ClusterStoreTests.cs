@@ -8,15 +8,12 @@ public sealed class ClusterStoreTests : IDisposable
 {
     private const string Store = "etcd://127.0.0.1:23790/cluster";
 
-    private readonly string _directory = Directory.CreateTempSubdirectory("dpsys-etcd-").FullName;
     private readonly Switch _switch = new("--store", Store, "--node", "one");
-    private Tool? _etcd;
 
     [Fact]
     public void ForwardingGoesOnWhileEtcdIsAway()
     {
-        _switch.Host.Do("ip", "link", "set", "lo", "up");
-        StartEtcd();
+        Etcd etcd = _switch.Own(new Etcd(_switch.Host));
         _switch.Start();
         var lan = new Lan(_switch, "lan", 57);
         lan.AddContainers("", "a", "b");
@@ -24,7 +21,7 @@ public sealed class ClusterStoreTests : IDisposable
 
         using ContinuousPing ping = Ping.Start(lan["a"], lan["b"].Address, "0.001");
         ping.WaitForMore(200);
-        StopEtcd();
+        etcd.Stop();
         Until.True(() => !_switch.Api.Status.Store.Available, "the switch notices", () => _switch.Log);
         Assert.Contains("node one, away: etcd at 127.0.0.1:23790 does not answer", _switch.Do("status"), StringComparison.Ordinal);
         Finished refused = _switch.Run("network", "add", "other");
@@ -35,31 +32,12 @@ public sealed class ClusterStoreTests : IDisposable
         _switch.Stop(LinuxProcess.SIGKILL);
         _switch.Start();
         ping.WaitForMore(200);
-        StartEtcd();
+        etcd.Start();
         Until.True(() => _switch.Api.Status.Store.Available, "the switch notices", () => _switch.Log);
         _switch.Do("network", "add", "other");
         ping.WaitForMore(200);
         Assert.Empty(ping.End());
     }
 
-    public void Dispose()
-    {
-        _switch.Dispose();
-        _etcd?.Dispose();
-        Directory.Delete(_directory, recursive: true);
-    }
-
-    private void StartEtcd() => _etcd = Tool.Start(_switch.Host.Inside(
-    [
-        "etcd", "--name", "m", "--data-dir", _directory, "--listen-client-urls", "http://127.0.0.1:23790", "--advertise-client-urls", "http://127.0.0.1:23790",
-        "--listen-peer-urls", "http://127.0.0.1:23800", "--initial-advertise-peer-urls", "http://127.0.0.1:23800", "--initial-cluster", "m=http://127.0.0.1:23800",
-        "--logger", "zap", "--log-level", "error",
-    ]));
-
-    private void StopEtcd()
-    {
-        _etcd!.Signal(LinuxProcess.SIGKILL);
-        _etcd.Wait();
-        _etcd.Dispose();
-    }
+    public void Dispose() => _switch.Dispose();
 }

@@ -47,11 +47,13 @@ internal sealed class EtcdConnection : IDisposable
         });
         Kv = new KV.KVClient(_channel);
         Watcher = new Watch.WatchClient(_channel);
+        Leases = new Lease.LeaseClient(_channel);
     }
 
     public string Server { get; }
     public KV.KVClient Kv { get; }
     public Watch.WatchClient Watcher { get; }
+    public Lease.LeaseClient Leases { get; }
 
     /// <summary>Headers and deadline of a short call.</summary>
     public CallOptions Short(CancellationToken cancel = default) => new(_headers, DateTime.UtcNow + Patience, cancel);

@@ -29,7 +29,7 @@ public sealed partial class EtcdStore : IStateStore
     private readonly TaskCompletionSource _inStep = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private EtcdConnection? _connection;
     private volatile string? _away;
-    private volatile string? _refused, _localFailure;
+    private volatile string? _refused, _waiting, _localFailure;
     private bool _relist = true;
 
     /// <param name="options">Which etcd.</param>
@@ -50,7 +50,10 @@ public sealed partial class EtcdStore : IStateStore
     public string? WhyUnavailable => _away;
 
     /// <summary>What is not as it should be, although changes can be saved.</summary>
-    public string? Trouble => _refused ?? _localFailure;
+    public string? Trouble => _refused ?? _waiting ?? _localFailure;
+
+    /// <summary>Names of networks that this node makes itself. What the store has in one of them waits until it is there.</summary>
+    public IReadOnlySet<string> OwnNetworks { get; init; } = new HashSet<string>();
 
     /// <summary>Completes when this node has done all that the store says for the first time.</summary>
     public Task InStep => _inStep.Task;
@@ -177,24 +180,25 @@ public sealed partial class EtcdStore : IStateStore
                 }
             }
             cancel.ThrowIfCancellationRequested();
-            await GiveAsync(follow, cancel);
+            await GiveAsync(state, follow, cancel);
         }
     }
 
-    private async Task GiveAsync(Func<Func<Batch>, Action, CancellationToken, Task> follow, CancellationToken cancel)
+    private async Task GiveAsync(Func<DesiredState> state, Func<Func<Batch>, Action, CancellationToken, Task> follow, CancellationToken cancel)
     {
         lock (_lock)
         {
             if (_view.Pending.Count == 0)
             {
-                _refused = null;
+                _refused = _waiting = null;
                 _inStep.TrySetResult();
                 return;
             }
         }
         try
         {
-            await follow(MakeBatch, Given, cancel);
+            List<ResourceKey> given = [];
+            await follow(() => MakeBatch(state(), out given), () => Given(given), cancel);
             _refused = null;
             _inStep.TrySetResult();
         }
@@ -209,15 +213,24 @@ public sealed partial class EtcdStore : IStateStore
         }
     }
 
-    private Batch MakeBatch()
+    private Batch MakeBatch(DesiredState state, out List<ResourceKey> given)
     {
         lock (_lock)
         {
             var apply = new List<Resource>();
             var delete = new List<ResourceKey>();
+            given = [];
+            string? waiting = null;
             foreach (ResourceKey key in _view.Pending)
             {
-                if (_view.Find(key) is { } resource)
+                Resource? resource = _view.Find(key);
+                if (resource?.NamedNetworks.FirstOrDefault(n => OwnNetworks.Contains(n) && !state.Networks.ContainsKey(n)) is { } missing)
+                {
+                    waiting = $"{key.Kind.Text} \"{key.Name}\" waits for network \"{missing}\", which this node makes";
+                    continue;
+                }
+                given.Add(key);
+                if (resource is not null)
                 {
                     apply.Add(resource);
                 }
@@ -226,15 +239,16 @@ public sealed partial class EtcdStore : IStateStore
                     delete.Add(key);
                 }
             }
+            _waiting = waiting;
             return new Batch { Apply = apply, Delete = delete, IgnoreMissing = true };
         }
     }
 
-    private void Given()
+    private void Given(List<ResourceKey> keys)
     {
         lock (_lock)
         {
-            _view.Given();
+            _view.Given(keys);
         }
     }
 
@@ -255,7 +269,7 @@ public sealed partial class EtcdStore : IStateStore
     private void CheckOthers(StateChange change)
     {
         // A change that is on its way to us. When it is one we cannot follow, this batch may be what repairs it.
-        if (_refused is null && change.Changes.Any(c => _view.Pending.Contains(c.Key)))
+        if (_refused is null && _waiting is null && change.Changes.Any(c => _view.Pending.Contains(c.Key)))
         {
             throw LostRace();
         }

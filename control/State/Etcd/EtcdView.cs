@@ -42,7 +42,7 @@ internal sealed class EtcdView(EtcdKeys keys)
         return Formatter.Format(copy.Content);
     }
 
-    /// <summary>Begins anew with a whole listing. What the switch has and the listing has not is pending too.</summary>
+    /// <summary>Begins anew with a whole listing. What the switch has of the operator's and the listing has not is pending too.</summary>
     public void Replace(IEnumerable<KeyValue> all, long revision, DesiredState state)
     {
         _entries.Clear();
@@ -52,7 +52,7 @@ internal sealed class EtcdView(EtcdKeys keys)
             Put(pair.Key.ToStringUtf8(), pair);
         }
         Revision = revision;
-        _pending.UnionWith(state.All.Select(c => c.Key));
+        _pending.UnionWith(state.KeysOf(""));
     }
 
     /// <summary>Takes up what the watch tells.</summary>
@@ -119,8 +119,8 @@ internal sealed class EtcdView(EtcdKeys keys)
         return null;
     }
 
-    /// <summary>Everything pending was given to the switch.</summary>
-    public void Given() => _pending.Clear();
+    /// <summary>What was pending was given to the switch.</summary>
+    public void Given(IEnumerable<ResourceKey> keys) => _pending.ExceptWith(keys);
 
     /// <summary>What other nodes have in a network: "node b: port web".</summary>
     public IEnumerable<string> OfOthers(string network) =>

@@ -18,7 +18,7 @@ public sealed class ConsoleCollection
 
 /// <summary>The command line against a served API: what it prints, and how it ends.</summary>
 [Collection(ConsoleCollection.Name)]
-public sealed class CliTests : IAsyncLifetime
+public sealed partial class CliTests : IAsyncLifetime
 {
     private readonly Bench _bench = new();
     private readonly string _directory = Directory.CreateTempSubdirectory().FullName;
@@ -55,6 +55,12 @@ public sealed class CliTests : IAsyncLifetime
     [InlineData("apply -f /nowhere.yaml", 1, "error: Could not find file '/nowhere.yaml'")]
     [InlineData("port get nobody", 1, "error: port \"nobody\": does not exist")]
     [InlineData("port add p -n nowhere", 1, "error: port \"p\": network \"nowhere\" does not exist; networks: (there is none)")]
+    [InlineData("run --underlay uplink", 2, "error: --underlay goes with --flannel")]
+    [InlineData("run --flannel --underlay uplink", 2, "error: --flannel goes with --store etcd://...: its leases are in etcd")]
+    [InlineData("run --flannel --store etcd://a", 2, "error: --flannel goes with --underlay: the routed port by which the other nodes are reached")]
+    [InlineData("run --flannel --store etcd://a --underlay uplink --public-ip fd00::1", 2, "error: --public-ip takes an IPv4 address, not \"fd00::1\"")]
+    [InlineData("run --flannel --store etcd://a --underlay uplink --public-ipv6 10.0.0.1", 2, "error: --public-ipv6 takes an IPv6 address, not \"10.0.0.1\"")]
+    [InlineData("run --flannel --store etcd://a --underlay uplink --flannel-prefix //", 2, "error: --flannel-prefix cannot be empty")]
     [InlineData("status -i other", 3, "error: no daemon runs for instance \"other\"; start it (as root) with: dataplane run --instance other")]
     public async Task AMistakeHasItsTextAndExitCode(string command, int exitCode, string error)
     {

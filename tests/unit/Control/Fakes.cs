@@ -15,6 +15,8 @@ internal sealed class ManualTime : TimeProvider
     private DateTimeOffset _now = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
 
     public override DateTimeOffset GetUtcNow() => _now;
+    public override long GetTimestamp() => _now.Ticks;
+    public override long TimestampFrequency => TimeSpan.TicksPerSecond;
     public void Advance(TimeSpan time) => _now += time;
 }
 
@@ -130,6 +132,19 @@ internal sealed class FakeDevice(FakeDevices kernel, DeviceSpec spec, int queues
             throw new DeviceException(new DeviceProblem("tap", $"device \"{spec}\" cannot be changed"));
         }
         Spec = spec;
+    }
+
+    /// <summary>Prefixes that the host reaches by way of the router.</summary>
+    public HashSet<string> Routes { get; } = [];
+
+    public void Route(IReadOnlyCollection<Cidr> add, IReadOnlyCollection<Cidr>? remove)
+    {
+        if (kernel.Fails.Contains($"route {Spec.Device}"))
+        {
+            throw new DeviceException(new DeviceProblem("tap", "the network is unreachable"));
+        }
+        Routes.RemoveWhere(r => remove is null || remove.Any(p => p.ToString() == r));
+        Routes.UnionWith(add.Select(p => p.ToString()));
     }
 
     public string? WhyLost() => Lost;

@@ -5,7 +5,6 @@ using Dataplane.Control.State;
 using Dataplane.Memory;
 using Dataplane.Packets;
 using Dataplane.Tables;
-using NeighbourKey = Dataplane.Control.Compiler.NeighbourKey;
 
 namespace Dataplane.UnitTests.Control;
 
@@ -58,7 +57,6 @@ public sealed class RouteCompilerTests
         Assert.Equal((Before.Ports["uplink"].Spec.RoutedMacInForce.Value, (ushort)1), (uplink.Mac, uplink.Vrf));
         Assert.Equal(PortFlags.Exists | PortFlags.Enabled | PortFlags.Routed | PortFlags.AcceptUntagged, Compiled.Ports[Index("uplink")].Record.Flags);
         Assert.Equal(0, Compiled.Ports[Index("uplink")].Record.Bridge);
-        Assert.Equal([1, 2], Compiled.Vrfs.Order());
     }
 
     [Fact]
@@ -129,9 +127,9 @@ public sealed class RouteCompilerTests
         ushort blue = (ushort)Index("blue.router");
         Assert.Equal(
             [
-                new CompiledNeighbour(new NeighbourKey(blue, false, 0xAC12_0002), web),
-                new CompiledNeighbour(new NeighbourKey(blue, true, Cidr.ToNumber(IPAddress.Parse("fd00::2"))), web),
-                new CompiledNeighbour(new NeighbourKey((ushort)Index("uplink"), true, Cidr.ToNumber(IPAddress.Parse("2001:db8::1"))), MacAddress.Parse("02:00:00:00:00:77").Value),
+                new CompiledNeighbour(new LinkAddress(blue, false, 0xAC12_0002), web),
+                new CompiledNeighbour(new LinkAddress(blue, true, Cidr.ToNumber(IPAddress.Parse("fd00::2"))), web),
+                new CompiledNeighbour(new LinkAddress((ushort)Index("uplink"), true, Cidr.ToNumber(IPAddress.Parse("2001:db8::1"))), MacAddress.Parse("02:00:00:00:00:77").Value),
             ],
             StateCompiler.Compile(state).Neighbours);
     }

@@ -241,6 +241,9 @@ public sealed class SqliteStoreTests : IDisposable
         Assert.Equal(expected.Networks, actual.Networks);
         Assert.Equal(expected.Ports, actual.Ports);
         Assert.Equal(expected.StaticMacs, actual.StaticMacs);
+        Assert.Equal(expected.Peers, actual.Peers);
+        Assert.Equal(expected.Neighbours, actual.Neighbours);
+        Assert.Equal(expected.Routes, actual.Routes);
     }
 
     private static DesiredState Step(SqliteStore store, DesiredState state, params Resource[] resources)

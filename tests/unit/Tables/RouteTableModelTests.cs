@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Dataplane.Tables;
 
 namespace Dataplane.UnitTests.Tables;
@@ -17,6 +18,7 @@ public sealed unsafe class RouteTableModelTests
     public void Any_sequence_of_changes_gives_what_a_list_gives(int seed, bool is4)
     {
         using var routes = new TestRoutes(16 << 20);
+        routes.Writer.Poison = true;
         var random = new Random(seed);
         var committed = new Dictionary<RoutePrefix, uint>();
         var pending = new Dictionary<RoutePrefix, uint>();
@@ -38,7 +40,14 @@ public sealed unsafe class RouteTableModelTests
             }
             if (random.Next(20) == 0)
             {
-                routes.Writer.Abandon();
+                if (random.Next(2) == 0)
+                {
+                    routes.Writer.Abandon();
+                }
+                else
+                {
+                    routes.TakeOver().Poison = true; // the writer has died
+                }
                 pending = new(committed);
             }
             else if (random.Next(4) == 0)
@@ -49,6 +58,7 @@ public sealed unsafe class RouteTableModelTests
             if (step % 25 == 0)
             {
                 Compare(routes, is4, committed, random);
+                AssertSame(pending, is4 ? routes.Writer.Prefixes4(Vrf) : routes.Writer.Prefixes6(Vrf));
             }
         }
         foreach (RoutePrefix prefix in pending.Keys)
@@ -57,6 +67,42 @@ public sealed unsafe class RouteTableModelTests
         }
         routes.Commit();
         Assert.Equal(0, routes.Writer.UsedBytes);
+    }
+
+    /// <summary>A table that is too large for the near caches, where bursts are looked up in another way.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_large_table_gives_what_a_list_gives(bool is4)
+    {
+        using var routes = new TestRoutes(32 << 20);
+        var random = new Random(7);
+        var model = new Dictionary<RoutePrefix, uint>();
+        while (model.Count < 60_000)
+        {
+            // Dense in some places, and of all lengths.
+            ulong high = (ulong)random.NextInt64() & (random.Next(2) == 0 ? 0x0303_7FFF_FFFF_FFFFul : 0x7F07_0303_0303_0303ul);
+            RoutePrefix prefix = is4 ? RoutePrefix.Of4((uint)(high >> 32), random.Next(33)) : RoutePrefix.Of6(high, (ulong)random.NextInt64(), random.Next(129));
+            model[prefix] = (uint)(1 + random.Next(100_000));
+            Change(routes, is4, prefix, model[prefix]);
+        }
+        routes.Commit();
+        for (int round = 0; round < 50; round++)
+        {
+            Compare(routes, is4, model, random);
+        }
+        AssertSame(model, is4 ? routes.Writer.Prefixes4(Vrf) : routes.Writer.Prefixes6(Vrf));
+    }
+
+    private static void AssertSame(Dictionary<RoutePrefix, uint> model, RouteList list)
+    {
+        Assert.Equal(model.Count, list.Count);
+        Assert.Equal(model.ToHashSet(), list.ToHashSet());
+        foreach ((RoutePrefix prefix, uint nextHop) in model)
+        {
+            Assert.True(list.TryGetValue(prefix, out uint value));
+            Assert.Equal(nextHop, value);
+        }
     }
 
     private static bool Change(TestRoutes routes, bool is4, RoutePrefix prefix, uint nextHop)
@@ -92,26 +138,10 @@ public sealed unsafe class RouteTableModelTests
         uint[] single = [.. addresses.Select(a => is4 ? routes.Table.Find4(root4, (uint)(a.High >> 32)) : routes.Table.Find6(root6, a.High, a.Low))];
         Assert.Equal(expected, single);
 
-        uint* four = stackalloc uint[RouteTable.BatchLimit];
-        ulong* six = stackalloc ulong[2 * RouteTable.BatchLimit];
-        uint* results = stackalloc uint[RouteTable.BatchLimit];
         for (int at = 0; at < addresses.Count;)
         {
             int n = Math.Min(addresses.Count - at, 1 + random.Next(RouteTable.BatchLimit));
-            for (int i = 0; i < n; i++)
-            {
-                four[i] = (uint)(addresses[at + i].High >> 32);
-                (six[2 * i], six[(2 * i) + 1]) = addresses[at + i];
-            }
-            if (is4)
-            {
-                routes.Table.Find4(root4, four, results, n);
-            }
-            else
-            {
-                routes.Table.Find6(root6, six, results, n);
-            }
-            Assert.Equal(expected[at..(at + n)], new ReadOnlySpan<uint>(results, n).ToArray());
+            Assert.Equal(expected[at..(at + n)], routes.FindBurst(is4, is4 ? root4 : root6, CollectionsMarshal.AsSpan(addresses).Slice(at, n)));
             at += n;
         }
     }

@@ -1,4 +1,4 @@
-using System.Runtime.InteropServices;
+using System.Net;
 using Dataplane.Tables;
 
 namespace Dataplane.UnitTests.Tables;
@@ -136,6 +136,55 @@ public sealed unsafe class RouteTableTests : IDisposable
         _routes.Commit();
         Assert.Equal(0, second.UsedBytes);
         Assert.Equal(0u, _routes.Find(Vrf, "10.0.0.1"));
+    }
+
+    /// <summary>Prefixes of all lengths on the way to one address, each with its length as next hop: as many nodes as there can be.</summary>
+    [Theory]
+    [InlineData("203.0.113.77", 32)]
+    [InlineData("2001:db8:7a5c:1:fedc:ba98:7654:3210", 128)]
+    public void Every_length_is_found_on_one_way(string address, int bits)
+    {
+        for (int length = bits; length >= 0; length--)
+        {
+            _routes.Set(Vrf, $"{address}/{length}", (uint)length + 1);
+        }
+        _routes.Commit();
+        // Addresses that have exactly so many bits in common with it.
+        for (int common = 0; common <= bits; common++)
+        {
+            Assert.Equal((uint)common + 1, Find(Flipped(address, common)));
+        }
+        for (int length = bits; length >= 1; length--)
+        {
+            Assert.True(_routes.Remove(Vrf, $"{address}/{length}"));
+            _routes.Commit();
+            Assert.Equal((uint)length, Find(address));
+        }
+
+        uint Find(string text)
+        {
+            uint single = _routes.Find(Vrf, text);
+            Assert.All(_routes.FindBurst(Vrf, [text, address, text]).Where((_, i) => i != 1), found => Assert.Equal(single, found));
+            return single;
+        }
+    }
+
+    /// <summary>The address with one bit changed; unchanged for the number of all bits.</summary>
+    private static string Flipped(string address, int bit)
+    {
+        byte[] bytes = IPAddress.Parse(address).GetAddressBytes();
+        if (bit < bytes.Length * 8)
+        {
+            bytes[bit / 8] ^= (byte)(0x80 >> (bit % 8));
+        }
+        return new IPAddress(bytes).ToString();
+    }
+
+    [Fact]
+    public void A_burst_that_is_too_large_is_refused()
+    {
+        Assert.Throws<ArgumentOutOfRangeException>(() => _routes.Table.Find4(0, null, null, RouteTable.BatchLimit + 1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => _routes.Table.Find6(0, null, null, -1));
     }
 
     [Fact]

@@ -23,6 +23,7 @@ internal sealed unsafe class TestRoutes : IDisposable
 
     public RouteWriter Writer { get; private set; }
     public RouteTable Table => new(_memory);
+    public byte* Memory => _memory;
 
     /// <summary>Bytes that the committed routes take.</summary>
     public long CommittedBytes { get; private set; }
@@ -70,6 +71,36 @@ internal sealed unsafe class TestRoutes : IDisposable
         return ip.AddressFamily == AddressFamily.InterNetwork
             ? Table.Find4(Roots(vrf).Root4, (uint)(high >> 32))
             : Table.Find6(Roots(vrf).Root6, high, low);
+    }
+
+    /// <summary>As <see cref="Find"/>, of addresses of one family at once.</summary>
+    public uint[] FindBurst(int vrf, string[] addresses)
+    {
+        (ulong High, ulong Low)[] numbers = [.. addresses.Select(a => Number(IPAddress.Parse(a)))];
+        bool is4 = IPAddress.Parse(addresses[0]).AddressFamily == AddressFamily.InterNetwork;
+        return FindBurst(is4, is4 ? Roots(vrf).Root4 : Roots(vrf).Root6, numbers);
+    }
+
+    /// <summary>An IPv4 address is in the upper half of the first number.</summary>
+    public uint[] FindBurst(bool is4, uint root, ReadOnlySpan<(ulong High, ulong Low)> addresses)
+    {
+        uint* four = stackalloc uint[RouteTable.BatchLimit];
+        ulong* six = stackalloc ulong[2 * RouteTable.BatchLimit];
+        uint* results = stackalloc uint[RouteTable.BatchLimit];
+        for (int i = 0; i < addresses.Length; i++)
+        {
+            four[i] = (uint)(addresses[i].High >> 32);
+            (six[2 * i], six[(2 * i) + 1]) = addresses[i];
+        }
+        if (is4)
+        {
+            Table.Find4(root, four, results, addresses.Length);
+        }
+        else
+        {
+            Table.Find6(root, six, results, addresses.Length);
+        }
+        return new ReadOnlySpan<uint>(results, addresses.Length).ToArray();
     }
 
     public static string RandomPrefix4(Random random)

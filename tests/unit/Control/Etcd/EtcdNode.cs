@@ -12,9 +12,12 @@ internal sealed class EtcdNode : IAsyncDisposable
     private readonly CancellationTokenSource _end = new();
     private readonly Task _following;
 
-    public EtcdNode(EtcdOptions options, string file)
+    /// <param name="options">Which etcd, and which node.</param>
+    /// <param name="file">The node's own copy.</param>
+    /// <param name="ownNetworks">Networks that the node makes itself.</param>
+    public EtcdNode(EtcdOptions options, string file, params string[] ownNetworks)
     {
-        Store = new EtcdStore(options, new SqliteStore(file), NullLogger.Instance);
+        Store = new EtcdStore(options, new SqliteStore(file), NullLogger.Instance) { OwnNetworks = ownNetworks.ToHashSet() };
         Bench = new Bench(Store);
         Bench.Controller.ResumeAsync(CancellationToken.None).Wait();
         _following = Store.FollowAsync(() => Bench.Controller.State, Bench.Controller.FollowAsync, _end.Token);

@@ -45,6 +45,32 @@ public sealed class EtcdStoreTests : IDisposable
     }
 
     [Fact]
+    public async Task RoutesNeighboursAndPeersAreTheNodes()
+    {
+        await using EtcdNode a = await Node("a"), b = await Node("b");
+        await a.Bench.Apply(
+            Make.Net("far", "10.244.0.0/16", "10.244.0.1", n => { n.Router = new Router(); n.Vxlan = new Vxlan { Vni = 7 }; }), Make.Routed("uplink", "192.0.2.10/24"),
+            Make.Peer("b", "far", "192.0.2.20", "02:00:00:00:00:0b"), Make.Neighbour("", "192.0.2.1", "02:00:00:00:00:01", n => n.Port = "uplink"),
+            Make.Route("10.50.0.0/16", "192.0.2.1"), Make.Route("::/0", more: r => r.Type = Route.Types.Type.Blackhole));
+        Assert.Equal(
+            ["/dp/networks/far", "/dp/nodes/a/neighbours/uplink/192.0.2.1", "/dp/nodes/a/ports/uplink", "/dp/nodes/a/routes/main/10.50.0.0/16", "/dp/nodes/a/routes/main/::/0", "/dp/nodes/a/tunnel-peers/b"],
+            _etcd.Keys());
+        await b.Until(n => n.State.Networks.Count == 1);
+        Assert.Equal((0, 0, 0), (b.State.Peers.Count, b.State.Neighbours.Count, b.State.Routes.Count));
+        ProblemException error = await Assert.ThrowsAsync<ProblemException>(() => b.Bench.Delete((Kind.Network, "far")));
+        Assert.Equal("network \"far\" is in use elsewhere (node a: tunnel peer b); delete that first", error.Message);
+
+        // What another client writes is followed, also a route.
+        _etcd.Put("/dp/nodes/b/ports/up", "{\"routed\": {\"addresses\": [\"192.0.2.20/24\"]}, \"memory\": {}}");
+        _etcd.Put("/dp/nodes/b/routes/main/10.60.0.0/16", "{\"prefix\": \"10.60.0.0/16\", \"next_hops\": [{\"via\": \"192.0.2.10\"}]}");
+        await b.Until(n => n.State.Routes.Count == 1);
+        Assert.Equal("192.0.2.10", b.State.Routes["main/10.60.0.0/16"].NextHops[0].Via);
+        Assert.Equal("192.0.2.20", b.State.Topology.VtepOf("far")!.Address.ToString());
+        _etcd.Delete("/dp/nodes/b/routes/main/10.60.0.0/16");
+        await b.Until(n => n.State.Routes.Count == 0);
+    }
+
+    [Fact]
     public async Task ANewProcessFindsItAll()
     {
         DesiredState before;

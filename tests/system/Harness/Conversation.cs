@@ -1,0 +1,152 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Security.Cryptography;
+using Dataplane.Interop.Linux;
+
+namespace Dataplane.SystemTests.Harness;
+
+/// <summary>Sockets of the test itself in two stations' namespaces.</summary>
+public sealed class Conversation
+{
+    private const int Port = 5300;
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
+
+    private readonly Station _from;
+    private readonly Station _to;
+
+    public Conversation(Station from, Station to)
+    {
+        _from = from;
+        _to = to;
+    }
+
+    /// <summary>Sends so many bytes over TCP. Gives the address that the receiver saw. Fails unless all arrive unchanged.</summary>
+    public IPAddress StreamTcp(long bytes)
+    {
+        using Socket listener = Inside(_to, SocketType.Stream, ProtocolType.Tcp);
+        listener.Bind(new IPEndPoint(IPAddress.Any, Port));
+        listener.Listen();
+        using Socket client = Inside(_from, SocketType.Stream, ProtocolType.Tcp);
+        client.SendTimeout = (int)s_patience.TotalMilliseconds;
+        Task<byte[]> sent = Task.Run(() => Send(client, bytes));
+        using Socket server = listener.Accept();
+        server.ReceiveTimeout = (int)s_patience.TotalMilliseconds;
+        byte[] received = Receive(server, bytes);
+        Assert.Equal(Convert.ToHexString(sent.GetAwaiter().GetResult()), Convert.ToHexString(received));
+        return ((IPEndPoint)server.RemoteEndPoint!).Address;
+    }
+
+    /// <summary>Sends a datagram of every size of a range, and takes what comes back. Fails unless each is answered unchanged.</summary>
+    public void EchoUdp(int smallest, int largest)
+    {
+        const int Window = 16;
+        using Socket server = Inside(_to, SocketType.Dgram, ProtocolType.Udp);
+        server.Bind(new IPEndPoint(IPAddress.Any, Port));
+        server.ReceiveBufferSize = 4 << 20;
+        using Socket client = Inside(_from, SocketType.Dgram, ProtocolType.Udp);
+        client.ReceiveBufferSize = 4 << 20;
+        client.ReceiveTimeout = 2000;
+        client.Connect(new IPEndPoint(IPAddress.Parse(_to.Address), Port));
+        using var stop = new CancellationTokenSource();
+        Task echo = Task.Run(() => Echo(server, stop.Token));
+        byte[] buffer = new byte[65536];
+        for (int first = smallest; first <= largest; first += Window)
+        {
+            var missing = new HashSet<int>(Enumerable.Range(first, Math.Min(Window, largest - first + 1)));
+            // A datagram may be lost between two busy programs; it must get through when it is sent again.
+            for (int attempt = 0; attempt < 5 && missing.Count != 0; attempt++)
+            {
+                foreach (int size in missing)
+                {
+                    client.Send(Payload(size));
+                }
+                while (missing.Count != 0)
+                {
+                    int n;
+                    try
+                    {
+                        n = client.Receive(buffer);
+                    }
+                    catch (SocketException e) when (e.SocketErrorCode == SocketError.TimedOut)
+                    {
+                        break;
+                    }
+                    Assert.True(buffer.AsSpan(0, n).SequenceEqual(Payload(n)), $"datagram of {n} bytes came back changed");
+                    missing.Remove(n);
+                }
+            }
+            Assert.True(missing.Count == 0, $"no answer to datagrams of {string.Join(", ", missing)} bytes");
+        }
+        stop.Cancel();
+        echo.GetAwaiter().GetResult();
+    }
+
+    private static Socket Inside(Station station, SocketType type, ProtocolType protocol)
+    {
+        using NetNs ns = NetNs.OpenNamed(station.Namespace.Name);
+        return ns.Run(() => new Socket(AddressFamily.InterNetwork, type, protocol));
+    }
+
+    private byte[] Send(Socket client, long bytes)
+    {
+        client.Connect(new IPEndPoint(IPAddress.Parse(_to.Address), Port));
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        byte[] buffer = new byte[1 << 20];
+        var random = new Random(1);
+        for (long left = bytes; left > 0;)
+        {
+            // Not all new each time, which would take longer than the sending; but no two pieces are the same.
+            random.NextBytes(buffer.AsSpan(0, 4096));
+            int n = (int)Math.Min(left, buffer.Length);
+            hash.AppendData(buffer, 0, n);
+            for (int sent = 0; sent < n;)
+            {
+                sent += client.Send(buffer, sent, n - sent, SocketFlags.None);
+            }
+            left -= n;
+        }
+        client.Shutdown(SocketShutdown.Send);
+        return hash.GetHashAndReset();
+    }
+
+    private static byte[] Receive(Socket server, long bytes)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        byte[] buffer = new byte[1 << 20];
+        long total = 0;
+        for (int n; (n = server.Receive(buffer)) > 0; total += n)
+        {
+            hash.AppendData(buffer, 0, n);
+        }
+        Assert.Equal(bytes, total);
+        return hash.GetHashAndReset();
+    }
+
+    private static void Echo(Socket server, CancellationToken stop)
+    {
+        byte[] buffer = new byte[65536];
+        server.ReceiveTimeout = 100;
+        EndPoint from = new IPEndPoint(IPAddress.Any, 0);
+        while (!stop.IsCancellationRequested)
+        {
+            try
+            {
+                int n = server.ReceiveFrom(buffer, ref from);
+                server.SendTo(buffer, n, SocketFlags.None, from);
+            }
+            catch (SocketException e) when (e.SocketErrorCode == SocketError.TimedOut)
+            {
+            }
+        }
+    }
+
+    private static byte[] Payload(int size)
+    {
+        byte[] payload = new byte[size];
+        for (int i = 0; i < size; i++)
+        {
+            payload[i] = (byte)(i + size + (i >> 8));
+        }
+        return payload;
+    }
+}
