@@ -11,10 +11,12 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
 {
     private const int LargestPage = 1000;
 
+    private static readonly Kind[] s_kinds = [.. ResourceKeys.Kinds, Kind.Node];
+
     public override Task<Resource> Get(GetRequest request, ServerCallContext context)
     {
         CheckKind(request.Kind);
-        return Task.FromResult(controller.Status.Find(controller.State, request.Kind, request.Name) ?? throw NotFound(request.Kind, request.Name));
+        return Task.FromResult(Find(controller.State, request.Kind, request.Name) ?? throw NotFound(request.Kind, request.Name));
     }
 
     public override Task<ListResponse> List(ListRequest request, ServerCallContext context)
@@ -24,7 +26,7 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
         int size = request.PageSize is 0 or > LargestPage ? LargestPage : (int)request.PageSize;
         var response = new ListResponse { Revision = state.Revision };
         // The token is the last name of the page before: a listing goes on where it was, whatever has changed meanwhile.
-        foreach (string name in state.Names(request.Kind, after: request.PageToken))
+        foreach (string name in Names(state, request.Kind, after: request.PageToken))
         {
             if (!Matches(state, request.Kind, name, request.Filter))
             {
@@ -35,7 +37,10 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
                 response.NextPageToken = response.Resources[^1].Name;
                 break;
             }
-            response.Resources.Add(controller.Status.Find(state, request.Kind, name));
+            if (Find(state, request.Kind, name) is { } found)
+            {
+                response.Resources.Add(found);
+            }
         }
         return Task.FromResult(response);
     }
@@ -119,20 +124,23 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
 
     private async Task SendSnapshot(DesiredState state, HashSet<Kind> kinds, IServerStreamWriter<WatchEvent> stream, CancellationToken cancel)
     {
-        foreach (Kind kind in ResourceKeys.Kinds.Where(kinds.Contains))
+        foreach (Kind kind in s_kinds.Where(kinds.Contains))
         {
-            foreach (string name in state.Names(kind))
+            foreach (Resource resource in Names(state, kind).Select(name => Find(state, kind, name)).OfType<Resource>())
             {
-                var found = new WatchEvent
-                {
-                    Type = WatchEvent.Types.Type.Snapshot,
-                    Resource = controller.Status.Find(state, kind, name),
-                    Revision = state.Revision,
-                };
-                await stream.WriteAsync(found, cancel);
+                await stream.WriteAsync(new WatchEvent { Type = WatchEvent.Types.Type.Snapshot, Resource = resource, Revision = state.Revision }, cancel);
             }
         }
     }
+
+    /// <summary>Nodes are no part of desired state, and come from elsewhere.</summary>
+    private IEnumerable<string> Names(DesiredState state, Kind kind, string after = "") => kind == Kind.Node
+        ? controller.Nodes.All.Select(n => n.Name).Where(n => string.CompareOrdinal(n, after) > 0)
+        : state.Names(kind, after);
+
+    private Resource? Find(DesiredState state, Kind kind, string name) => kind == Kind.Node
+        ? controller.Nodes.All.Where(n => n.Name == name).Select(ResourceKeys.Of).FirstOrDefault()
+        : controller.Status.Find(state, kind, name);
 
     private static bool Matches(DesiredState state, Kind kind, string name, Filter? filter)
     {
@@ -167,9 +175,9 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
 
     private static void CheckKind(Kind kind)
     {
-        if (!ResourceKeys.Kinds.Contains(kind))
+        if (!s_kinds.Contains(kind))
         {
-            throw new ProblemException(StatusCode.InvalidArgument, "the kind is missing; kinds are NETWORK, PORT, STATIC_MAC, TUNNEL_PEER, NEIGHBOUR, ROUTE");
+            throw new ProblemException(StatusCode.InvalidArgument, "the kind is missing; kinds are NETWORK, PORT, STATIC_MAC, TUNNEL_PEER, NEIGHBOUR, ROUTE, NODE");
         }
     }
 

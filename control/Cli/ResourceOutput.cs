@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using Dataplane.Control.Api.V1;
 using Dataplane.Control.Manifests;
 using Dataplane.Control.State;
@@ -110,6 +111,15 @@ internal static class ResourceOutput
                     resources.Select(r => r.Route).Select(r => new[]
                     {
                         r.VrfInForce, r.Prefix, Output.Word(r.Type), Join(r.NextHops.Select(Hop)), Output.Word(r.Status.State),
+                    }));
+                break;
+            case Kind.Node:
+                Output.Table(
+                    ["NAME", "STATE", "VERSION", "STARTED", ">PORTS"],
+                    resources.Select(r => r.Node).Select(n => new[]
+                    {
+                        n.Self ? $"{n.Name} (this one)" : n.Name, n.Online ? "online" : "offline", Or(n.Version),
+                        n.Started?.ToDateTimeOffset().ToLocalTime().ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture) ?? "-", $"{n.Ports}",
                     }));
                 break;
             case Kind.Port:

@@ -10,6 +10,7 @@ namespace Dataplane.Control.Runtime;
 
 public sealed partial class Controller
 {
+    private IReadOnlyList<Node> _publishedNodes = [];
     private readonly Dictionary<string, (PortStatus.Types.State, string)> _publishedStatus = new(StringComparer.Ordinal);
     private readonly Dictionary<string, (bool IsUp, string)> _publishedPeers = new(StringComparer.Ordinal);
 
@@ -217,7 +218,7 @@ public sealed partial class Controller
         live.SetBroken(reason, deviceGone, _clock.GetUtcNow(), tryAtOnce: false);
     }
 
-    /// <summary>Tells watchers of ports and tunnel peers whose state or reason changed since they were told last.</summary>
+    /// <summary>Tells watchers of ports and tunnel peers whose state or reason changed since they were told last, and of nodes.</summary>
     private void PublishStatus()
     {
         lock (_publishing)
@@ -251,8 +252,19 @@ public sealed partial class Controller
             {
                 _publishedStatus.Remove(gone);
             }
+            changed.AddRange(ChangedNodes());
             Changes.Publish(changed);
         }
+    }
+
+    private IEnumerable<WatchEvent> ChangedNodes()
+    {
+        IReadOnlyList<Node> nodes = Nodes.All;
+        List<Node> gone = [.. _publishedNodes.Where(old => !nodes.Any(n => n.Name == old.Name))];
+        List<Node> changed = [.. nodes.Except(_publishedNodes)];
+        _publishedNodes = nodes;
+        return gone.Select(n => (WatchEvent.Types.Type.Deleted, n)).Concat(changed.Select(n => (WatchEvent.Types.Type.Status, n)))
+            .Select(e => new WatchEvent { Type = e.Item1, Resource = ResourceKeys.Of(e.Item2), Revision = _state.Revision });
     }
 
     private string NetworkOf(LivePort live) => _state.Ports.TryGetValue(live.Name, out PortEntry? p) ? p.Spec.Network : "";

@@ -64,6 +64,7 @@ public sealed partial class Controller : IDisposable
         _compiled = StateCompiler.Compile(_state);
         Changes = new ChangeLog(_state.Revision);
         Events = new EventLog(clock);
+        Nodes = new NodeReader(store, clock, () => _state);
         Status = new StatusReader(segment, engine, () => _health);
     }
 
@@ -71,6 +72,7 @@ public sealed partial class Controller : IDisposable
     public ChangeLog Changes { get; }
     public EventLog Events { get; }
     public StatusReader Status { get; }
+    public NodeReader Nodes { get; }
 
     /// <summary>Where desired state is stored, and whether it can be changed now.</summary>
     public StoreStatus StoreStatus => new() { Location = _store.Location, Available = _store.WhyUnavailable is null, Reason = _store.WhyUnavailable ?? _store.Trouble ?? "" };

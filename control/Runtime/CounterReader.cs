@@ -96,7 +96,7 @@ public sealed unsafe class CounterReader(Segment segment, IEngineLink engine, Ti
         return new EngineStatus
         {
             Instance = instance.Name,
-            Version = typeof(CounterReader).Assembly.GetName().Version?.ToString(3) ?? "",
+            Version = NodeReader.Version,
             State = engine.IsFailing ? EngineStatus.Types.State.Failed
                 : unavailable is not null ? EngineStatus.Types.State.Starting
                 : heartbeat > StalledAfter ? EngineStatus.Types.State.Stalled

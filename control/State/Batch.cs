@@ -31,6 +31,8 @@ public sealed record PlannedBatch(DesiredState After, IReadOnlyList<ResourceChan
 /// <summary>Turns a batch into the state after it, or into the list of everything that is wrong with it.</summary>
 public static partial class BatchPlanner
 {
+    private const string ReadOnly = "nodes tell of themselves: they are listed and watched, not applied or deleted";
+
     /// <exception cref="ProblemException">The batch is refused; all its problems.</exception>
     public static PlannedBatch Plan(DesiredState before, Batch batch, Limits limits)
     {
@@ -53,7 +55,7 @@ public static partial class BatchPlanner
                 changes.Add(new ResourceChange(key.Kind, key.Name, existing, null));
             }
         }
-        foreach (Resource resource in wanted.Where(r => r.Kind != Kind.Unspecified))
+        foreach (Resource resource in wanted.Where(r => r.Kind is not (Kind.Unspecified or Kind.Node)))
         {
             changes.Add(Put(before, editor, resource, revision, problems, limits));
         }
@@ -123,6 +125,9 @@ public static partial class BatchPlanner
                 route.Prefix = ResourceKeys.Prefix(route.Prefix);
                 route.Name = MadeName(Kind.Route, route.Name, ResourceKeys.NameOf(route), problems);
                 break;
+            case Resource.ResourceOneofCase.Node:
+                problems.Add(Kind.Node, copy.Name, "", ReadOnly);
+                break;
             default:
                 problems.Add(Kind.Unspecified, "", "", "a resource is empty: it is of no kind");
                 break;
@@ -174,6 +179,10 @@ public static partial class BatchPlanner
             if (key.Kind == Kind.Unspecified)
             {
                 problems.Add(key.Kind, key.Name, "kind", $"the kind of \"{key.Name}\" is missing");
+            }
+            else if (key.Kind == Kind.Node)
+            {
+                problems.Add(key.Kind, key.Name, "", ReadOnly);
             }
             else if (!seen.Add((key.Kind, key.Name)))
             {

@@ -40,6 +40,12 @@ public interface IStateStore : IDisposable
     /// <summary>Where the state is, for people.</summary>
     string Location { get; }
 
+    /// <summary>This node's name.</summary>
+    string Node => Environment.MachineName;
+
+    /// <summary>The nodes that share the store, as far as it tells: their names, whether they are there, what they said of themselves.</summary>
+    IReadOnlyList<Node> Nodes => [];
+
     /// <summary>Why no change can be saved now, or null when one can.</summary>
     string? WhyUnavailable => null;
 

@@ -11,7 +11,7 @@ public static class ResourceKeys
     /// <summary>VRF of what names none.</summary>
     public const string MainVrf = "main";
 
-    /// <summary>All kinds, in an order in which none names one that comes behind it.</summary>
+    /// <summary>All kinds of desired state, in an order in which none names one that comes behind it.</summary>
     public static IReadOnlyList<Kind> Kinds { get; } = [Kind.Network, Kind.Port, Kind.StaticMac, Kind.TunnelPeer, Kind.Neighbour, Kind.Route];
 
     extension(Resource resource)
@@ -28,6 +28,7 @@ public static class ResourceKeys
             Resource.ResourceOneofCase.TunnelPeer => resource.TunnelPeer,
             Resource.ResourceOneofCase.Neighbour => resource.Neighbour,
             Resource.ResourceOneofCase.Route => resource.Route,
+            Resource.ResourceOneofCase.Node => resource.Node,
             _ => null,
         };
 
@@ -41,6 +42,7 @@ public static class ResourceKeys
                 Resource.ResourceOneofCase.TunnelPeer => resource.TunnelPeer.Name,
                 Resource.ResourceOneofCase.Neighbour => resource.Neighbour.Name,
                 Resource.ResourceOneofCase.Route => resource.Route.Name,
+                Resource.ResourceOneofCase.Node => resource.Node.Name,
                 _ => "",
             };
             set
@@ -138,6 +140,7 @@ public static class ResourceKeys
             Kind.TunnelPeer => "tunnel peer",
             Kind.Neighbour => "neighbour",
             Kind.Route => "route",
+            Kind.Node => "node",
             _ => "resource",
         };
     }
@@ -163,6 +166,7 @@ public static class ResourceKeys
     public static Resource Of(TunnelPeer peer) => new() { TunnelPeer = peer };
     public static Resource Of(Neighbour neighbour) => new() { Neighbour = neighbour };
     public static Resource Of(Route route) => new() { Route = route };
+    public static Resource Of(Node node) => new() { Node = node };
 
     /// <summary>A resource of the kind that a message has.</summary>
     /// <exception cref="ArgumentException">It has none.</exception>
@@ -186,6 +190,7 @@ public static class ResourceKeys
         Kind.TunnelPeer => TunnelPeer.Descriptor,
         Kind.Neighbour => Neighbour.Descriptor,
         Kind.Route => Route.Descriptor,
+        Kind.Node => Node.Descriptor,
         _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, "is no kind of resource"),
     };
 
@@ -194,6 +199,7 @@ public static class ResourceKeys
     [
         .. manifest.Networks.Select(Of), .. manifest.Ports.Select(Of), .. manifest.StaticMacs.Select(Of),
         .. manifest.TunnelPeers.Select(Of), .. manifest.Neighbours.Select(Of), .. manifest.Routes.Select(Of),
+        .. manifest.Nodes.Select(Of),
     ];
 
     /// <summary>A manifest of resources.</summary>
@@ -210,6 +216,7 @@ public static class ResourceKeys
                 case Resource.ResourceOneofCase.TunnelPeer: manifest.TunnelPeers.Add(resource.TunnelPeer); break;
                 case Resource.ResourceOneofCase.Neighbour: manifest.Neighbours.Add(resource.Neighbour); break;
                 case Resource.ResourceOneofCase.Route: manifest.Routes.Add(resource.Route); break;
+                case Resource.ResourceOneofCase.Node: manifest.Nodes.Add(resource.Node); break;
             }
         }
         return manifest;

@@ -122,6 +122,7 @@ public static class SegmentLayout
             Unsafe.SizeOf<Versioned<VrfRecord>>(), Unsafe.SizeOf<Versioned<NextHopRecord>>(), Unsafe.SizeOf<Versioned<NextHopGroup>>(),
             Unsafe.SizeOf<Versioned<TunnelRecord>>(), Unsafe.SizeOf<Tables.TunnelBucket>(),
             Unsafe.SizeOf<Tables.NeighbourBucket>(), Unsafe.SizeOf<Tables.NeighbourDetail>(),
+            Unsafe.SizeOf<Tables.RouteNode>(), Unsafe.SizeOf<Tables.RouteLeaf>(), Tables.RouteNode.LargeHeader,
         ];
         ulong hash = 0xcbf2_9ce4_8422_2325;
         foreach (int size in sizes)

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 using Dataplane.Interop.Dpdk;
 using Dataplane.Interop.Linux;
 using Dataplane.Memory;
@@ -161,33 +162,72 @@ public static unsafe class DecapsulateStage
             return null;
         }
         byte* udp = data + udpOffset;
-        bool plain = ((Unsafe.ReadUnaligned<ulong>(data) ^ mac) & MacAddress.Mask) == 0 & (data[6] & 1) == 0
-            & (udp[VxlanHeader.UdpHeader] & VxlanHeader.HasVni) != 0 & Unsafe.ReadUnaligned<ushort>(udp + 6) == 0;
         KnownTunnel* known = state.Known(ip, isIPv4, udp);
+        Vector256<byte> first = Vector256.Load(data) ^ known->First;
         if (isIPv4)
         {
             int total = IPv4Header.TotalLength(ip);
-            plain &= ip[0] == 0x45 & IPv4Header.Protocol(ip) == Wire.ProtocolUdp
-                & Key(udp, false) == known->Key & Unsafe.ReadUnaligned<ulong>(ip + 12) == known->Addresses0
-                & !Ecn.Matters(ip[1]) & !IPv4Header.IsFragment(ip) & IPv4Header.IsChecksumGood(ip)
-                & mbuf->pkt_len == (uint)(IP + total) & Wire.Load16(udp + 4) == total - IPv4Header.MinLength;
+            Vector256<byte> second = Vector256.Load(data + VxlanHeader.Overhead4 - 32) ^ known->Second;
+            return ((first & First4) | (second & Second4)) == Vector256<byte>.Zero
+                & mbuf->pkt_len == (uint)(IP + total) & Wire.Load16(udp + 4) == total - IPv4Header.MinLength & IPv4Header.IsChecksumGood(ip)
+                ? known : null;
+        }
+        int payload = IPv6Header.PayloadLength(ip);
+        Vector256<byte> middle = Vector256.Load(data + 32) ^ known->Second, third = Vector256.Load(data + VxlanHeader.Overhead6 - 32) ^ known->Third;
+        return ((first & First6) | (middle & Second6) | (third & Third6)) == Vector256<byte>.Zero
+            & known->TakesZeroChecksum6 & mbuf->pkt_len == (uint)(Udp6 + payload) & Wire.Load16(udp + 4) == payload ? known : null;
+    }
+
+    // What of the headers is the same in each packet of a tunnel, by the offsets of KnownTunnel. Of the addresses of the frame the
+    // destination, and that the source is no group; of the flags the one that must be set; the VNI; and that there is no UDP checksum.
+    private static Vector256<byte> First4 => Vector256.Create(
+        0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, // Ethernet; version and header length
+        1, 0, 0, 0, 0, 0x3F, 0xFF, 0, 0xFF, 0, 0, // the half of ECN that matters; fragment; protocol
+        0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF);
+    private static Vector256<byte> Second4 => Vector256.Create(
+        0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, // from byte 18; IPv4 addresses
+        0, 0, 0xFF, 0xFF, 0, 0, 0xFF, 0xFF, VxlanHeader.HasVni, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0); // UDP; VXLAN
+    private static Vector256<byte> First6 => Vector256.Create(
+        0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0xF0, 0x10, // version, ECN
+        0, 0, 0, 0, 0xFF, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF); // next header, source
+    private static Vector256<byte> Second6 => Vector256.Create(
+        0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, // from byte 32; rest of the source, destination
+        0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0xFF, 0xFF, 0, 0, 0xFF, 0xFF, VxlanHeader.HasVni, 0);
+    private static Vector256<byte> Third6 => Vector256.Create(
+        0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, // from byte 38; destination
+        0, 0, 0xFF, 0xFF, 0, 0, 0xFF, 0xFF, VxlanHeader.HasVni, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0);
+
+    /// <summary>
+    /// Notes what packets of a tunnel look like, from one that has been looked at step by step: what of it may be otherwise in
+    /// another one that is as good is set to what it must be.
+    /// </summary>
+    private static void Note(Worker w, TunnelState state, int interfacePort, int port, ref readonly TunnelRecord tunnel, byte* data, ref readonly Outer outer)
+    {
+        if (outer.Udp != (outer.IsIPv6 ? Udp6 : Udp4))
+        {
+            return; // with options, or extension headers
+        }
+        byte* headers = stackalloc byte[VxlanHeader.Overhead6];
+        Buffer.MemoryCopy(data, headers, VxlanHeader.Overhead6, outer.Length);
+        byte* ip = headers + IP, udp = headers + outer.Udp;
+        LinkOutput.WriteAddresses(headers, w.Interface(interfacePort).Mac, 0);
+        if (outer.IsIPv6)
+        {
+            Ecn.Set(ip, true, Ecn.NotCapable);
         }
         else
         {
-            int payload = IPv6Header.PayloadLength(ip);
-            plain &= Wire.Load16(data + Wire.EtherTypeOffset) == Wire.EtherTypeIPv6 & ip[0] >> 4 == 6
-                & IPv6Header.NextHeader(ip) == Wire.ProtocolUdp & known->TakesZeroChecksum6 & Key(udp, true) == known->Key
-                & Unsafe.ReadUnaligned<ulong>(ip + 8) == known->Addresses0 & Unsafe.ReadUnaligned<ulong>(ip + 16) == known->Addresses1
-                & Unsafe.ReadUnaligned<ulong>(ip + 24) == known->Addresses2 & Unsafe.ReadUnaligned<ulong>(ip + 32) == known->Addresses3
-                & !Ecn.Matters(ip[1] >> 4) & mbuf->pkt_len == (uint)(Udp6 + payload) & Wire.Load16(udp + 4) == payload;
+            ip[1] = Ecn.NotCapable;
         }
-        return plain ? known : null;
+        Unsafe.WriteUnaligned(udp + 6, (ushort)0);
+        KnownTunnel* known = state.Note(interfacePort, w.Generation, ip, !outer.IsIPv6, udp);
+        known->First = Vector256.Load(headers);
+        known->Second = Vector256.Load(headers + (outer.IsIPv6 ? 32 : VxlanHeader.Overhead4 - 32));
+        known->Third = outer.IsIPv6 ? Vector256.Load(headers + VxlanHeader.Overhead6 - 32) : default;
+        known->Generation = w.Generation;
+        (known->Port, known->Interface) = ((ushort)port, (ushort)interfacePort);
+        known->TakesZeroChecksum6 = tunnel.Has(TunnelFlags.ZeroChecksum6);
     }
-
-    /// <summary>Version, UDP port and VNI as they lie in memory. No tunnel's is 0.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static ulong Key(byte* udp, bool isIPv6) => ((ulong)Unsafe.ReadUnaligned<ushort>(udp + 2) << 32)
-        | (Unsafe.ReadUnaligned<uint>(udp + VxlanHeader.UdpHeader + 4) & 0xFF_FFFF) | (isIPv6 ? 3ul << 62 : 1ul << 62);
 
     /// <summary>Any packet, step by step. The frame in it, and the port of its tunnel; or null when it was dropped.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
@@ -300,22 +340,7 @@ public static unsafe class DecapsulateStage
         {
             return DropReason.VxlanVtep;
         }
-        KnownTunnel* known = state.Note(interfacePort, w.Generation, udp + 2, ip, !outer.IsIPv6, udp);
-        *known = new KnownTunnel
-        {
-            Generation = w.Generation,
-            Port = (ushort)port,
-            Interface = (ushort)interfacePort,
-            TakesZeroChecksum6 = tunnel.Has(TunnelFlags.ZeroChecksum6),
-            Key = Key(udp, outer.IsIPv6),
-            Addresses0 = Unsafe.ReadUnaligned<ulong>(ip + (outer.IsIPv6 ? 8 : 12)),
-        };
-        if (outer.IsIPv6)
-        {
-            known->Addresses1 = Unsafe.ReadUnaligned<ulong>(ip + 16);
-            known->Addresses2 = Unsafe.ReadUnaligned<ulong>(ip + 24);
-            known->Addresses3 = Unsafe.ReadUnaligned<ulong>(ip + 32);
-        }
+        Note(w, state, interfacePort, port, in tunnel, Mbuf.Data(mbuf), in outer);
         return DropReason.Count;
     }
 

@@ -19,8 +19,8 @@ namespace Dataplane.Stages;
 /// <para>
 /// What senders left to the hardware is done before: nobody completes a checksum or cuts a segment inside a tunnel. TCP
 /// segments are cut to what fits, whatever size the sender had in mind, so that a container with an MTU that knows nothing of
-/// the tunnel gets its streams through; a datagram that does not fit is dropped. A burst is small and its packets most often of
-/// the same kind, so there are two ways only: with all that may be needed, and with nothing.
+/// the tunnel gets its streams through; a datagram that does not fit is dropped. Packets that need none of this go in a loop
+/// that calls nothing (<see cref="Wrap"/>); at one that does it ends, and begins again behind it.
 /// </para>
 /// <para>
 /// Accounting: the tunnel port was offered the frames and counts them as sent, with their own length; the outer packets are
@@ -31,56 +31,113 @@ public static unsafe class EncapsulateStage
 {
     private const ulong Unusual = Offload.PendingMask | Offload.EncapsulatedFlag | PacketWatch.TraceFlag;
 
-    /// <summary>How many packets ahead of the one at hand the room for its headers is asked for.</summary>
-    private const int Ahead = 4;
-
     /// <summary>Sends a burst into a tunnel.</summary>
     public static void Run(Worker w, int tunnelPort, rte_mbuf** mbufs, int count)
     {
-        w.Counters(tunnelPort)->Offered += (uint)count;
-        ref readonly TunnelRecord tunnel = ref w.Tunnel(tunnelPort);
-        DropReason problem;
-        UnderlayPath path;
-        Unsafe.SkipInit(out path);
-        if (w.IsErrDisabled(tunnelPort))
-        {
-            problem = DropReason.EgressDisabled;
-        }
-        else if (w.Tunnels.IsEncapsulating)
+        TunnelState state = w.Tunnels;
+        PortCounters* counters = w.Counters(tunnelPort);
+        counters->Offered += (uint)count;
+        if (state.IsEncapsulating)
         {
             // The underlay is a bridge with a tunnel port that has just become full: a loop, whatever the packets are.
-            problem = DropReason.EgressTunnelLoop;
+            w.EgressDrop(tunnelPort, mbufs, count, DropReason.EgressTunnelLoop);
+            return;
+        }
+        state.IsEncapsulating = true;
+        // In such a loop the port's own buffer, which this is, is filled again meanwhile.
+        new ReadOnlySpan<nint>(mbufs, count).CopyTo(new Span<nint>(state.Burst, count));
+        ref readonly TunnelRecord tunnel = ref w.Tunnel(tunnelPort);
+        Unsafe.SkipInit(out UnderlayPath path);
+        DropReason problem = w.IsErrDisabled(tunnelPort) ? DropReason.EgressDisabled : path.Find(w, in tunnel);
+        if (problem == DropReason.Count)
+        {
+            Run(w, tunnelPort, in tunnel, ref path, state.Burst, count);
         }
         else
         {
-            problem = path.Find(w, in tunnel);
+            w.EgressDrop(tunnelPort, state.Burst, count, problem);
         }
-        if (problem != DropReason.Count)
-        {
-            w.EgressDrop(tunnelPort, mbufs, count, problem);
-            return;
-        }
-        w.Tunnels.IsEncapsulating = true;
+        state.IsEncapsulating = false;
+    }
+
+    private static void Run(Worker w, int tunnelPort, ref readonly TunnelRecord tunnel, ref UnderlayPath path, rte_mbuf** mbufs, int count)
+    {
         ulong bytes = 0;
         int sent = 0;
-        for (int i = 0; i < count; i++)
+        bool isPlain = path.IsLink && !path.IsGroup && !path.Headers.HasChecksum && !w.Watcher.IsActive;
+        for (rte_mbuf** at = mbufs, end = mbufs + count; at < end;)
         {
-            rte_mbuf* mbuf = mbufs[i];
-            Prefetch(mbufs[Math.Min(i + Ahead, count - 1)]);
-            uint length = mbuf->pkt_len;
-            if ((mbuf->ol_flags & Unusual) != 0 || length > path.Limit || w.Watcher.IsActive)
+            if (isPlain)
             {
-                sent += RunOne(w, tunnelPort, in tunnel, ref path, mbuf, ref bytes);
+                rte_mbuf** next = path.Headers.IsIPv6 ? Wrap<V6>(in path, at, end, ref bytes) : Wrap<V4>(in path, at, end, ref bytes);
+                int run = (int)(next - at);
+                if (run != 0)
+                {
+                    w.Counters(path.Port)->Originated += (uint)run;
+                    w.Send(path.Port, at, run);
+                    sent += run;
+                    at = next;
+                    continue;
+                }
             }
-            else if (Put(w, tunnelPort, in tunnel, ref path, mbuf))
-            {
-                bytes += length;
-                sent++;
-            }
+            sent += RunOne(w, tunnelPort, in tunnel, ref path, *at, ref bytes);
+            at++;
         }
-        w.Tunnels.IsEncapsulating = false;
         w.Counters(tunnelPort)->TxPackets += (uint)sent;
         w.Counters(tunnelPort)->TxBytes += bytes;
+    }
+
+    /// <summary>Gives frames their headers until one needs more than that; gives that one, or the end. It calls nothing.</summary>
+    private static rte_mbuf** Wrap<TFamily>(ref readonly UnderlayPath path, rte_mbuf** at, rte_mbuf** end, ref ulong bytes)
+        where TFamily : struct, IFamily
+    {
+        int overhead = default(TFamily).Overhead;
+        uint limit = path.Limit;
+        ulong sum = 0;
+        for (; at < end; at++)
+        {
+            rte_mbuf* mbuf = *at;
+            Prefetch(at[Worker.PrefetchAhead]);
+            uint length = mbuf->pkt_len;
+            int first = mbuf->data_len;
+            if ((mbuf->ol_flags & Unusual) != 0 || length > limit || first < Wire.EthernetHeader || first > ushort.MaxValue - overhead
+                || mbuf->data_off < overhead || !Mbuf.IsWritable(mbuf))
+            {
+                break;
+            }
+            byte* data = Mbuf.Data(mbuf);
+            uint hash = FlowHash.OfFrame(data, first, out byte tos);
+            default(TFamily).Write(in path.Headers, data - overhead, length, hash, (byte)(tos & Ecn.Mask));
+            mbuf->data_off = (ushort)(mbuf->data_off - overhead);
+            mbuf->data_len = (ushort)(first + overhead);
+            mbuf->pkt_len = length + (uint)overhead;
+            mbuf->ol_flags |= Offload.EncapsulatedFlag;
+            sum += length;
+        }
+        bytes += sum;
+        return at;
+    }
+
+    private interface IFamily
+    {
+        int Overhead { get; }
+        void Write(ref readonly OuterHeaders headers, byte* at, uint inner, uint hash, byte ecn);
+    }
+
+    private readonly struct V4 : IFamily
+    {
+        public int Overhead => VxlanHeader.Overhead4;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public void Write(ref readonly OuterHeaders headers, byte* at, uint inner, uint hash, byte ecn) => headers.Write4(at, inner, hash, ecn);
+    }
+
+    private readonly struct V6 : IFamily
+    {
+        public int Overhead => VxlanHeader.Overhead6;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public void Write(ref readonly OuterHeaders headers, byte* at, uint inner, uint hash, byte ecn) => headers.Write6(at, inner, hash, ecn);
     }
 
     /// <summary>Any frame, step by step. Gives how many outer packets it became.</summary>
@@ -176,7 +233,6 @@ public static unsafe class EncapsulateStage
     }
 
     /// <summary>Puts the headers in front of a frame that fits and has nothing pending, and sends it. False when it was dropped.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static bool Put(Worker w, int tunnelPort, ref readonly TunnelRecord tunnel, ref UnderlayPath path, rte_mbuf* mbuf)
     {
         uint length = mbuf->pkt_len;
@@ -259,7 +315,7 @@ public static unsafe class EncapsulateStage
         return first;
     }
 
-    /// <summary>Asks for the room in front of a packet where drivers put it; see <see cref="BridgeStage"/>.</summary>
+    /// <summary>Asks for the room in front of a packet where drivers put it; see <see cref="BridgeStage.Prefetch"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Prefetch(rte_mbuf* mbuf)
     {

@@ -1,9 +1,11 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using Dataplane.Interop.Dpdk;
 using Dataplane.Memory;
 using Dataplane.Packets;
 using Dataplane.Tables;
+using Dataplane.Workers;
 
 namespace Dataplane.Stages;
 
@@ -28,11 +30,17 @@ public sealed unsafe class TunnelState : IDisposable
         _known = (KnownTunnel*)NativeMemory.AlignedAlloc((nuint)(KnownLimit * sizeof(KnownTunnel)), 64);
         NativeMemory.Clear(_known, (nuint)(KnownLimit * sizeof(KnownTunnel)));
         _carries = (ulong*)NativeMemory.AllocZeroed((nuint)segment.MaxPorts, sizeof(ulong));
+        // What lies behind a burst is only prefetched.
+        Burst = (rte_mbuf**)NativeMemory.AlignedAlloc((nuint)((TxBuffer.Capacity + Worker.PrefetchAhead) * sizeof(nint)), 64);
+        NativeMemory.Clear(Burst, (nuint)((TxBuffer.Capacity + Worker.PrefetchAhead) * sizeof(nint)));
         Segments = (rte_mbuf**)NativeMemory.AlignedAlloc((nuint)(OutputStage.MaxSegments * sizeof(nint)), 64);
     }
 
     /// <summary>Segments on their way into a tunnel; the underlay's port may need the worker's other scratch for them meanwhile.</summary>
     public rte_mbuf** Segments { get; }
+
+    /// <summary>The burst that is being encapsulated.</summary>
+    public rte_mbuf** Burst { get; }
 
     /// <summary>A burst is being encapsulated: what now comes to a tunnel came out of one.</summary>
     public bool IsEncapsulating { get; set; }
@@ -51,10 +59,10 @@ public sealed unsafe class TunnelState : IDisposable
         _known + ((uint)(ip[isIPv4 ? 15 : 23] ^ udp[VxlanHeader.UdpHeader + 6]) % KnownLimit);
 
     /// <summary>A place for a tunnel that was found for a packet. Of several UDP ports the last one is known.</summary>
-    internal KnownTunnel* Note(int port, ulong generation, byte* udpPort, byte* ip, bool isIPv4, byte* udp)
+    internal KnownTunnel* Note(int port, ulong generation, byte* ip, bool isIPv4, byte* udp)
     {
         _carries[port] = generation;
-        _knownPort = Unsafe.ReadUnaligned<ushort>(udpPort);
+        _knownPort = Unsafe.ReadUnaligned<ushort>(udp + 2);
         return Known(ip, isIPv4, udp);
     }
 
@@ -91,21 +99,20 @@ public sealed unsafe class TunnelState : IDisposable
 
     public void Dispose()
     {
+        NativeMemory.AlignedFree(Burst);
         NativeMemory.AlignedFree(Segments);
         NativeMemory.AlignedFree(_known);
         NativeMemory.Free(_carries);
     }
 }
 
-/// <summary>What packets of a tunnel have in common, as bytes of their headers. One cache line.</summary>
-[StructLayout(LayoutKind.Sequential, Size = 64)]
+/// <summary>What the headers of a tunnel's packets have in common, as bytes. Two cache lines.</summary>
+[StructLayout(LayoutKind.Sequential, Size = 128)]
 internal struct KnownTunnel
 {
+    /// <summary>From the first byte; the second one ends with an IPv4 packet's headers, the third with an IPv6 packet's.</summary>
+    public Vector256<byte> First, Second, Third;
     public ulong Generation;
-    /// <summary>IP version, UDP port and VNI.</summary>
-    public ulong Key;
-    /// <summary>Source and destination; IPv4 has only the first.</summary>
-    public ulong Addresses0, Addresses1, Addresses2, Addresses3;
     /// <summary>Of the tunnel.</summary>
     public ushort Port;
     /// <summary>By which its packets come.</summary>

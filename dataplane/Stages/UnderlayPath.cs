@@ -106,8 +106,9 @@ internal unsafe struct UnderlayPath
     }
 
     /// <summary>
-    /// The address of a neighbour, 0 when it is not known. The packets that find it so do not wait, for what is in a tunnel is sent
-    /// again by who needs it; but it is being asked for.
+    /// The MAC address of a neighbour, 0 when it is not known yet. Frames do not wait for it: an outer packet that was held would
+    /// have to be received again to be sent. It is asked for, once while a tunnel begins to be used, and what is lost until the
+    /// answer comes is a question of a host that it repeats. Traffic keeps the address from then on.
     /// </summary>
     private static ulong Neighbour(Worker w, int port, bool isIPv6, IPv6Number address)
     {

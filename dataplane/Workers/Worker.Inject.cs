@@ -1,6 +1,6 @@
+using System.Runtime.CompilerServices;
 using Dataplane.Interop.Dpdk;
 using Dataplane.Packets;
-using Dataplane.Stages;
 
 namespace Dataplane.Workers;
 
@@ -13,26 +13,30 @@ public sealed unsafe partial class Worker
     /// <summary>More than all stages can find between two calls of <see cref="RunInjected"/>: what fills a few buffers.</summary>
     private const int InjectCapacity = 16 * BurstSize;
 
-    private struct Injected
-    {
-        public rte_mbuf* Mbuf;
-        public nint Port;
-    }
-
-    private readonly Injected* _injected;
+    private readonly rte_mbuf** _injected;
+    private readonly ushort* _injectedPorts;
     private int _injectCount;
 
     /// <summary>Lets a packet enter by a port that has no device. The port counts it as received.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Inject(int port, rte_mbuf* mbuf)
     {
-        if (_injectCount == InjectCapacity)
+        int n = _injectCount;
+        if (n == InjectCapacity)
         {
-            _counters[port].RxPackets++;
-            _counters[port].RxBytes += mbuf->pkt_len;
-            Drop(port, mbuf, DropReason.NoBuffer);
+            RefuseInjected(port, mbuf);
             return;
         }
-        _injected[_injectCount++] = new Injected { Mbuf = mbuf, Port = port };
+        _injected[n] = mbuf;
+        _injectedPorts[n] = (ushort)port;
+        _injectCount = n + 1;
+    }
+
+    private void RefuseInjected(int port, rte_mbuf* mbuf)
+    {
+        _counters[port].RxPackets++;
+        _counters[port].RxBytes += mbuf->pkt_len;
+        Drop(port, mbuf, DropReason.NoBuffer);
     }
 
     /// <summary>Bridges what was injected: runs of packets of one port as bursts.</summary>
@@ -40,12 +44,11 @@ public sealed unsafe partial class Worker
     {
         for (int i = 0; i < _injectCount;)
         {
-            int port = (int)_injected[i].Port, n = 0;
-            while (n < BurstSize && i < _injectCount && _injected[i].Port == port)
+            int first = i, port = _injectedPorts[i];
+            while (++i < _injectCount && _injectedPorts[i] == port && i - first < BurstSize)
             {
-                _rx[n++] = _injected[i++].Mbuf;
             }
-            Enter(port, n);
+            Enter(port, _injected + first, i - first);
             // What this injects is behind i.
             FlushFull();
         }

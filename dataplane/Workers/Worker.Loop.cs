@@ -251,23 +251,23 @@ public sealed unsafe partial class Worker
             return 0;
         }
         EnterStages();
-        Enter(port.Index, n);
+        Enter(port.Index, _rx, n);
         FlushFull();
         RunInjected();
         return n;
     }
 
-    /// <summary>Lets the burst of <see cref="_rx"/> enter by a port.</summary>
-    private void Enter(int port, int count)
+    /// <summary>Lets a burst enter by a port, in an array as <see cref="BridgeStage.Run"/> wants it.</summary>
+    private void Enter(int port, rte_mbuf** mbufs, int count)
     {
         if (Watcher.IsActive)
         {
-            Watcher.Received(port, _rx, count);
+            Watcher.Received(port, mbufs, count);
         }
         PortCounters* counters = _counters + port;
         counters->RxPackets += (uint)count;
         counters->RxBursts++;
-        counters->RxBytes += BridgeStage.Run(this, port, _rx, count);
+        counters->RxBytes += BridgeStage.Run(this, port, mbufs, count);
     }
 
     /// <summary>Receives from the queues whose descriptors say that they have something.</summary>

@@ -78,7 +78,9 @@ public sealed unsafe partial class Worker : IDisposable
         _rx = (rte_mbuf**)NativeMemory.AlignedAlloc((nuint)((BurstSize + PrefetchAhead) * sizeof(nint)), 64);
         NativeMemory.Clear(_rx, (nuint)((BurstSize + PrefetchAhead) * sizeof(nint)));
         _ready = (byte*)NativeMemory.AlignedAlloc((nuint)Interop.Linux.Epoll.BufferSize(ReadyCapacity), 64);
-        _injected = (Injected*)NativeMemory.AlignedAlloc((nuint)(InjectCapacity * sizeof(Injected)), 64);
+        _injected = (rte_mbuf**)NativeMemory.AlignedAlloc((nuint)((InjectCapacity + PrefetchAhead) * sizeof(nint)), 64);
+        NativeMemory.Clear(_injected, (nuint)((InjectCapacity + PrefetchAhead) * sizeof(nint)));
+        _injectedPorts = (ushort*)NativeMemory.AlignedAlloc(InjectCapacity * sizeof(ushort), 64);
         Egress = new EgressMatrix(segment);
         Storm = new StormControl(segment);
         Routing = new RouteState(segment);
@@ -182,8 +184,27 @@ public sealed unsafe partial class Worker : IDisposable
         }
     }
 
+    /// <summary>Puts packets into the transmit buffer of a port, in their order.</summary>
+    public void Send(int outPort, rte_mbuf** mbufs, int count)
+    {
+        TxBuffer* buffer = _tx + outPort;
+        while (count > 0)
+        {
+            int n = buffer->Count, take = Math.Min(count, TxBuffer.Capacity - n);
+            new ReadOnlySpan<nint>(mbufs, take).CopyTo(new Span<nint>(buffer->Mbufs + n, take));
+            buffer->Count = n + take;
+            List(outPort, buffer);
+            if (n + take == TxBuffer.Capacity)
+            {
+                Flush(outPort, buffer);
+            }
+            mbufs += take;
+            count -= take;
+        }
+    }
+
     /// <summary>
-    /// As <see cref="Send"/>, at most <see cref="BurstSize"/> times between two calls of <see cref="FlushFull"/>, which leaves that
+    /// As <see cref="Send(int, rte_mbuf*)"/>, at most <see cref="BurstSize"/> times between two calls of <see cref="FlushFull"/>, which leaves that
     /// much room in every buffer. It calls nothing.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -403,7 +424,7 @@ public sealed unsafe partial class Worker : IDisposable
         _epoll.Dispose();
         _wake.Dispose();
         foreach (nint memory in (ReadOnlySpan<nint>)[(nint)Bridged, (nint)FloodTargets, (nint)SegmentScratch, (nint)_tx,
-            (nint)_flushList, (nint)_freeList, (nint)_rx, (nint)_ready, (nint)_injected])
+            (nint)_flushList, (nint)_freeList, (nint)_rx, (nint)_ready, (nint)_injected, (nint)_injectedPorts])
         {
             NativeMemory.AlignedFree((void*)memory);
         }

@@ -75,6 +75,15 @@ public sealed unsafe class AllocationTests
         new("an ICMP error for each packet", Routers, () => Routed(Ip.OfUdp("10.0.1.2", "203.0.113.1", 1, 2)), 0, After: NextSecond, Count: Fewer),
         new("an ICMPv6 error for each packet", Routers, () => Routed(Ip.OfUdp("fd00:1::2", "2001:db8::1", 1, 2)), 0, After: NextSecond, Count: Fewer),
         new("packets that the router's filters end", Routers, () => Routed(Ip.OfUdp("127.0.0.1", "10.0.2.2", 1, 2)), 0, Count: Fewer),
+        new("an ARP request that the router answers", Router, () => Plain(Arp.Request(A, "10.0.0.2", "10.0.0.1").ToAll()), 0, Count: Fewer),
+        new("an ARP request for somebody else, to the router too", Router, () => Plain(Arp.Request(A, "10.0.0.2", "10.0.0.3").ToAll()), 1, Count: Fewer),
+        new("a neighbour solicitation that the router answers", Router, () => Plain(Nd.Ask(A, "fd00::2", "fd00::1").ToGroup(A)), 0, Count: Fewer),
+        new("a new neighbour in each packet, and all of them forgotten", Router, () => Plain(Arp.Request(A, "10.0.0.2", "10.0.0.1").ToAll()), 0,
+            NewNeighbour, ForgetAll, Count: Fewer),
+        new("a neighbour that has another address in each packet", KnownRouter,
+            () => Plain(Arp.Reply(A, "10.0.0.2", Broadcast, "10.0.0.2").ToAll()), 1, NewAddress, Count: Fewer),
+        new("packets for addresses where nobody is", () => new RouteLab().Routed(1, "fd00:1::1/64").Routed(4, "fd00:4::1/64").Switch,
+            () => Plain(RouteLab.ToRouter(1, Ip.OfUdp("fd00:1::2", "fd00:4::2", 1, 2))), 0, NewDestination, NextSecond, Count: Fewer),
         new("a worker that hands packets over", () => Known(Two(workers: 2)), () => Plain(Of(B, A)), 1),
     ];
 
@@ -178,6 +187,27 @@ public sealed unsafe class AllocationTests
         }
     }
 
+    /// <summary>Another sender in an ARP packet.</summary>
+    private static void NewNeighbour(nint mbuf, int number) => *(ushort*)(Mbuf.Data((rte_mbuf*)mbuf) + 30) = (ushort)(number | 0x80);
+
+    /// <summary>Another hardware address of the sender in an ARP packet.</summary>
+    private static void NewAddress(nint mbuf, int number) => *(uint*)(Mbuf.Data((rte_mbuf*)mbuf) + 24) = (uint)number;
+
+    private static void NewDestination(nint mbuf, int number) => *(uint*)(Mbuf.Data((rte_mbuf*)mbuf) + 50) = (uint)number;
+
+    private static void ForgetAll(TestSwitch sw, int number)
+    {
+        if (number % 512 == 0)
+        {
+            sw.Clock.Advance(TimeSpan.FromSeconds(NeighbourTimes.Unused + 1));
+            for (int i = 0; i < 4; i++)
+            {
+                PollAll(sw);
+                sw.Engine.Housekeeping.RunOnce();
+            }
+        }
+    }
+
     private static void NextSecond(TestSwitch sw, int number) => sw.Clock.Advance(TimeSpan.FromMilliseconds(100));
 
     private static void MoveAway(TestSwitch sw, int number)
@@ -195,6 +225,20 @@ public sealed unsafe class AllocationTests
     private static TestSwitch Two() => new TestSwitch().Port(1).Port(2);
     private static TestSwitch Two(int workers) => new TestSwitch(workers).Port(1).Port(2);
     private static TestSwitch Taps() => new TestSwitch().Port(1, takesOffloads: true).Port(2, takesOffloads: true);
+    private static TestSwitch KnownRouter()
+    {
+        TestSwitch sw = Router();
+        Assert.Equal(NeighbourResult.Inserted, sw.Segment.Neighbours.Insert(NeighbourTable.Key4(5, 0x0A00_0002), NeighbourValue.Make(NeighbourState.Stale, 2), 0, out _));
+        return sw;
+    }
+
+    private static TestSwitch Router()
+    {
+        var lab = new RouteLab(options: new SegmentOptions { MacCapacity = 1024, MaxPorts = 64, MaxWorkers = 4 });
+        lab.Switch.Port(1).Port(2);
+        return lab.Router(5, 0, record => record, "10.0.0.1/16", "fd00::1/64").Switch;
+    }
+
     private static TestSwitch Vlans() => new(bridge: TestSwitch.VlanAware);
 
     private static TestSwitch Known(TestSwitch sw, int vlan = 0)

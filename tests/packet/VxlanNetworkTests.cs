@@ -73,53 +73,6 @@ public sealed unsafe class VxlanNetworkTests
     }
 
     [Fact]
-    public void TheUnderlayMayBeABridgeOfItsOwn()
-    {
-        // Bridge 2 with the device as its member and the router's port, which has the addresses.
-        const int RouterPort = 30, Second = 2;
-        using TestSwitch sw = Node();
-        sw.Writer.Begin();
-        sw.Writer.SetPort(Underlay, new PortRecord { Flags = PortFlags.Default, Bridge = Second, Mtu = Mtu });
-        sw.Writer.SetPort(31, new PortRecord { Flags = PortFlags.Default, Bridge = Second, Mtu = Mtu });
-        sw.Writer.SetPort(RouterPort, new PortRecord { Flags = PortFlags.Default | PortFlags.Router, Bridge = Second, Mtu = Mtu });
-        sw.Writer.Commit();
-        sw.Port(31, change: record => record with { Bridge = Second, Mtu = Mtu });
-        sw.Deviceless(RouterPort, PortFlags.Default | PortFlags.Router, record => record with { Bridge = Second, Mtu = Mtu });
-        var bridge = new BridgeRecord { Flags = BridgeFlags.Exists, FidBase = Second, AgeingSeconds = 300, RouterPort = RouterPort, Mac = MacAddress.Parse(Own).Value };
-        PortSet.Add(ref bridge.Members, Underlay);
-        PortSet.Add(ref bridge.Members, 31);
-        PortSet.Add(ref bridge.Members, RouterPort);
-        sw.Writer.Begin();
-        sw.Writer.SetBridge(Second, bridge);
-        BridgeRecord first = sw.Writer.Bridge(TestSwitch.Bridge);
-        PortSet.Remove(ref first.Members, 31);
-        PortSet.Remove(ref first.Members, RouterPort);
-        sw.Writer.SetBridge(TestSwitch.Bridge, first);
-        sw.Writer.SetInterface(RouterPort, sw.Writer.Interface(Underlay));
-        sw.Writer.SetInterface(Underlay, default);
-        sw.Writer.Commit();
-        Assert.True(sw.Writer.SetStaticMac(Tables.MacTable.Key(Second, MacAddress.Parse(Own).Value), RouterPort, Tables.MacFlags.Static));
-        sw.RouteBy(new NextHopRecord { Kind = NextHopKind.Gateway4, Port = RouterPort, Gateway = Number(Vtep(false, 100)) });
-        Assert.True(sw.Writer.SetNeighbour(Tables.NeighbourTable.Key4(RouterPort, (uint)Number(Vtep(false, 100)).Low), MacAddress.Parse(Router).Value));
-
-        // Nobody has seen the other router yet: what goes there is flooded.
-        sw.Send(1, Of(Broadcast, A));
-        byte[] came = Assert.Single(sw.Take(Underlay));
-        Assert.Equal(Expected(Of(Broadcast, A), came), came);
-        Assert.Equal([came], sw.Take(31));
-        // In: by the bridge to its router, and out again.
-        sw.Send(Underlay, From(Of(A, C)), From(Of(A, C)));
-        Assert.Equal([Of(A, C), Of(A, C)], sw.Take(1));
-        Assert.Equal(2ul, sw.Counters(RouterPort).Consumed);
-        // And now it is known where the other router is.
-        sw.Send(1, Of(C, A));
-        came = Assert.Single(sw.Take(Underlay));
-        Assert.Equal(Expected(Of(C, A), came), came);
-        Assert.Empty(sw.Take(31));
-        Assert.Equal("", sw.Drops());
-    }
-
-    [Fact]
     public void ATracedFrameIsFollowedThroughBothEnds()
     {
         using TestSwitch sw = Node();

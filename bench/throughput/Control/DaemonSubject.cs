@@ -33,7 +33,7 @@ public sealed class DaemonSubject : IDisposable
         {
             throw new BenchException($"there is no daemon at {program}: build it with `./build.sh build`");
         }
-        string instance = string.Create(CultureInfo.InvariantCulture, $"bench-{Environment.ProcessId}");
+        string instance = string.Create(CultureInfo.InvariantCulture, $"control-{Environment.ProcessId}");
         _process = new ChildProcess(
             program,
             ["run", "--instance", instance, "--mac-capacity", macs.ToString(CultureInfo.InvariantCulture), "--busy-poll", "--cores", core.ToString(CultureInfo.InvariantCulture)],

@@ -12,6 +12,7 @@ namespace Dataplane.Control.State.Etcd;
 /// nodes/NODE/tunnel-peers/NAME     tunnel peers: the other nodes as this one sees them
 /// nodes/NODE/neighbours/NAME       neighbours
 /// nodes/NODE/routes/VRF/PREFIX     routes
+/// alive/NODE                       there as long as the node is connected (by a lease), with what it says of itself
 /// </code>
 /// Whose a kind is follows from what it names: ports are a node's own, and so is what leads to them or away from the node.
 /// </summary>
@@ -31,6 +32,15 @@ public sealed class EtcdKeys(string prefix, string node)
     public string Networks => _root + "networks/";
     public string SharedMacs => _root + "static-macs/";
     public string Nodes => _root + "nodes/";
+
+    /// <summary>Everything but who is there just now.</summary>
+    public string Lasting => _root + "alive0"; // the character behind the slash
+
+    /// <summary>The key that is there as long as this node is connected.</summary>
+    public string Alive => $"{_root}alive/{node}";
+
+    /// <summary>The node whose <see cref="Alive"/> a key is, or null.</summary>
+    public string? AliveNode(string key) => key.StartsWith(_root + "alive/", StringComparison.Ordinal) ? key[(_root.Length + "alive/".Length)..] : null;
 
     public string Network(string name) => Networks + name;
 

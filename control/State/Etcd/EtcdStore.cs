@@ -26,6 +26,7 @@ public sealed partial class EtcdStore : IStateStore
     private readonly EtcdKeys _keys;
     private readonly EtcdView _view;
     private readonly object _lock = new();
+    private readonly DateTimeOffset _started = DateTimeOffset.UtcNow;
     private readonly TaskCompletionSource _inStep = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private EtcdConnection? _connection;
     private volatile string? _away;
@@ -46,6 +47,19 @@ public sealed partial class EtcdStore : IStateStore
     }
 
     public string Location => $"{_options.Location}, node {_options.Node}";
+
+    public string Node => _options.Node;
+
+    public IReadOnlyList<Node> Nodes
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _view.Nodes();
+            }
+        }
+    }
 
     public string? WhyUnavailable => _away;
 
@@ -117,7 +131,17 @@ public sealed partial class EtcdStore : IStateStore
             {
                 using var connection = new EtcdConnection(_options, server);
                 await connection.AuthenticateAsync(cancel);
-                await WatchAsync(connection, state, follow, cancel);
+                using var gone = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+                Task presence = EtcdPresence.HoldAsync(connection, _keys.Alive, _started, gone.Token, cancel);
+                try
+                {
+                    await WatchAsync(connection, state, follow, cancel);
+                }
+                finally
+                {
+                    await gone.CancelAsync();
+                    await presence;
+                }
             }
             catch (Exception e) when (cancel.IsCancellationRequested && e is RpcException or OperationCanceledException)
             {

@@ -43,7 +43,7 @@ internal sealed class EtcdTransaction
         }
         if (change.Has(Kind.Network))
         {
-            GuardAll(keys.Root);
+            GuardAll(keys.Lasting, EndOf(keys.Root));
         }
     }
 
@@ -72,11 +72,11 @@ internal sealed class EtcdTransaction
         ModRevision = _view.ModRevision(key),
     });
 
-    /// <summary>Nothing that begins with a text was changed behind our back.</summary>
-    private void GuardAll(string start) => Request.Compare.Add(new Compare
+    /// <summary>Nothing from a key on was changed behind our back.</summary>
+    private void GuardAll(string start, ByteString end) => Request.Compare.Add(new Compare
     {
         Key = ByteString.CopyFromUtf8(start),
-        RangeEnd = EndOf(start),
+        RangeEnd = end,
         Target = Compare.Types.CompareTarget.Mod,
         Result = Compare.Types.CompareResult.Less,
         ModRevision = _view.Revision + 1,

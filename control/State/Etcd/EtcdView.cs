@@ -18,6 +18,7 @@ internal sealed class EtcdView(EtcdKeys keys)
     private readonly Dictionary<string, Entry> _entries = new(StringComparer.Ordinal);
     private readonly Dictionary<string, long> _written = new(StringComparer.Ordinal);
     private readonly HashSet<ResourceKey> _pending = [];
+    private readonly Dictionary<string, Node> _alive = new(StringComparer.Ordinal);
 
     /// <param name="ModRevision">etcd's revision of the last change.</param>
     /// <param name="Resource">What lies there; null when it cannot be read.</param>
@@ -47,6 +48,7 @@ internal sealed class EtcdView(EtcdKeys keys)
     {
         _entries.Clear();
         _written.Clear();
+        _alive.Clear();
         foreach (KeyValue pair in all)
         {
             Put(pair.Key.ToStringUtf8(), pair);
@@ -63,6 +65,11 @@ internal sealed class EtcdView(EtcdKeys keys)
             // Not the revision in the answer's header: with a backlog that is ahead of the events.
             Revision = Math.Max(Revision, e.Kv.ModRevision);
             string key = e.Kv.Key.ToStringUtf8();
+            if (e.Type == Event.Types.EventType.Delete && keys.AliveNode(key) is { } gone)
+            {
+                _alive.Remove(gone);
+                continue;
+            }
             if (_written.TryGetValue(key, out long written))
             {
                 if (e.Kv.ModRevision < written)
@@ -131,8 +138,44 @@ internal sealed class EtcdView(EtcdKeys keys)
         orderby pair.Key
         select $"node {place.Value.Node}: {place.Value.Kind.Text} {place.Value.Name}";
 
+    /// <summary>All nodes that are connected, or have something in the store.</summary>
+    public IReadOnlyList<Node> Nodes()
+    {
+        var nodes = _alive.ToDictionary(n => n.Key, n => n.Value.Clone(), StringComparer.Ordinal);
+        foreach ((string owner, Kind kind, _) in _entries.Keys.Select(keys.Parse).OfType<(string Node, Kind Kind, string Name)>().Where(p => p.Node.Length > 0))
+        {
+            if (!nodes.TryGetValue(owner, out Node? node))
+            {
+                nodes.Add(owner, node = new Node { Name = owner });
+            }
+            node.Ports += kind == Kind.Port ? 1u : 0;
+        }
+        return [.. nodes.Values];
+    }
+
+    /// <summary>What a node says of itself.</summary>
+    public static string ToValue(Node node) => Formatter.Format(node);
+
+    private static Node ReadNode(string name, string json)
+    {
+        try
+        {
+            Node said = Parser.Parse<Node>(json);
+            return new Node { Name = name, Online = true, Version = said.Version, Started = said.Started };
+        }
+        catch (InvalidProtocolBufferException)
+        {
+            return new Node { Name = name, Online = true };
+        }
+    }
+
     private void Put(string key, KeyValue pair)
     {
+        if (keys.AliveNode(key) is { } node)
+        {
+            _alive[node] = ReadNode(node, pair.Value.ToStringUtf8());
+            return;
+        }
         if (keys.Parse(key) is not var (_, kind, name))
         {
             return;

@@ -3,6 +3,7 @@ using Dataplane.Interop.Dpdk;
 using Dataplane.Memory;
 using Dataplane.Packets;
 using Dataplane.Tables;
+using Dataplane.Workers;
 
 namespace Dataplane.PacketTests.Harness;
 
@@ -16,7 +17,7 @@ public sealed unsafe class RouteLab : IDisposable
     private uint _lastHop;
 
     public RouteLab(int workers = 1, int smallBuffers = 4096, int largeBuffers = 64, Func<BridgeRecord, BridgeRecord>? bridge = null,
-        SegmentOptions? options = null) => Switch = new TestSwitch(workers, options, bridge, smallBuffers, largeBuffers);
+        SegmentOptions? options = null, EngineClock? clock = null) => Switch = new TestSwitch(workers, options, bridge, smallBuffers, largeBuffers, clock);
 
     public TestSwitch Switch { get; }
     private SegmentWriter Writer => Switch.Writer;

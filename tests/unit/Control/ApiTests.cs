@@ -145,6 +145,27 @@ public sealed class ApiTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task NodesAreListedAndNotApplied()
+    {
+        ListResponse list = await Resources.ListAsync(new ListRequest { Kind = Kind.Node });
+        Node self = Assert.Single(list.Resources).Node;
+        Assert.Equal((Environment.MachineName, true, true, 0u), (self.Name, self.Self, self.Online, self.Ports));
+        Assert.Equal(self, (await Resources.GetAsync(new GetRequest { Kind = Kind.Node, Name = self.Name })).Node);
+        Assert.Equal(StatusCode.NotFound, (await Assert.ThrowsAsync<RpcException>(() => Resources.GetAsync(new GetRequest { Kind = Kind.Node, Name = "other" }).ResponseAsync)).StatusCode);
+        Assert.Empty((await Resources.ListAsync(new ListRequest { Kind = Kind.Node, Filter = new Filter { Name = "?" + self.Name } })).Resources);
+
+        using AsyncServerStreamingCall<WatchEvent> watch = Resources.Watch(new WatchRequest { Kinds = { Kind.Node } });
+        Assert.True(await watch.ResponseStream.MoveNext(CancellationToken.None));
+        Assert.Equal((WatchEvent.Types.Type.Snapshot, self), (watch.ResponseStream.Current.Type, watch.ResponseStream.Current.Resource.Node));
+
+        RpcException applied = await Assert.ThrowsAsync<RpcException>(() => Resources.ApplyAsync(new ApplyRequest { Resources = { new Resource { Node = new Node { Name = "x" } }, Make.Net("n") } }).ResponseAsync);
+        RpcException deleted = await Assert.ThrowsAsync<RpcException>(() => Resources.DeleteAsync(new DeleteRequest { Keys = { new ResourceKey { Kind = Kind.Node, Name = self.Name } } }).ResponseAsync);
+        Assert.Equal((StatusCode.InvalidArgument, StatusCode.InvalidArgument), (applied.StatusCode, deleted.StatusCode));
+        Assert.Equal("node \"x\": nodes tell of themselves: they are listed and watched, not applied or deleted", applied.Status.Detail);
+        Assert.Empty((await Resources.ListAsync(new ListRequest { Kind = Kind.Network })).Resources);
+    }
+
+    [Fact]
     public async Task AWatchTellsOfStatus()
     {
         await Apply(Make.Net("blue"), Make.Tap("web", "blue", "", "web"));

@@ -61,7 +61,7 @@ public sealed class RoutingStoreTests : IDisposable
         using (var store = new SqliteStore(Path))
         {
             store.Load();
-            store.Save(new StateChange(DesiredState.Empty, state, [.. ResourceKeys.Kinds.SelectMany(kind => state.Names(kind).Select(name => new ResourceChange(kind, name, null, state.Find(kind, name)!.Content)))]));
+            store.Save(new StateChange(DesiredState.Empty, state, [.. state.All]));
             store.Save(more.From(state));
         }
         using var again = new SqliteStore(Path);

@@ -72,6 +72,40 @@ public sealed unsafe class SegmentRoutesTests : IDisposable
         Assert.Equal(0, next.RouteBytesUsed);
     }
 
+    [Fact]
+    public void A_commit_for_which_the_routes_have_no_room_is_none_at_all()
+    {
+        using Segment small = Segment.CreatePrivate(new SegmentOptions { MaxWorkers = 1, MaxPorts = 8, MaxBridges = 8, MacCapacity = 64, RouteBytes = 64 << 10 });
+        var writer = new SegmentWriter(small);
+        Commit(writer, () => writer.SetRoute4(1, Net(10), 1));
+        ulong generation = small.Generation;
+        writer.Begin();
+        writer.SetNextHop(1, new NextHopRecord { Kind = NextHopKind.Blackhole });
+        Assert.Throws<RouteMemoryException>(() =>
+        {
+            for (int i = 0; i < 10_000; i++)
+            {
+                writer.SetRoute4(1, RoutePrefix.Of4((uint)i * 0x9E3779B1, 32), 2);
+            }
+        });
+        Assert.Throws<InvalidOperationException>(() => writer.Commit());
+        Assert.Equal(generation, small.Generation);
+        writer.Abandon();
+        Commit(writer, () => writer.SetRoute4(1, Net(11), 2));
+        uint root = small.Vrf(1, small.Generation).Root4;
+        Assert.Equal((1u, 2u, 0u), (small.Routes.Find4(root, 0x0A000001), small.Routes.Find4(root, 0x0B000001), small.Routes.Find4(root, 0x9E3779B1)));
+        Assert.Equal(NextHopKind.None, small.NextHop(1, small.Generation).Kind);
+    }
+
+    [Fact]
+    public void A_segment_whose_routes_are_damaged_is_refused_by_a_writer()
+    {
+        var writer = new SegmentWriter(_segment);
+        Commit(writer, () => writer.SetRoute4(1, Net(10), 1));
+        Versioned<VrfRecord>.Write(ref _segment.Vrfs[2], new VrfRecord { Root6 = 0xAFFF_FFFF }, _segment.Generation);
+        Assert.Contains("dataplane clean", Assert.Throws<SegmentException>(() => new SegmentWriter(_segment)).Message);
+    }
+
     /// <summary>
     /// Two sets of routes are flipped at full speed. A reader, in bursts as a worker, must find all of one set or all of the other;
     /// nodes that are reused too early would show as a third answer.

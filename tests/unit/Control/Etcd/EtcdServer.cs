@@ -69,9 +69,9 @@ internal sealed class EtcdServer : IDisposable
 
     public void Delete(string key) => Kv.DeleteRange(new DeleteRangeRequest { Key = ByteString.CopyFromUtf8(key) });
 
-    /// <summary>All keys, in order.</summary>
+    /// <summary>All keys of resources, in order.</summary>
     public IEnumerable<string> Keys() => Kv.Range(new RangeRequest { Key = ByteString.CopyFromUtf8("/"), RangeEnd = ByteString.CopyFromUtf8("0"), KeysOnly = true })
-        .Kvs.Select(k => k.Key.ToStringUtf8()).Order(StringComparer.Ordinal);
+        .Kvs.Select(k => k.Key.ToStringUtf8()).Where(k => !k.Contains("/alive/", StringComparison.Ordinal)).Order(StringComparer.Ordinal);
 
     /// <summary>Forgets the history of all changes up to now.</summary>
     public void Compact()

@@ -45,6 +45,27 @@ public sealed class EtcdStoreTests : IDisposable
     }
 
     [Fact]
+    public async Task NodesSeeEachOther()
+    {
+        await using EtcdNode a = await Node("a");
+        Assert.Equal(("a", true, true), Describe(Assert.Single(a.Bench.Controller.Nodes.All)));
+        await using (EtcdNode b = await Node("b"))
+        {
+            await b.Bench.Apply(Make.Net("blue"), Make.Memory("web", "blue"), Make.Memory("db", "blue"));
+            await a.Until(n => n.Bench.Controller.Nodes.All is [_, { Name: "b", Online: true, Ports: 2 }]);
+            Node seen = a.Bench.Controller.Nodes.All[1], self = b.Bench.Controller.Nodes.All[1];
+            Assert.Equal((false, self.Version, true), (seen.Self, seen.Version, seen.Started is not null));
+            await b.Until(n => n.Bench.Controller.Nodes.All.Select(Describe).SequenceEqual([("a", false, true), ("b", true, true)]));
+        }
+        // It went in order, and has said so; what it has in the store is there still.
+        await a.Until(n => n.Bench.Controller.Nodes.All is [_, { Name: "b", Online: false, Ports: 2, Version: "" }]);
+        // What comes and goes with nodes gets in the way of nobody's changes.
+        await a.Bench.Apply(Make.Net("red"));
+        _etcd.Stop();
+        await a.Until(n => n.Bench.Controller.Nodes.All is [{ Name: "a", Online: false }, ..]);
+    }
+
+    [Fact]
     public async Task RoutesNeighboursAndPeersAreTheNodes()
     {
         await using EtcdNode a = await Node("a"), b = await Node("b");
@@ -204,4 +225,6 @@ public sealed class EtcdStoreTests : IDisposable
         Assert.Equal(a.State.Networks["blue"].Spec.LearnLimit, b.State.Networks["blue"].Spec.LearnLimit);
         return Assert.Single(lost.Distinct());
     }
+
+    private static (string Name, bool Self, bool Online) Describe(Node node) => (node.Name, node.Self, node.Online);
 }
