@@ -78,7 +78,8 @@ internal static class FlannelResources
         {
             return [];
         }
-        List<Cidr> addresses = [.. state.PortsOf(PodNetwork).Where(p => p.Spec.Tap is not null).SelectMany(p => p.Spec.AddressesInForce(pods.Spec))];
+        // Not those that the host's port has from the network: they follow it.
+        List<Cidr> addresses = [.. state.PortsOf(PodNetwork).Where(p => p.Spec.Tap is { Addresses.Count: > 0 }).SelectMany(p => p.Spec.AddressesInForce(pods.Spec))];
         return [.. pods.Spec.Prefixes.Where(s => !leased.All.Contains(s) && !leased.All.Any(s.Overlaps) && addresses.Any(a => s.Contains(a.Address)))];
     }
 

@@ -149,21 +149,22 @@ public static class Effective
             : tap is { Host: true, Addresses.Count: 0 } ? network?.GatewayAddresses ?? []
             : tap.Addresses.Select(a => Cidr.TryParse(a, out Cidr c) ? c : (Cidr?)null).OfType<Cidr>();
 
-        /// <summary>Next hops of the default routes of the TAP device.</summary>
+        /// <summary>Next hops of the default routes of the TAP device: of its network's gateways those in subnets that it has an address in.</summary>
         public IEnumerable<IPAddress> DefaultRoutesInForce(Network? network)
         {
             if (port.Tap is not { DefaultRoute: true } tap)
             {
                 return [];
             }
-            var families = port.AddressesInForce(network).Select(a => a.Address.AddressFamily).ToHashSet();
-            IEnumerable<string> gateways = tap.Gateways.Count > 0 ? tap.Gateways
-                : network is not null ? network.Gateways
-                : port.Routed?.AddressesInForce.Select(a => a.Address.ToString()) ?? [];
-            return gateways
-                .Select(g => Cidr.TryParseAddress(g, out IPAddress? a) ? a : null)
-                .OfType<IPAddress>()
-                .Where(a => families.Contains(a.AddressFamily));
+            List<IPAddress> own = [.. port.AddressesInForce(network).Select(a => a.Address)];
+            if (tap.Gateways.Count == 0 && network is not null)
+            {
+                return network.GatewayAddresses.Where(g => own.Any(g.Contains)).Select(g => g.Address);
+            }
+            IEnumerable<IPAddress> gateways = tap.Gateways.Count > 0
+                ? tap.Gateways.Select(g => Cidr.TryParseAddress(g, out IPAddress? a) ? a : null).OfType<IPAddress>()
+                : port.Routed?.AddressesInForce.Select(a => a.Address) ?? [];
+            return gateways.Where(g => own.Any(a => a.AddressFamily == g.AddressFamily));
         }
     }
 

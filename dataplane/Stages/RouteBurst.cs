@@ -29,11 +29,6 @@ public unsafe struct BurstPacket
 /// <summary>The loops of <see cref="RouteStage"/>. They call nothing, so that what they need stays in registers.</summary>
 internal static unsafe class RouteBurst
 {
-    /// <summary>
-    /// Padding that may follow an IP packet in its frame: an Ethernet frame has at least 60 bytes. More is cut off, step by step.
-    /// </summary>
-    private const long MaxPadding = 46;
-
     private const byte Tcp = Wire.ProtocolTcp;
 
     /// <summary>
@@ -81,7 +76,9 @@ internal static unsafe class RouteBurst
             bits |= from & 1;
             bits |= (Unsafe.ReadUnaligned<uint>(data + Wire.EtherTypeOffset) & 0x00FF_FFFF) ^ 0x0045_0008;
             bits |= (mbuf->refcnt ^ 1u) | (mbuf->ol_flags & (Rte.RTE_MBUF_F_INDIRECT | Rte.RTE_MBUF_F_EXTERNAL));
-            long sign = (length - IPv4Header.MinLength) | padding | (MaxPadding - padding) | (ip[8] - 2L);
+            // What follows the packet in its frame is cut off, which is as simple as this where there is one buffer.
+            bits |= mbuf->nb_segs == 1 ? 0 : (ulong)padding;
+            long sign = (length - IPv4Header.MinLength) | padding | (ip[8] - 2L);
             // The source against all subnets of the interface at once: the address of the router, that of a host, or the first or last
             // one of a subnet, which no host has.
             Vector128<uint> address4 = Vector128.Create(source);
@@ -92,6 +89,7 @@ internal static unsafe class RouteBurst
             bool isBad = (bits != 0) | (sign < 0) | IPAddresses.IsMartian4(source) | IPAddresses.IsMartian4(destination)
                 | (isStrange & (from != host)) | !IPv4Header.IsChecksumGood(ip);
             int good = isBad ? 0 : 1;
+            Trim(mbuf, (uint)padding * (uint)good);
             entry->Length = (ushort)length;
             entry->Family = (byte)(good << 2);
             *address = destination;
@@ -130,7 +128,8 @@ internal static unsafe class RouteBurst
             bits |= from & 1;
             bits |= (Unsafe.ReadUnaligned<uint>(data + Wire.EtherTypeOffset) & 0x00F0_FFFF) ^ 0x0060_DD86;
             bits |= (mbuf->refcnt ^ 1u) | (mbuf->ol_flags & (Rte.RTE_MBUF_F_INDIRECT | Rte.RTE_MBUF_F_EXTERNAL));
-            long sign = (payload - 1) | padding | (MaxPadding - padding) | (ip[7] - 2L);
+            bits |= mbuf->nb_segs == 1 ? 0 : (ulong)padding;
+            long sign = (payload - 1) | padding | (ip[7] - 2L);
             (ulong high, ulong low) = IPv6Header.Source(ip);
             (ulong toHigh, ulong toLow) = IPv6Header.Destination(ip);
             bool isOwn = false, isNear = !checks;
@@ -146,6 +145,7 @@ internal static unsafe class RouteBurst
             long length = payload + IPv6Header.Length;
             // The largest IPv6 packet is larger than any number of 16 bits.
             good = length > ushort.MaxValue ? 0 : good;
+            Trim(mbuf, (uint)padding * (uint)good);
             entry->Length = (ushort)length;
             entry->Family = (byte)(good * 6);
             *address = new IPv6Number(toHigh, toLow);
@@ -347,6 +347,14 @@ internal static unsafe class RouteBurst
     /// <summary>Whether a TCP packet without IP options is a SYN, or too short to tell.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static bool MayBeSyn(BurstPacket* entry, int tcp) => entry->Mbuf->data_len < tcp + 20 || (entry->Data[tcp + 13] & 2) != 0;
+
+    /// <summary>Cuts bytes off the end of a packet in one buffer.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Trim(rte_mbuf* mbuf, uint bytes)
+    {
+        mbuf->pkt_len -= bytes;
+        mbuf->data_len -= (ushort)bytes;
+    }
 
     /// <summary>The interface's addresses and masks. The unused ones are near to no source but the one that is everybody's.</summary>
     private static void ReadSubnets(ref readonly InterfaceRecord itf, out Vector128<uint> own, out Vector128<uint> masks)

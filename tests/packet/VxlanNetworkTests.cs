@@ -122,7 +122,7 @@ public sealed unsafe class VxlanNetworkTests
         var random = new Random(7);
         one.SetStatic(B, FirstTunnel);
         two.SetStatic(B, 1);
-        for (int size = 60; size <= 9000;)
+        for (int size = 15; size <= 9000;)
         {
             var frames = new List<byte[]>();
             for (; frames.Count < 40 && size <= 9000; size++)

@@ -39,7 +39,15 @@ public sealed class ContinuousPing : IDisposable
     internal ContinuousPing(Station from, string target, string interval)
     {
         _tool = from.Namespace.Start("ping", "-D", "-n", "-i", interval, target);
-        WaitForMore(1);
+        try
+        {
+            WaitForMore(1);
+        }
+        catch
+        {
+            _tool.Dispose(); // nobody else will
+            throw;
+        }
     }
 
     /// <summary>Sequence numbers of the answers so far.</summary>

@@ -44,6 +44,16 @@ public sealed class CompilerTests
     }
 
     [Theory]
+    [InlineData("10.2.0.9/24", "10.2.0.1")]                                    // not that of the other subnet, which it could not reach
+    [InlineData("10.1.0.9/24 fd00::9/64", "10.1.0.1 fd00::1")]
+    [InlineData("10.1.0.9/32", "10.1.0.1")]
+    public void ADefaultRouteGoesByTheGatewayOfTheAddressesSubnet(string addresses, string gateways)
+    {
+        CompiledPort port = Compile(Make.Net("n", "10.1.0.0/24 10.2.0.0/24 fd00::/64", "10.1.0.1 10.2.0.1 fd00::1"), Make.Tap("p", "n", addresses, more: p => p.Tap.DefaultRoute = true)).Ports[1];
+        Assert.Equal(gateways, string.Join(' ', port.Device.DefaultRoutes));
+    }
+
+    [Theory]
     [InlineData(0u, 0u, 0u, 0u)]
     [InlineData(1000u, 0u, 1000u, 100u)]
     [InlineData(10u, 0u, 10u, 32u)]

@@ -183,10 +183,11 @@ public sealed class FlannelServiceTests : IDisposable
     {
         await using Running node = await Start();
         string old = node.Subnet;
-        await node.Bench.Apply(Make.Tap("web", "flannel", old.Replace(".0/24", ".9/24", StringComparison.Ordinal), "web"));
+        await node.Bench.Apply(Make.Tap("web", "flannel", old.Replace(".0/24", ".9/24", StringComparison.Ordinal), "web", p => p.Tap.DefaultRoute = true), Make.Tap("dp0", "flannel", more: p => p.Tap.Host = true));
         _etcd.Put(FlannelNode.Subnets + old.Replace('/', '-'), PeerValue);
         await node.Until(n => n.Service.Status.State == FlannelStatus.Types.State.Leased && n.Subnet != old && n.State.Networks["flannel"].Spec.Subnets.Count == 2);
         Assert.Equal([node.Subnet, old], node.State.Networks["flannel"].Spec.Subnets);
+        Assert.Equal([old.Replace(".0/24", ".1", StringComparison.Ordinal)], node.Bench.Devices.Existing["web/eth0"].Spec.DefaultRoutes.Select(g => g.ToString()));
         await node.Until(n => n.Service.Status.Problems.SequenceEqual([$"{old}: another node has leased what containers of this node use ({old}): remove them"]));
         Assert.Empty(node.State.Routes);
         await node.Bench.Delete((Kind.Port, "web"));
