@@ -20,7 +20,9 @@ public static class OuterPackets
             }
             string source = Overlay.UnderlayAddress(nodes.Ours.Number, nodes.Ours.IPv6Underlay);
             Assert.NotEmpty(Read(file, $"vxlan.vni == 1 && {(nodes.Ours.IPv6Underlay ? "ipv6" : "ip")}.src == {source}"));
-            Assert.Empty(Read(file, "!vxlan || _ws.malformed || ip.checksum.status == 0 || udp.checksum.status == 0 || tcp.checksum.status == 0"
+            // The kernel writes a sum of zero as 0xFFFF into TCP too, which is the same number in ones' complement and a mistake to tshark.
+            Assert.Empty(Read(file, "!vxlan || _ws.malformed || ip.checksum.status == 0 || udp.checksum.status == 0"
+                + " || (tcp.checksum.status == 0 && tcp.checksum != 0xffff)"
                 + " || icmp.checksum.status == 0 || icmpv6.checksum.status == 0"));
         }
         finally
