@@ -30,6 +30,12 @@ public sealed partial record InstancePaths(string Name, string Directory, string
     /// <summary>Desired state, an SQLite file; its log is beside it.</summary>
     public string State => Path.Combine(Directory, "state.db");
 
+    /// <summary>What was taken from the host, and how it was; see <see cref="Pci.BindingLedger"/>. Only there while there is something.</summary>
+    public string Devices => Path.Combine(Directory, "devices.json");
+
+    /// <summary>Locked while that is changed.</summary>
+    public string DevicesLock => Path.Combine(Directory, "devices.lock");
+
     public string EngineSocket => Path.Combine(Directory, "engine.sock");
 
     /// <summary>Locked, and holding the pid, while an engine runs.</summary>

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Dataplane.Control.Daemon;
+using Dataplane.Control.Pci;
 using Dataplane.Interop.Linux;
 
 namespace Dataplane.Control.Cli;
@@ -7,7 +8,7 @@ namespace Dataplane.Control.Cli;
 /// <summary><c>dataplane clean</c></summary>
 internal static class CleanCommand
 {
-    public static Command Build() => new Command("clean", "Remove what a crash left: a running engine, its devices, the segment, sockets and saved state")
+    public static Command Build() => new Command("clean", "Remove what a crash left: a running engine, its devices, the segment, sockets and saved state; give PCI devices back")
         .Does(async (parsed, _) =>
         {
             InstancePaths paths = InstancePaths.Of(parsed.GetRequiredValue(Options.Instance));
@@ -19,22 +20,24 @@ internal static class CleanCommand
                 }
                 using (free)
                 {
-                    Report(await Leftovers.RemoveAsync(paths));
+                    return await RemoveAsync(paths);
                 }
             }
-            else
-            {
-                Report(await Leftovers.RemoveAsync(paths));
-            }
-            return ExitCode.Success;
+            return await RemoveAsync(paths);
         })
         .WithExamples("dataplane clean", "dataplane clean --instance test");
 
-    private static void Report(IReadOnlyList<string> removed)
+    private static async Task<int> RemoveAsync(InstancePaths paths)
     {
-        foreach (string what in removed)
+        (IReadOnlyList<string> done, IReadOnlyList<string> problems) = await Leftovers.RemoveAsync(paths, PciBinder.Of(paths));
+        foreach (string what in done)
         {
-            Output.Line($"removed {what}");
+            Output.Line(what);
         }
+        foreach (string problem in problems)
+        {
+            Output.Error(problem);
+        }
+        return problems.Count == 0 ? ExitCode.Success : ExitCode.Failed;
     }
 }

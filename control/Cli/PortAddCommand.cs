@@ -19,6 +19,7 @@ internal static class PortAddCommand
     private static readonly Option<string[]> Via = Texts("--via", "Next hop of the default route in place of the network's gateway", "ADDRESS");
     private static readonly Option<bool> Host = Flag("--host", "The host's own port: it has the network's gateway addresses");
     private static readonly Option<string> DpdkDevice = Text("--dpdk", "DPDK device in place of a TAP: 0000:03:02.0, net_null0, net_memif0,role=server", "DEVARGS");
+    private static readonly Option<bool> Bind = Flag("--bind", "Take the PCI device of --dpdk from the kernel's driver, and give it back with the port");
     private static readonly Option<string> PcapRx = Text("--pcap-rx", "Receive from this capture file in place of a TAP", "FILE");
     private static readonly Option<string> PcapTx = Text("--pcap-tx", "Send to this capture file in place of a TAP", "FILE");
     private static readonly Option<bool> PcapLoop = Flag("--pcap-loop", "Begin the received file again at its end");
@@ -43,7 +44,7 @@ internal static class PortAddCommand
     {
         var command = new Command("add", "Create a port, and its TAP device unless another kind of device is named")
         {
-            Name, Options.Network, RoutedPort, Vrf, Netns, Device, Address, PeerAddress, Mac, DefaultRoute, Via, Host, DpdkDevice, PcapRx, PcapTx, PcapLoop, InMemory,
+            Name, Options.Network, RoutedPort, Vrf, Netns, Device, Address, PeerAddress, Mac, DefaultRoute, Via, Host, DpdkDevice, Bind, PcapRx, PcapTx, PcapLoop, InMemory,
             AccessVlan, Trunk, Native, Isolated, Hairpin, BpduGuard, Disabled, NoLearning, LearnLimit, NoFloodUnicast, NoFloodMulticast,
             NoFloodBroadcast, StormPps, StormBurst, Mtu, Options.DryRun, Options.Output,
         };
@@ -53,6 +54,7 @@ internal static class PortAddCommand
                 "dataplane port add dp0 --network blue --host",
                 "dataplane port add web --network blue --netns web --address 172.18.0.2/16 --default-route",
                 "dataplane port add pod7 --network blue --netns /proc/4711/ns/net --address 172.18.0.7/16 --isolated",
+                "dataplane port add uplink --network blue --dpdk 0000:03:02.0 --bind",
                 "dataplane port add uplink --network trunked --dpdk 0000:03:02.0 --trunk 10,20-29 --native-vlan 1",
                 "dataplane port add uplink --dpdk net_af_packet0,iface=eth1 --routed --address 192.0.2.10/24",
                 "dataplane port add replay --network blue --pcap-rx /tmp/in.pcap --pcap-tx /tmp/out.pcap");
@@ -125,7 +127,11 @@ internal static class PortAddCommand
         if (parsed.GetValue(DpdkDevice) is { } devargs)
         {
             kinds.Add("--dpdk");
-            port.Dpdk = new Dpdk { Devargs = devargs };
+            port.Dpdk = new Dpdk { Devargs = devargs, Bind = parsed.GetValue(Bind) };
+        }
+        else if (parsed.GetValue(Bind))
+        {
+            throw new CommandException(ExitCode.Usage, "--bind goes with --dpdk");
         }
         if (Options.IsGiven(parsed, PcapRx) || Options.IsGiven(parsed, PcapTx))
         {

@@ -24,6 +24,12 @@ public sealed record DeviceSpec
     /// <summary>Largest layer-3 packet in bytes.</summary>
     public required int Mtu { get; init; }
 
+    /// <summary>The PCI function behind a DPDK port, in the kernel's writing; null for a virtual device, and for other kinds.</summary>
+    public string? PciAddress => Kind == DeviceKind.Dpdk ? Interop.Linux.PciAddress.OfDevargs(Device) : null;
+
+    /// <summary>Take the PCI function from the kernel's driver, and give it back with the port.</summary>
+    public bool Bind { get; init; }
+
     /// <summary>Namespace of a TAP device: a name, a path, or empty for this process's own.</summary>
     public string Netns { get; init; } = "";
 
@@ -59,7 +65,7 @@ public sealed record DeviceSpec
 
     /// <summary>Whether two specifications mean the same device with the same settings.</summary>
     public bool IsSame(DeviceSpec other) =>
-        IsSameDevice(other) && Mtu == other.Mtu && Mac == other.Mac && RouterMac == other.RouterMac
+        IsSameDevice(other) && Bind == other.Bind && Mtu == other.Mtu && Mac == other.Mac && RouterMac == other.RouterMac
         && Addresses.SequenceEqual(other.Addresses) && DefaultRoutes.SequenceEqual(other.DefaultRoutes);
 
     /// <summary>As it stands in messages: "eth0" in namespace "web".</summary>

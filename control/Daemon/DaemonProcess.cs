@@ -3,6 +3,7 @@ using Dataplane.Control.Api;
 using Dataplane.Control.Api.Access;
 using Dataplane.Control.Api.V1;
 using Dataplane.Control.Observation;
+using Dataplane.Control.Pci;
 using Dataplane.Control.Compiler;
 using Dataplane.Control.Engine;
 using Dataplane.Control.Flannel;
@@ -25,6 +26,7 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
 
     private readonly ILogger _log = logging.CreateLogger("Daemon");
     private readonly StopRequests _stop = new();
+    private readonly PciBinder _pci = PciBinder.Of(options.Paths);
     private Remains _remains;
 
     /// <summary>What is left in the file system when the process ends.</summary>
@@ -51,7 +53,7 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
 
         using FileLock only = InstanceLock.Acquire(options.Paths);
         Effective.NodeIdentity = $"{MachineId()}/{options.Paths.Name}/";
-        bool fresh = Directory.EnumerateFileSystemEntries(options.Paths.Directory).All(f => f == options.Paths.Lock);
+        bool fresh = Directory.EnumerateFileSystemEntries(options.Paths.Directory).All(f => f == options.Paths.Lock || f == options.Paths.Devices || f == options.Paths.DevicesLock);
         _remains = fresh ? Remains.Nothing : Remains.Everything;
         try
         {
@@ -75,8 +77,12 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
         bool takenOver = false, orderly = false, keepEngine = false;
         try
         {
+            if (options.Engine.Hugepages && _pci.LoadDriver() is { } missing)
+            {
+                LogNoDriver(missing);
+            }
             takenOver = await StartEngineAsync(supervisor);
-            using var controller = new Controller(segment, store, link, new TapDevices(), TimeProvider.System, logging.CreateLogger<Controller>());
+            using var controller = new Controller(segment, store, link, new TapDevices(), new PciPorts(SystemFiles.Machine, _pci), TimeProvider.System, logging.CreateLogger<Controller>());
             keepEngine = await ServeAsync(controller, store as EtcdStore, supervisor, segment, link);
             if (!keepEngine)
             {
@@ -93,7 +99,25 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
             if (!keepEngine)
             {
                 await supervisor.StopAsync();
+                GiveDevicesBack(all: orderly);
             }
+        }
+    }
+
+    /// <summary>
+    /// To the kernel, now that no engine has them. What the operator bound before the start stays bound when the start fails: it
+    /// is for the next one.
+    /// </summary>
+    private void GiveDevicesBack(bool all)
+    {
+        (IReadOnlyList<string> done, IReadOnlyList<string> problems) = _pci.GiveBack(e => all || e.Port is not null);
+        foreach (string what in done)
+        {
+            LogGivenBack(what);
+        }
+        foreach (string problem in problems)
+        {
+            LogNotGivenBack(problem);
         }
     }
 
@@ -305,6 +329,15 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Checking the ports failed and is tried again: {Reason}")]
     private partial void LogTickFailed(string reason);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "{What}")]
+    private partial void LogGivenBack(string what);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "A device is not given back: {Problem}; `dataplane clean` tries again")]
+    private partial void LogNotGivenBack(string problem);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "PCI devices cannot be used: {Reason}")]
+    private partial void LogNoDriver(string reason);
 
     /// <summary>The same after every start of the machine, and another one on every machine; see machine-id(5).</summary>
     private static string MachineId() => File.Exists("/etc/machine-id") ? File.ReadAllText("/etc/machine-id").Trim() : Environment.MachineName;

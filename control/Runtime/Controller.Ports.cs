@@ -4,6 +4,7 @@ using Dataplane.Control.Ports;
 using Dataplane.Control.State;
 using Dataplane.Memory;
 using Grpc.Core;
+using Microsoft.Extensions.Logging;
 
 namespace Dataplane.Control.Runtime;
 
@@ -69,9 +70,10 @@ public sealed partial class Controller
     private void Probe(List<PortStep> steps)
     {
         var problems = new ProblemCollector();
-        foreach (PortStep step in steps.Where(s => s.Action is PortAction.Create or PortAction.Replace && s.Wanted!.Device.Kind == DeviceKind.Tap))
+        foreach (PortStep step in steps.Where(s => s.Action is PortAction.Create or PortAction.Replace))
         {
-            if (_devices.Probe(step.Wanted!.Device) is { } problem)
+            DeviceSpec device = step.Wanted!.Device;
+            if ((device.Kind == DeviceKind.Tap ? _devices.Probe(device) : _pci.Probe(device)) is { } problem)
             {
                 problems.Add(Kind.Port, step.Name, problem.Field, problem.Message, problem.Fix, StatusCode.FailedPrecondition);
             }
@@ -186,9 +188,30 @@ public sealed partial class Controller
 
     private void Attach(LivePort live)
     {
+        _pci.Prepare(live.Spec, live.Name);
         _engine.Attach(live.Index, live.Name, live.Spec, live.Device?.Fds ?? []);
         live.Attached = true;
     }
+
+    /// <summary>After ports came or went: PCI functions that were bound for a port and are no port's now are the kernel's again.</summary>
+    private void GiveBackUnused(List<PortStep> steps)
+    {
+        if (steps.Any(s => s.Live?.Spec.PciAddress is not null || s.Wanted?.Device.PciAddress is not null))
+        {
+            GiveBackUnused();
+        }
+    }
+
+    private void GiveBackUnused()
+    {
+        foreach (string problem in _pci.GiveBack(_live.Values.Select(l => l.Spec.PciAddress).OfType<string>().ToHashSet(StringComparer.Ordinal)))
+        {
+            LogNotGivenBack(problem);
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "A device is not given back to the kernel: {Problem}")]
+    private partial void LogNotGivenBack(string problem);
 
     private void TakeHealthSnapshot() => _health = _live.ToDictionary(l => l.Key, l => l.Value.Health);
 }

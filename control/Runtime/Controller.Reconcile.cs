@@ -36,6 +36,8 @@ public sealed partial class Controller
             }
             TableWriter.Outcome outcome = _tables.Commit(_compiled);
             _tablesKnown = true;
+            // What an instance that crashed had bound for ports that are no more.
+            GiveBackUnused();
             RouteHostAgain();
             LogResumed(_live.Count, outcome.Records, outcome.StaticMacs);
             TakeHealthSnapshot();
@@ -90,6 +92,7 @@ public sealed partial class Controller
             {
                 Remove(live);
             }
+            GiveBackUnused();
             TakeHealthSnapshot();
             return true;
         },
@@ -195,7 +198,7 @@ public sealed partial class Controller
         {
             Attach(live);
         }
-        catch (EngineRefusedException e)
+        catch (Exception e) when (e is EngineRefusedException or DeviceException)
         {
             Broken(live, e.Message, deviceGone: false);
             return;

@@ -38,6 +38,7 @@ public sealed partial class Controller : IDisposable
     private readonly IStateStore _store;
     private readonly IEngineLink _engine;
     private readonly IPortDevices _devices;
+    private readonly IPciPorts _pci;
     private readonly TableWriter _tables;
     private readonly TimeProvider _clock;
     private readonly ILogger _log;
@@ -50,12 +51,13 @@ public sealed partial class Controller : IDisposable
     private volatile IReadOnlyDictionary<int, PortHealth> _health = new Dictionary<int, PortHealth>();
 
     public Controller(
-        Segment segment, IStateStore store, IEngineLink engine, IPortDevices devices, TimeProvider clock, ILogger<Controller> log)
+        Segment segment, IStateStore store, IEngineLink engine, IPortDevices devices, IPciPorts pci, TimeProvider clock, ILogger<Controller> log)
     {
         Segment = segment;
         _store = store;
         _engine = engine;
         _devices = devices;
+        _pci = pci;
         _clock = clock;
         _log = log;
         _limits = Limits.Of(segment);
@@ -225,6 +227,7 @@ public sealed partial class Controller : IDisposable
                 _tablesKnown = false;
                 LogUndoFailed(failure.Message);
             }
+            GiveBackUnused(steps);
             TakeHealthSnapshot();
             throw Explain(e, current);
         }
@@ -234,6 +237,7 @@ public sealed partial class Controller : IDisposable
         {
             Finish(step);
         }
+        GiveBackUnused(steps);
         RouteHost(wanted.HostRoutes);
         if (steps.Count > 0)
         {

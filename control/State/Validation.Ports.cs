@@ -1,6 +1,7 @@
 using System.Net;
 using Dataplane.Control.Api.V1;
 using Dataplane.Packets;
+using PciAddress = Dataplane.Interop.Linux.PciAddress;
 
 namespace Dataplane.Control.State;
 
@@ -211,7 +212,13 @@ public static partial class Validation
             report("dpdk.devargs", $"\"{devargs}\" contains white space");
         }
         string device = port.DeviceInForce;
-        foreach (PortEntry other in state.Ports.Values.Where(p => p.Spec.Name != port.Name && p.Spec.Dpdk is not null && p.Spec.DeviceInForce == device))
+        string? function = PciAddress.OfDevargs(device);
+        if (port.Dpdk.Bind && function is null)
+        {
+            report("dpdk.bind", $"\"{device}\" is not a PCI device", "leave dpdk.bind out");
+        }
+        foreach (PortEntry other in state.Ports.Values.Where(p => p.Spec.Name != port.Name && p.Spec.Dpdk is not null
+            && (p.Spec.DeviceInForce == device || (function is not null && PciAddress.OfDevargs(p.Spec.DeviceInForce) == function))))
         {
             report("dpdk.devargs", $"device \"{device}\" belongs to port \"{other.Spec.Name}\"");
         }

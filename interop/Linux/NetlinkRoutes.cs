@@ -41,14 +41,14 @@ public sealed partial class Netlink
     /// <summary>The destination of an IPv6 default route.</summary>
     public static IPNetwork DefaultIPv6 { get; } = new(IPAddress.IPv6Any, 0);
 
-    /// <summary>The unicast routes of the main table.</summary>
-    public IReadOnlyList<RouteInfo> ListRoutes(AddressFamily family = AddressFamily.Unspecified) => Dump<RouteInfo>(
+    /// <summary>The unicast routes of the main table, or of all tables.</summary>
+    public IReadOnlyList<RouteInfo> ListRoutes(AddressFamily family = AddressFamily.Unspecified, bool allTables = false) => Dump<RouteInfo>(
         () => new NetlinkRequest(RTM_GETROUTE, NLM_F_DUMP).Fixed(new rtmsg { rtm_family = FamilyOf(family) }),
         "list routes",
-        static (routes, type, body) =>
+        (routes, type, body) =>
         {
             if (type == RTM_NEWROUTE)
-                ParseRoute(routes, body);
+                ParseRoute(routes, body, allTables);
         });
 
     /// <summary>ip route add (or replace) DESTINATION [via GATEWAY] dev DEV, in the main table.</summary>
@@ -103,7 +103,7 @@ public sealed partial class Netlink
         return request;
     }
 
-    private static void ParseRoute(List<RouteInfo> routes, ReadOnlySpan<byte> body)
+    private static void ParseRoute(List<RouteInfo> routes, ReadOnlySpan<byte> body, bool allTables)
     {
         // IPv6 lists its cached exceptions (path MTUs) among the routes.
         if (!Split(body, out rtmsg info, out NetlinkAttributes attributes)
@@ -139,7 +139,7 @@ public sealed partial class Netlink
                     break;
             }
         }
-        if (table != RT_TABLE_MAIN)
+        if (table != RT_TABLE_MAIN && !allTables)
             return;
         destination ??= info.rtm_family == AF_INET ? IPAddress.Any : IPAddress.IPv6Any;
         var network = new IPNetwork(destination, info.rtm_dst_len);

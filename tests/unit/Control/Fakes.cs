@@ -156,6 +156,43 @@ internal sealed class FakeDevice(FakeDevices kernel, DeviceSpec spec, int queues
     }
 }
 
+/// <summary>PCI functions that exist only here, all of them a kernel driver's at first.</summary>
+internal sealed class FakePci : IPciPorts
+{
+    /// <summary>Functions that were taken from the kernel, with the port they were taken for.</summary>
+    public Dictionary<string, string> Bound { get; } = [];
+
+    /// <summary>Functions that the host uses.</summary>
+    public HashSet<string> Busy { get; } = [];
+
+    public DeviceProblem? Probe(DeviceSpec spec) =>
+        spec.PciAddress is not { } address || Bound.ContainsKey(address) ? null
+        : !spec.Bind ? new DeviceProblem("dpdk.devargs", $"{address} belongs to the kernel", "set dpdk.bind")
+        : Busy.Contains(address) ? new DeviceProblem("dpdk.devargs", $"{address} is up")
+        : null;
+
+    public void Prepare(DeviceSpec spec, string port)
+    {
+        if (Probe(spec) is { } problem)
+        {
+            throw new DeviceException(problem);
+        }
+        if (spec.PciAddress is { } address)
+        {
+            Bound.TryAdd(address, port);
+        }
+    }
+
+    public IReadOnlyList<string> GiveBack(IReadOnlySet<string> wanted)
+    {
+        foreach (string address in Bound.Keys.Where(a => !wanted.Contains(a)).ToList())
+        {
+            Bound.Remove(address);
+        }
+        return [];
+    }
+}
+
 /// <summary>Keeps the state in memory, and can be told to fail.</summary>
 internal sealed class FakeStore(DesiredState? saved = null) : IStateStore
 {
@@ -195,12 +232,13 @@ internal sealed class Bench : IDisposable
     public Segment Segment { get; }
     public FakeEngine Engine { get; }
     public FakeDevices Devices { get; } = new();
+    public FakePci Pci { get; } = new();
     public ManualTime Clock { get; } = new();
     public IStateStore Store { get; }
     public Controller Controller { get; set; }
 
     /// <summary>As a new control process would begin: with the same store, segment, engine and kernel.</summary>
-    public Controller NewController() => new(Segment, Store, Engine, Devices, Clock, NullLogger<Controller>.Instance);
+    public Controller NewController() => new(Segment, Store, Engine, Devices, Pci, Clock, NullLogger<Controller>.Instance);
 
     public Task<CommitResult> Apply(params Resource[] resources) => Apply(dryRun: false, resources);
 
