@@ -14,7 +14,6 @@ internal static class RootCommands
             StopCommand.Build(),
             CleanCommand.Build(),
             StatusCommand.Build(),
-            DoctorCommand.Build(),
             DeviceCommands.Build(),
             NetworkCommands.Build(),
             PortCommands.Build(),
