@@ -19,6 +19,9 @@ public sealed class SegmentOptionsTests
     [InlineData(nameof(SegmentOptions.MaxBridges), 2, 4096)]
     [InlineData(nameof(SegmentOptions.MacCapacity), 16, 1 << 26)]
     [InlineData(nameof(SegmentOptions.NeighbourCapacity), 16, 1 << 24)]
+    [InlineData(nameof(SegmentOptions.MaxFrontends), 2, 1 << 22)]
+    [InlineData(nameof(SegmentOptions.MaxBackends), 2, 1 << 24)]
+    [InlineData(nameof(SegmentOptions.MaxNatPools), 2, 1024)]
     public void Every_size_has_its_range(string name, int min, int max)
     {
         foreach (int good in (int[])[min, min + 1, max - 1, max])
