@@ -102,6 +102,9 @@ public sealed class SegmentOptionsTests
             nameof(SegmentOptions.MaxPorts) => options with { MaxPorts = value },
             nameof(SegmentOptions.MaxBridges) => options with { MaxBridges = value },
             nameof(SegmentOptions.NeighbourCapacity) => options with { NeighbourCapacity = value },
+            nameof(SegmentOptions.MaxFrontends) => options with { MaxFrontends = value },
+            nameof(SegmentOptions.MaxBackends) => options with { MaxBackends = value },
+            nameof(SegmentOptions.MaxNatPools) => options with { MaxNatPools = value },
             _ => options with { MacCapacity = value },
         };
     }
