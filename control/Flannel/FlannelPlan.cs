@@ -14,6 +14,9 @@ internal sealed record FlannelPlan
 
     public IReadOnlyList<PlannedRoute> Routes { get; init; } = [];
 
+    /// <summary>Other nodes to which a route leads, in one address family or both.</summary>
+    public int Peers { get; init; }
+
     /// <summary>What of the other nodes' leases is left out, and why; for people.</summary>
     public IReadOnlyList<string> Problems { get; init; } = [];
 }

@@ -68,6 +68,7 @@ internal static class FlannelPlanner
         Cidr[] subnets = [.. own.All, .. retained];
         var problems = new List<string>();
         PeerPlan ipv4 = new(config, ipv6: false, node, underlay, problems), ipv6 = new(config, ipv6: true, node, underlay, problems);
+        int nodes = 0;
         foreach (SubnetLease lease in Sift(node, own, leases, problems))
         {
             if (lease.Attributes!.BackendType != config.BackendType)
@@ -75,16 +76,15 @@ internal static class FlannelPlanner
                 problems.Add($"{lease.Subnets}: its backend is \"{lease.Attributes.BackendType}\", this network's is \"{config.BackendType}\"");
                 continue;
             }
-            foreach (Cidr subnet in lease.Subnets.All.Where(s => IsFree(s, lease, subnets, node, problems)))
-            {
-                (subnet.IsIPv6 ? ipv6 : ipv4).Add(lease, subnet);
-            }
+            // All of them, not only until one is added.
+            nodes += lease.Subnets.All.Where(s => IsFree(s, lease, subnets, node, problems)).Count(s => (s.IsIPv6 ? ipv6 : ipv4).Add(lease, s)) > 0 ? 1 : 0;
         }
         return new FlannelPlan
         {
             Pods = new PlannedPods([.. subnets.Select(s => (s, s.Address.Plus(1)))], Mtu(config, underlay)),
             Overlays = [.. new[] { Overlay(own.IPv4, ipv4), Overlay(own.IPv6, ipv6) }.OfType<PlannedOverlay>()],
             Routes = [.. ipv4.Routes, .. ipv6.Routes],
+            Peers = nodes,
             Problems = problems,
         };
 

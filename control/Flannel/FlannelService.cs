@@ -60,7 +60,7 @@ internal sealed partial class FlannelService
                 PublicIpv6 = view.Node?.PublicIPv6?.ToString() ?? "",
                 Reserved = view is { State: LeaseState.Held, Lease.IsReservation: true },
                 LeaseEnds = view is { State: LeaseState.Held, Lease: { } lease } && lease.Ends(_clock) is { } ends ? Timestamp.FromDateTimeOffset(ends) : null,
-                Peers = (uint)(_plan?.Routes.Select(r => r.Gateway).Distinct().Count() ?? 0),
+                Peers = (uint)(_plan?.Peers ?? 0),
             };
             status.Subnets.Add(view.Lease?.Subnets.All.Select(s => s.ToString()) ?? []);
             status.Problems.Add(_plan?.Problems ?? []);

@@ -39,14 +39,14 @@ internal sealed class PeerPlan
     public List<PlannedNeighbour> Neighbours { get; } = [];
     public List<PlannedRoute> Routes { get; } = [];
 
-    /// <summary>Adds a node, of which there is one lease.</summary>
+    /// <summary>Adds a node, of which there is one lease. Gives whether a route leads to it now.</summary>
     /// <param name="lease">Its lease, which can be read.</param>
     /// <param name="subnet">Its subnet of this family.</param>
-    public void Add(SubnetLease lease, Cidr subnet)
+    public bool Add(SubnetLease lease, Cidr subnet)
     {
         if ((_ipv6 ? _config.IPv6 : _config.IPv4) is null)
         {
-            return; // as flanneld without a device of that family
+            return false; // as flanneld without a device of that family
         }
         (IPAddress? remote, Vtep? vtep) = lease.Attributes!.EndPoint(_ipv6);
         bool tunnelled = _config.Backend == FlannelBackend.Vxlan;
@@ -69,7 +69,9 @@ internal sealed class PeerPlan
         else if (tunnelled ? AddTunnelled(lease, subnet, remote, vtep!.Value) : AddDirect(lease, subnet, remote))
         {
             _routed.Add(subnet);
+            return true;
         }
+        return false;
     }
 
     private bool AddTunnelled(SubnetLease lease, Cidr subnet, IPAddress remote, Vtep vtep)

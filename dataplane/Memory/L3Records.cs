@@ -49,6 +49,8 @@ public enum InterfaceFlags : uint
     Suppress = 1 << 3,
     /// <summary>Lowers the maximum segment size in TCP SYNs to what the next hop's MTU allows.</summary>
     ClampMss = 1 << 4,
+    /// <summary>Sources of packets from this interface are replaced on interfaces that have a <see cref="InterfaceRecord.NatPool"/>.</summary>
+    Masqueraded = 1 << 5,
 }
 
 /// <summary>
@@ -75,7 +77,9 @@ public struct InterfaceRecord
     public ushort HostPort;
     public byte Count4;
     public byte Count6;
-    public uint Reserved;
+    /// <summary>Index of the <see cref="NatPoolRecord"/> for packets to this interface, 0 for none.</summary>
+    public ushort NatPool;
+    public ushort Reserved;
     /// <summary>The first <see cref="Count4"/> are in use. The first one is the source of ARP requests and ICMP errors.</summary>
     public InterfaceAddresses4 Addresses4;
     /// <summary>The first <see cref="Count6"/> are in use. The first one is the source of solicitations and ICMPv6 errors.</summary>
@@ -83,6 +87,14 @@ public struct InterfaceRecord
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly bool Has(InterfaceFlags flags) => (Flags & flags) == flags;
+}
+
+[Flags]
+public enum VrfFlags : uint
+{
+    None = 0,
+    /// <summary>There is a service or NAT in it: every packet that is routed is looked up in the connection table.</summary>
+    Tracks = 1 << 0,
 }
 
 /// <summary>A routing table of its own (virtual routing and forwarding). See <see cref="Versioned{T}"/>.</summary>
@@ -93,6 +105,11 @@ public struct VrfRecord
     public uint Root4;
     /// <summary>Root of the IPv6 trie, 0 when it is empty.</summary>
     public uint Root6;
+    public VrfFlags Flags;
+    public uint Reserved;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly bool Has(VrfFlags flags) => (Flags & flags) == flags;
 }
 
 /// <summary>What is to be done with a packet that a route matches.</summary>

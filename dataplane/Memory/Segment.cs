@@ -89,6 +89,9 @@ public sealed unsafe class Segment : IDisposable
     public int MaxVrfs => (int)Header.MaxVrfs;
     public int MaxNextHops => (int)Header.MaxNextHops;
     public int MaxNextHopGroups => (int)Header.MaxNextHopGroups;
+    public int MaxFrontends => (int)Header.MaxFrontends;
+    public int MaxBackends => (int)Header.MaxBackends;
+    public int MaxNatPools => (int)Header.MaxNatPools;
 
     /// <summary>Bytes of the whole segment.</summary>
     public ulong Length => _length;
@@ -101,6 +104,11 @@ public sealed unsafe class Segment : IDisposable
     public Versioned<NextHopGroup>* NextHopGroups => (Versioned<NextHopGroup>*)At(SectionId.NextHopGroups);
     public Versioned<TunnelRecord>* Tunnels => (Versioned<TunnelRecord>*)At(SectionId.Tunnels);
     public byte* RouteArena => At(SectionId.RouteArena);
+    public Versioned<FrontendRecord>* Frontends => (Versioned<FrontendRecord>*)At(SectionId.Frontends);
+    public Versioned<BackendRecord>* Backends => (Versioned<BackendRecord>*)At(SectionId.Backends);
+    public Versioned<NatPoolRecord>* NatPools => (Versioned<NatPoolRecord>*)At(SectionId.NatPools);
+    public byte* BackendSets => At(SectionId.BackendSets);
+    public ServiceTable ServiceTable => new((ServiceBucket*)At(SectionId.ServiceBuckets), Frontends, MaxFrontends, Header.HashSeed);
     public NeighbourTable Neighbours => new(At(SectionId.Neighbours), (int)Header.NeighbourBucketBits, Header.HashSeed);
     public RouteTable Routes => new(RouteArena);
     public TunnelTable TunnelTable => new((TunnelBucket*)At(SectionId.TunnelBuckets), Tunnels, MaxPorts, Header.HashSeed);
@@ -155,6 +163,18 @@ public sealed unsafe class Segment : IDisposable
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public ref readonly TunnelRecord Tunnel(int port, ulong generation) => ref Versioned<TunnelRecord>.Read(in Tunnels[port], generation);
 
+    /// <summary>A service's port as a reader of the given generation sees it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ref readonly FrontendRecord Frontend(int index, ulong generation) => ref Versioned<FrontendRecord>.Read(in Frontends[index], generation);
+
+    /// <summary>A backend as a reader of the given generation sees it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ref readonly BackendRecord Backend(int index, ulong generation) => ref Versioned<BackendRecord>.Read(in Backends[index], generation);
+
+    /// <summary>A pool of addresses for NAT as a reader of the given generation sees it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ref readonly NatPoolRecord NatPool(int index, ulong generation) => ref Versioned<NatPoolRecord>.Read(in NatPools[index], generation);
+
     public void Dispose()
     {
         IDisposable? owner = Interlocked.Exchange(ref _owner, null);
@@ -195,6 +215,10 @@ public sealed unsafe class Segment : IDisposable
         header.MaxNextHopGroups = (uint)options.MaxNextHopGroups;
         header.RouteBytes = (ulong)options.RouteBytes;
         header.NeighbourBucketBits = (uint)options.NeighbourBucketBits;
+        header.MaxFrontends = (uint)options.MaxFrontends;
+        header.MaxBackends = (uint)options.MaxBackends;
+        header.MaxNatPools = (uint)options.MaxNatPools;
+        header.BackendSetBytes = (ulong)options.BackendSetBytes;
         header.HashSeed = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8));
         header.CreatedUnixSeconds = (ulong)DateTimeOffset.UtcNow.ToUnixTimeSeconds();
         header.Generation = 1;
@@ -246,7 +270,9 @@ public sealed unsafe class Segment : IDisposable
             || header.MaxBridges is < 2 or > SegmentOptions.BridgeLimit || header.MacBucketBits is < MacTable.MinBits or > SegmentOptions.MacBucketBitsLimit
             || header.MaxVrfs is < 2 or > SegmentOptions.VrfLimit || header.MaxNextHops is < 2 or > SegmentOptions.NextHopLimit
             || header.MaxNextHopGroups is 0 or > SegmentOptions.NextHopGroupLimit || header.RouteBytes > SegmentOptions.RouteBytesLimit
-            || header.NeighbourBucketBits is < NeighbourTable.MinBits or > SegmentOptions.NeighbourBucketBitsLimit)
+            || header.NeighbourBucketBits is < NeighbourTable.MinBits or > SegmentOptions.NeighbourBucketBitsLimit
+            || header.MaxFrontends is < 2 or > SegmentOptions.FrontendLimit || header.MaxBackends is < 2 or > SegmentOptions.BackendLimit
+            || header.MaxNatPools is < 2 or > SegmentOptions.NatPoolLimit || header.BackendSetBytes > SegmentOptions.BackendSetBytesLimit)
         {
             return false;
         }
@@ -261,6 +287,10 @@ public sealed unsafe class Segment : IDisposable
             MaxNextHopGroups = (int)header.MaxNextHopGroups,
             RouteBytes = (long)header.RouteBytes,
             NeighbourCapacity = (int)(NeighbourBucket.Ways * (1u << (int)header.NeighbourBucketBits) / 2),
+            MaxFrontends = (int)header.MaxFrontends,
+            MaxBackends = (int)header.MaxBackends,
+            MaxNatPools = (int)header.MaxNatPools,
+            BackendSetBytes = (long)header.BackendSetBytes,
         };
         ulong expected = SegmentHeader.SizeInBytes;
         for (var id = SectionId.Workers; id < SectionId.Count; id++)

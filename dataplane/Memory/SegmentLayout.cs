@@ -9,6 +9,7 @@ public enum SectionId
 {
     Workers, Ports, PortRuntime, Bridges, BridgeRuntime, Macs, PortCounters, Events, CaptureSessions, CaptureRings,
     Interfaces, Vrfs, NextHops, NextHopGroups, Tunnels, RouteArena, TunnelBuckets, Neighbours,
+    Frontends, Backends, BackendSets, ServiceBuckets, NatPools,
     Count,
 }
 
@@ -33,7 +34,7 @@ public struct SegmentHeader
     public const ulong MagicValue = 0x3147_4553_4E4C_5044;
 
     /// <summary>Raised by every change of a struct in the segment, whatever its size.</summary>
-    public const uint CurrentLayoutVersion = 2;
+    public const uint CurrentLayoutVersion = 3;
 
     [FieldOffset(0)] public ulong Magic;
     [FieldOffset(8)] public uint LayoutVersion;
@@ -62,6 +63,12 @@ public struct SegmentHeader
     [FieldOffset(588)] public uint NeighbourBucketBits;
     /// <summary>Bytes for the routes of all VRFs.</summary>
     [FieldOffset(592)] public ulong RouteBytes;
+    /// <summary>Frontends and backends of services, and NAT pools that fit.</summary>
+    [FieldOffset(600)] public uint MaxFrontends;
+    [FieldOffset(604)] public uint MaxBackends;
+    [FieldOffset(608)] public uint MaxNatPools;
+    /// <summary>Bytes for the sets of backends.</summary>
+    [FieldOffset(616)] public ulong BackendSetBytes;
 
     /// <summary>The committed generation: a worker reads it once per burst and sees records up to it. Writer: control.</summary>
     [FieldOffset(1024)] public ulong Generation;
@@ -123,6 +130,8 @@ public static class SegmentLayout
             Unsafe.SizeOf<Versioned<TunnelRecord>>(), Unsafe.SizeOf<Tables.TunnelBucket>(),
             Unsafe.SizeOf<Tables.NeighbourBucket>(), Unsafe.SizeOf<Tables.NeighbourDetail>(),
             Unsafe.SizeOf<Tables.RouteNode>(), Unsafe.SizeOf<Tables.RouteLeaf>(), Tables.RouteNode.LargeHeader,
+            Unsafe.SizeOf<Versioned<FrontendRecord>>(), Unsafe.SizeOf<Versioned<BackendRecord>>(), Unsafe.SizeOf<Tables.BackendSet>(),
+            Unsafe.SizeOf<Tables.ServiceBucket>(), Unsafe.SizeOf<Versioned<NatPoolRecord>>(),
         ];
         ulong hash = 0xcbf2_9ce4_8422_2325;
         foreach (int size in sizes)
@@ -155,6 +164,11 @@ public static class SegmentLayout
             SectionId.RouteArena => (ulong)o.RouteBytes,
             SectionId.TunnelBuckets => (ulong)Unsafe.SizeOf<Tables.TunnelBucket>() * (ulong)Tables.TunnelTable.BucketsFor(o.MaxPorts),
             SectionId.Neighbours => Tables.NeighbourTable.SizeInBytes(o.NeighbourBucketBits),
+            SectionId.Frontends => (ulong)Unsafe.SizeOf<Versioned<FrontendRecord>>() * (ulong)o.MaxFrontends,
+            SectionId.Backends => (ulong)Unsafe.SizeOf<Versioned<BackendRecord>>() * (ulong)o.MaxBackends,
+            SectionId.BackendSets => (ulong)o.BackendSetBytes,
+            SectionId.ServiceBuckets => (ulong)Unsafe.SizeOf<Tables.ServiceBucket>() * (ulong)Tables.ServiceTable.BucketsFor(o.MaxFrontends),
+            SectionId.NatPools => (ulong)Unsafe.SizeOf<Versioned<NatPoolRecord>>() * (ulong)o.MaxNatPools,
             _ => throw new ArgumentOutOfRangeException(nameof(id)),
         };
         return (raw + 4095) & ~4095ul;

@@ -17,6 +17,10 @@ public sealed record SegmentOptions
     public const int NextHopGroupLimit = 1 << 16;
     public const long RouteBytesLimit = 4L << 30;
     public const int NeighbourLimit = 1 << 24;
+    public const int FrontendLimit = 1 << 22;
+    public const int BackendLimit = 1 << 24;
+    public const int NatPoolLimit = 1024;
+    public const long BackendSetBytesLimit = 64L << 30;
 
     /// <summary>Of a table with room for twice <see cref="MacLimit"/>.</summary>
     internal const int MacBucketBitsLimit = 25;
@@ -44,6 +48,15 @@ public sealed record SegmentOptions
     /// <summary>Neighbours of all interfaces that must fit, 16 to 16,777,216. The table has room for twice as many.</summary>
     public int NeighbourCapacity { get; init; } = 4096;
 
+    /// <summary>Ports of services, 2 to 4,194,304: one per address, port and protocol; index 0 means "none" and is never used.</summary>
+    public int MaxFrontends { get; init; } = 4096;
+    /// <summary>Ports of backends, 2 to 16,777,216; index 0 means "none" and is never used.</summary>
+    public int MaxBackends { get; init; } = 8192;
+    /// <summary>Bytes for sets of backends, 64 KiB at least. Most take 16 and 8 for each member, one with a Maglev table 128 KiB more.</summary>
+    public long BackendSetBytes { get; init; } = 2 << 20;
+    /// <summary>Pools of addresses for NAT, 2 to 1,024; index 0 means "none" and is never used.</summary>
+    public int MaxNatPools { get; init; } = 16;
+
     /// <summary>Base-2 logarithm of the number of buckets.</summary>
     internal int MacBucketBits => BucketBits(MacCapacity, Tables.MacBucket.Ways, Tables.MacTable.MinBits);
 
@@ -63,6 +76,10 @@ public sealed record SegmentOptions
         Check(nameof(MaxNextHopGroups), MaxNextHopGroups, 1, NextHopGroupLimit);
         Check(nameof(RouteBytes), RouteBytes, 64 << 10, RouteBytesLimit);
         Check(nameof(NeighbourCapacity), NeighbourCapacity, 16, NeighbourLimit);
+        Check(nameof(MaxFrontends), MaxFrontends, 2, FrontendLimit);
+        Check(nameof(MaxBackends), MaxBackends, 2, BackendLimit);
+        Check(nameof(BackendSetBytes), BackendSetBytes, 64 << 10, BackendSetBytesLimit);
+        Check(nameof(MaxNatPools), MaxNatPools, 2, NatPoolLimit);
         return problems;
 
         void Check(string name, long value, long min, long max)

@@ -10,6 +10,12 @@ public sealed unsafe partial class SegmentWriter
     /// <summary>Bytes that the routes take, of <see cref="SegmentHeader.RouteBytes"/>.</summary>
     public long RouteBytesUsed => _routes.UsedBytes;
 
+    /// <summary>A VRF as it is after this commit, except for its routes.</summary>
+    public ref readonly VrfRecord Vrf(int index) => ref _segment.Vrf(CheckVrf(index), Current);
+
+    public void SetVrfFlags(int index, VrfFlags flags) =>
+        Versioned<VrfRecord>.Write(ref _segment.Vrfs[CheckVrf(index)], Vrf(index) with { Flags = flags }, Pending);
+
     /// <summary>The IPv4 routes of a VRF as they are after this commit.</summary>
     public RouteList Routes4(int vrf) => _routes.Prefixes4(CheckVrf(vrf));
 
@@ -75,7 +81,7 @@ public sealed unsafe partial class SegmentWriter
     {
         foreach ((int vrf, uint root4, uint root6) in _routes.Touched)
         {
-            Versioned<VrfRecord>.Write(ref _segment.Vrfs[vrf], new VrfRecord { Root4 = root4, Root6 = root6 }, next);
+            Versioned<VrfRecord>.Write(ref _segment.Vrfs[vrf], Vrf(vrf) with { Root4 = root4, Root6 = root6 }, next);
         }
         _routes.Commit();
     }

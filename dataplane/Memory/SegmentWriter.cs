@@ -28,6 +28,7 @@ public sealed unsafe partial class SegmentWriter
         _timeout = timeout ?? TimeSpan.FromSeconds(5);
         Scrub();
         _routes = OpenRoutes();
+        _sets = OpenSets();
         segment.Macs.KillUnfinished(_graves);
         foreach ((ulong key, ulong value) in segment.Macs.ListStaged())
         {
@@ -65,6 +66,7 @@ public sealed unsafe partial class SegmentWriter
         SettleMacs(free: false);
         SettleNeighbours();
         _routes.Reclaim();
+        ReclaimServices();
         if (_tunnelsToSweep)
         {
             _segment.TunnelTable.Sweep(_segment.Generation);
@@ -139,6 +141,7 @@ public sealed unsafe partial class SegmentWriter
     {
         ulong next = Pending;
         WriteRoots(next);
+        PublishServices(next);
         if (_tunnelsChanged)
         {
             _segment.TunnelTable.Publish(next);
@@ -169,6 +172,7 @@ public sealed unsafe partial class SegmentWriter
         _staged.Clear();
         _newStatics.Clear();
         _routes.Abandon();
+        AbandonServices();
         Scrub();
     }
 
@@ -295,6 +299,9 @@ public sealed unsafe partial class SegmentWriter
         Scrub(_segment.NextHops, _segment.MaxNextHops, committed);
         Scrub(_segment.NextHopGroups, _segment.MaxNextHopGroups, committed);
         Scrub(_segment.Vrfs, _segment.MaxVrfs, committed);
+        Scrub(_segment.Frontends, _segment.MaxFrontends, committed);
+        Scrub(_segment.Backends, _segment.MaxBackends, committed);
+        Scrub(_segment.NatPools, _segment.MaxNatPools, committed);
     }
 
     private static void Scrub<T>(Versioned<T>* records, int count, ulong committed)

@@ -10,7 +10,7 @@ namespace Dataplane.Packets;
 /// </summary>
 public static unsafe class FlowHash
 {
-    private const byte Tcp = Wire.ProtocolTcp, Udp = Wire.ProtocolUdp, Sctp = 132;
+    private const byte Tcp = Wire.ProtocolTcp, Udp = Wire.ProtocolUdp, Sctp = Wire.ProtocolSctp;
 
     /// <summary>Of an IPv4 packet.</summary>
     /// <param name="ip">Its header, which has been checked.</param>

@@ -23,6 +23,7 @@ public static class Wire
 
     public const byte ProtocolTcp = 6;
     public const byte ProtocolUdp = 17;
+    public const byte ProtocolSctp = 132;
 
     /// <summary>A 16-bit number in network byte order.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -64,7 +64,7 @@ public static unsafe class IcmpErrors
         {
             return;
         }
-        uint from = IsLocal(error) ? IPv4Header.Destination(ip) : InterfaceAddresses.SourceFor4(in itf, IPv4Header.Source(ip));
+        uint from = IsLocal(error) ? IPv4Header.Destination(ip) : SourceFor4(w, in itf, IPv4Header.Source(ip));
         if (from == 0 || !TryTake(w, port))
         {
             return;
@@ -95,7 +95,7 @@ public static unsafe class IcmpErrors
             return;
         }
         IPv6Number to = IPv6Header.Source(ip);
-        IPv6Number from = IsLocal(error) ? IPv6Header.Destination(ip) : SourceFor6(in itf, to);
+        IPv6Number from = IsLocal(error) ? IPv6Header.Destination(ip) : SourceFor6(w, in itf, to);
         if (IPAddresses.IsUnspecified(from) || !TryTake(w, port))
         {
             return;
@@ -161,6 +161,32 @@ public static unsafe class IcmpErrors
 
     /// <summary>Told by the address that the packet was for (RFC 1122, 3.2.1.3; RFC 4443, 2.2(a)).</summary>
     private static bool IsLocal(IcmpError error) => error is IcmpError.PortUnreachable or IcmpError.ProtocolUnreachable;
+
+    /// <summary>An address of the interface, or if it has none, of another one (RFC 1812, 2.2.7); 0 when nobody has one.</summary>
+    private static uint SourceFor4(Worker w, ref readonly InterfaceRecord itf, uint peer)
+    {
+        ref readonly InterfaceRecord speaker = ref itf;
+        if (itf.Count4 == 0)
+        {
+            speaker = ref w.Interface(w.Routing.Numbered.First4(w, itf.Vrf));
+        }
+        return InterfaceAddresses.SourceFor4(in speaker, peer);
+    }
+
+    /// <summary>
+    /// An address of the interface that the peer can know, or if it has none, of another one. Where nobody has one, a link-local
+    /// address is better than silence: an error is not answered.
+    /// </summary>
+    private static IPv6Number SourceFor6(Worker w, ref readonly InterfaceRecord itf, IPv6Number peer)
+    {
+        IPv6Number own = SourceFor6(in itf, peer);
+        if (!IPAddresses.IsUnspecified(own) && (IPAddresses.IsLinkLocal6(peer.High) || !IPAddresses.IsLinkLocal6(own.High)))
+        {
+            return own;
+        }
+        IPv6Number other = SourceFor6(in w.Interface(w.Routing.Numbered.First6(w, itf.Vrf)), peer);
+        return IPAddresses.IsUnspecified(other) ? own : other;
+    }
 
     /// <summary>
     /// The interface's address on the subnet of the peer, else its first one of the same scope, else its first one (a short form of

@@ -16,6 +16,7 @@ public sealed unsafe class RouteState : IDisposable
     public RouteState(Segment segment)
     {
         Errors = new TokenBuckets(segment.MaxPorts);
+        Numbered = new NumberedInterfaces(segment.MaxVrfs);
         Entries = Allocate<BurstPacket>(BurstSize);
         Addresses4 = Allocate<uint>(BurstSize);
         Addresses6 = Allocate<IPv6Number>(BurstSize);
@@ -28,6 +29,9 @@ public sealed unsafe class RouteState : IDisposable
 
     /// <summary>How many ICMP errors may be sent, by interface.</summary>
     public TokenBuckets Errors { get; }
+
+    /// <summary>By which of them interfaces without addresses speak.</summary>
+    public NumberedInterfaces Numbered { get; }
 
     public BurstPacket* Entries { get; }
 
@@ -49,6 +53,7 @@ public sealed unsafe class RouteState : IDisposable
     public void Dispose()
     {
         Errors.Dispose();
+        Numbered.Dispose();
         foreach (nint memory in (ReadOnlySpan<nint>)[(nint)Entries, (nint)Addresses4, (nint)Addresses6, (nint)Results4, (nint)Results6,
             (nint)Hops, (nint)Fragments, (nint)Segments])
         {

@@ -35,6 +35,9 @@ public sealed unsafe partial class Worker : IDisposable
     private readonly Versioned<VrfRecord>* _vrfs;
     private readonly Versioned<NextHopRecord>* _nextHops;
     private readonly Versioned<TunnelRecord>* _tunnels;
+    private readonly Versioned<FrontendRecord>* _frontends;
+    private readonly Versioned<BackendRecord>* _backends;
+    private readonly byte* _backendSets;
     private readonly PortRuntime* _runtime;
     private readonly TxBuffer* _tx;
     private readonly ushort* _flushList;
@@ -62,10 +65,14 @@ public sealed unsafe partial class Worker : IDisposable
         _vrfs = segment.Vrfs;
         _nextHops = segment.NextHops;
         _tunnels = segment.Tunnels;
+        _frontends = segment.Frontends;
+        _backends = segment.Backends;
+        _backendSets = segment.BackendSets;
         _runtime = segment.PortRuntime;
         Macs = segment.Macs;
         Neighbours = segment.Neighbours;
         Routes = segment.Routes;
+        Services = segment.ServiceTable;
         PortWords = (segment.MaxPorts + 63) / 64;
         Bridged = (BridgeEntry*)NativeMemory.AlignedAlloc((nuint)(sizeof(BridgeEntry) * BurstSize), 64);
         FloodTargets = (FloodTargets*)NativeMemory.AlignedAlloc((nuint)(sizeof(FloodTargets) * Stages.FloodTargets.MaxDepth), 64);
@@ -102,6 +109,7 @@ public sealed unsafe partial class Worker : IDisposable
     public MacTable Macs { get; }
     public NeighbourTable Neighbours { get; }
     public RouteTable Routes { get; }
+    public ServiceTable Services { get; }
     public EgressMatrix Egress { get; }
     public StormControl Storm { get; }
     public RouteState Routing { get; }
@@ -149,6 +157,20 @@ public sealed unsafe partial class Worker : IDisposable
 
     /// <summary>A next-hop group, as it is for the whole of this poll.</summary>
     public ref readonly NextHopGroup NextHopGroup(int index) => ref Segment.NextHopGroup(index, _generation);
+
+    /// <summary>A service's port, as it is for the whole of this poll.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ref readonly FrontendRecord Frontend(int index) => ref Versioned<FrontendRecord>.Read(in _frontends[index], _generation);
+
+    /// <summary>A backend, as it is for the whole of this poll.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ref readonly BackendRecord Backend(int index) => ref Versioned<BackendRecord>.Read(in _backends[index], _generation);
+
+    /// <summary>The backend for a new connection to a frontend whose set is not 0; see <see cref="BackendSet.Choose"/>.</summary>
+    public int ChooseBackend(in FrontendRecord frontend, uint flowHash) => (int)BackendSet.Choose(_backendSets, frontend.Set, flowHash);
+
+    /// <summary>A pool of addresses for NAT, as it is for the whole of this poll.</summary>
+    public ref readonly NatPoolRecord NatPool(int index) => ref Segment.NatPool(index, _generation);
 
     /// <summary>The device of a port, or null when none is attached.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

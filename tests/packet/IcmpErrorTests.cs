@@ -136,9 +136,50 @@ public sealed class IcmpErrorTests
         {
             lab.Switch.Poll();
         }
-        lab.Change(1, record => record with { Count4 = 0, Count6 = 0 }).Send(1, Udp(None4), Udp(None6));
+        lab.Change(1, record => record with { Count4 = 0, Count6 = 0 }).Change(2, record => record with { Count4 = 0, Count6 = 0 });
+        lab.Send(1, Udp(None4), Udp(None6));
         Assert.Empty(lab.Take(1));
         Assert.Equal("1 NoRoute 3", lab.Switch.Drops());
+    }
+
+    /// <summary>Such an interface leads to other nodes, say: what is told must get to them all the same (RFC 1812, 2.2.7).</summary>
+    [Fact]
+    public void AnInterfaceWithoutAddressSpeaksByThatOfAnother()
+    {
+        using RouteLab lab = Lab();
+        lab.Change(1, record => record with { Count4 = 0, Count6 = 0 });
+        Assert.Equal(["10.0.2.1", "fd00:2::1"], Speakers());
+        // Others of other VRFs do not count, and this one has none of its own.
+        lab.Routed(3, record => record with { Vrf = 3, Count4 = 0, Count6 = 0 }, "10.0.3.1/24").Routed(4, record => record with { Vrf = 3 }, "10.0.4.1/24", "fd00:4::1/64");
+        lab.Send(3, Udp(None4), Udp(None6)).Send(1, Udp(None4));
+        Assert.Equal(["10.0.4.1", "fd00:4::1"], lab.Take(3).Select(frame => Ip.Of(frame).Source));
+        Assert.Equal("10.0.2.1", lab.TakeOne(1).Source);
+        // What it is told by changes with the configuration.
+        lab.Change(2, record => record with { Vrf = 3 });
+        Assert.Empty(Speakers());
+        lab.Change(4, record => record with { Vrf = 1 });
+        Assert.Equal(["10.0.4.1", "fd00:4::1"], Speakers());
+        lab.Change(4, record => record with { Flags = InterfaceFlags.None });
+        Assert.Empty(Speakers());
+
+        IEnumerable<string> Speakers() => lab.Send(1, Udp(None4), Udp(None6)).Take(1).Select(frame => Ip.Of(frame).Source).ToList();
+    }
+
+    /// <summary>A link-local address is not known where the sender may be, but better than none.</summary>
+    [Fact]
+    public void ALinkLocalAddressSpeaksToItsLink()
+    {
+        using RouteLab lab = Lab();
+        lab.Change(1, record =>
+        {
+            record.Count6 = 1;
+            record.Addresses6[0] = new InterfaceAddress6(new IPv6Number(0xFE80_0000_0000_0000, 1), new IPv6Number(ulong.MaxValue, 0));
+            return record;
+        });
+        Assert.Equal("fd00:2::1", lab.Send(1, Udp(None6)).TakeOne(1).Source);
+        Assert.Equal("fe80::1", lab.Send(1, Udp(None6) with { Source = "fe80::2" }).TakeOne(1).Source);
+        lab.Change(2, record => record with { Count6 = 0 });
+        Assert.Equal("fe80::1", lab.Send(1, Udp(None6)).TakeOne(1).Source);
     }
 
     /// <summary>A large segment that a kernel left to be cut: the next hop's MTU is told once, for all of it.</summary>

@@ -24,7 +24,7 @@ public sealed class Conversation
     public IPAddress StreamTcp(long bytes)
     {
         using Socket listener = Inside(_to, SocketType.Stream, ProtocolType.Tcp);
-        listener.Bind(new IPEndPoint(IPAddress.Any, Port));
+        listener.Bind(new IPEndPoint(_to.Any, Port));
         listener.Listen();
         using Socket client = Inside(_from, SocketType.Stream, ProtocolType.Tcp);
         client.SendTimeout = (int)s_patience.TotalMilliseconds;
@@ -41,14 +41,14 @@ public sealed class Conversation
     {
         const int Window = 16;
         using Socket server = Inside(_to, SocketType.Dgram, ProtocolType.Udp);
-        server.Bind(new IPEndPoint(IPAddress.Any, Port));
+        server.Bind(new IPEndPoint(_to.Any, Port));
         server.ReceiveBufferSize = 4 << 20;
         using Socket client = Inside(_from, SocketType.Dgram, ProtocolType.Udp);
         client.ReceiveBufferSize = 4 << 20;
         client.ReceiveTimeout = 2000;
         client.Connect(new IPEndPoint(IPAddress.Parse(_to.Address), Port));
         using var stop = new CancellationTokenSource();
-        Task echo = Task.Run(() => Echo(server, stop.Token));
+        Task echo = Task.Run(() => Echo(server, _to.Any, stop.Token));
         byte[] buffer = new byte[65536];
         for (int first = smallest; first <= largest; first += Window)
         {
@@ -81,10 +81,10 @@ public sealed class Conversation
         echo.GetAwaiter().GetResult();
     }
 
-    private static Socket Inside(Station station, SocketType type, ProtocolType protocol)
+    private Socket Inside(Station station, SocketType type, ProtocolType protocol)
     {
         using NetNs ns = NetNs.OpenNamed(station.Namespace.Name);
-        return ns.Run(() => new Socket(AddressFamily.InterNetwork, type, protocol));
+        return ns.Run(() => new Socket(_to.Any.AddressFamily, type, protocol));
     }
 
     private byte[] Send(Socket client, long bytes)
@@ -122,11 +122,11 @@ public sealed class Conversation
         return hash.GetHashAndReset();
     }
 
-    private static void Echo(Socket server, CancellationToken stop)
+    private static void Echo(Socket server, IPAddress any, CancellationToken stop)
     {
         byte[] buffer = new byte[65536];
         server.ReceiveTimeout = 100;
-        EndPoint from = new IPEndPoint(IPAddress.Any, 0);
+        EndPoint from = new IPEndPoint(any, 0);
         while (!stop.IsCancellationRequested)
         {
             try

@@ -8,13 +8,14 @@ using Grpc.Net.Client;
 namespace Dataplane.SystemTests.Harness;
 
 /// <summary>
-/// A real etcd of one member in a namespace, with its data in a directory of its own. It serves nodes over TCP on the namespace's
-/// loopback, and the test over a unix socket.
+/// A real etcd of one member in a namespace, with its data in a directory of its own. It serves nodes over TCP, and the test over a
+/// unix socket.
 /// </summary>
 public sealed class Etcd : IDisposable
 {
     private readonly string _directory = Directory.CreateTempSubdirectory("dpsys-etcd-").FullName;
     private readonly Namespace _home;
+    private readonly string _listenOn;
     private readonly int _port;
     private readonly GrpcChannel _channel;
     private readonly KV.KVClient _kv;
@@ -22,9 +23,10 @@ public sealed class Etcd : IDisposable
 
     /// <param name="home">Where it runs.</param>
     /// <param name="port">Its port there.</param>
-    public Etcd(Namespace home, int port = 23790)
+    /// <param name="listenOn">An address of the namespace; by default its loopback.</param>
+    public Etcd(Namespace home, int port = 23790, string listenOn = "127.0.0.1")
     {
-        (_home, _port) = (home, port);
+        (_home, _port, _listenOn) = (home, port, listenOn);
         _channel = GrpcChannel.ForAddress("http://localhost", new GrpcChannelOptions
         {
             HttpHandler = new SocketsHttpHandler
@@ -43,7 +45,7 @@ public sealed class Etcd : IDisposable
     }
 
     /// <summary>"127.0.0.1:23790"</summary>
-    public string Address => string.Create(CultureInfo.InvariantCulture, $"127.0.0.1:{_port}");
+    public string Address => string.Create(CultureInfo.InvariantCulture, $"{_listenOn}:{_port}");
 
     // As etcd makes of "unix://client:1" in its working directory; paths it takes none.
     private string Socket => Path.Combine(_directory, "client:1");
@@ -69,6 +71,22 @@ public sealed class Etcd : IDisposable
     public void Put(string key, string value) => _kv.Put(new PutRequest { Key = ByteString.CopyFromUtf8(key), Value = ByteString.CopyFromUtf8(value) }, deadline: ApiClient.Deadline);
 
     public void Delete(string key) => _kv.DeleteRange(new DeleteRangeRequest { Key = ByteString.CopyFromUtf8(key) }, deadline: ApiClient.Deadline);
+
+    /// <summary>All keys that begin so, with their values, in order.</summary>
+    public IReadOnlyList<(string Key, string Value)> List(string prefix)
+    {
+        byte[] end = System.Text.Encoding.UTF8.GetBytes(prefix);
+        end[^1]++;
+        RangeResponse found = _kv.Range(new RangeRequest { Key = ByteString.CopyFromUtf8(prefix), RangeEnd = ByteString.CopyFrom(end) }, deadline: ApiClient.Deadline);
+        return [.. found.Kvs.Select(k => (k.Key.ToStringUtf8(), k.Value.ToStringUtf8()))];
+    }
+
+    /// <summary>Forgets the history of all changes up to now.</summary>
+    public void Compact()
+    {
+        long revision = _kv.Range(new RangeRequest { Key = ByteString.CopyFromUtf8("/") }, deadline: ApiClient.Deadline).Header.Revision;
+        _kv.Compact(new CompactionRequest { Revision = revision, Physical = true }, deadline: ApiClient.Deadline);
+    }
 
     /// <summary>Null when there is no such key.</summary>
     public string? Get(string key) => _kv.Range(new RangeRequest { Key = ByteString.CopyFromUtf8(key) }, deadline: ApiClient.Deadline).Kvs.FirstOrDefault()?.Value.ToStringUtf8();

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net;
 using Dataplane.Control.Api.V1;
 
 namespace Dataplane.SystemTests.Harness;
@@ -7,10 +8,13 @@ namespace Dataplane.SystemTests.Harness;
 /// <param name="Port">Name of the port.</param>
 /// <param name="Namespace">Where its device is.</param>
 /// <param name="Device">The device.</param>
-/// <param name="Address">Its IPv4 address.</param>
+/// <param name="Address">Its address, as a rule an IPv4 one.</param>
 /// <param name="Mac">Its MAC address.</param>
 public sealed record Station(string Port, Namespace Namespace, string Device, string Address, string Mac)
 {
+    /// <summary>"Every address" of its family, for sockets.</summary>
+    public IPAddress Any => Address.Contains(':', StringComparison.Ordinal) ? IPAddress.IPv6Any : IPAddress.Any;
+
     /// <summary>The address IPv6 gives every device, from now on without waiting for duplicate detection.</summary>
     public string LinkLocal()
     {

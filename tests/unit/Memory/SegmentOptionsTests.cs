@@ -19,6 +19,9 @@ public sealed class SegmentOptionsTests
     [InlineData(nameof(SegmentOptions.MaxBridges), 2, 4096)]
     [InlineData(nameof(SegmentOptions.MacCapacity), 16, 1 << 26)]
     [InlineData(nameof(SegmentOptions.NeighbourCapacity), 16, 1 << 24)]
+    [InlineData(nameof(SegmentOptions.MaxFrontends), 2, 1 << 22)]
+    [InlineData(nameof(SegmentOptions.MaxBackends), 2, 1 << 24)]
+    [InlineData(nameof(SegmentOptions.MaxNatPools), 2, 1024)]
     public void Every_size_has_its_range(string name, int min, int max)
     {
         foreach (int good in (int[])[min, min + 1, max - 1, max])
@@ -99,6 +102,9 @@ public sealed class SegmentOptionsTests
             nameof(SegmentOptions.MaxPorts) => options with { MaxPorts = value },
             nameof(SegmentOptions.MaxBridges) => options with { MaxBridges = value },
             nameof(SegmentOptions.NeighbourCapacity) => options with { NeighbourCapacity = value },
+            nameof(SegmentOptions.MaxFrontends) => options with { MaxFrontends = value },
+            nameof(SegmentOptions.MaxBackends) => options with { MaxBackends = value },
+            nameof(SegmentOptions.MaxNatPools) => options with { MaxNatPools = value },
             _ => options with { MacCapacity = value },
         };
     }

@@ -75,6 +75,11 @@ public sealed unsafe class SegmentTests
             (SectionId.RouteArena, (nint)segment.RouteArena, (ulong)options.RouteBytes),
             (SectionId.TunnelBuckets, At(segment, SectionId.TunnelBuckets), (ulong)(TunnelBucket.SizeInBytes * TunnelTable.BucketsFor(ports))),
             (SectionId.Neighbours, At(segment, SectionId.Neighbours), (ulong)segment.Neighbours.BucketCount * (64 + (4 * NeighbourDetail.SizeInBytes))),
+            (SectionId.Frontends, (nint)segment.Frontends, (ulong)(sizeof(Versioned<FrontendRecord>) * options.MaxFrontends)),
+            (SectionId.Backends, (nint)segment.Backends, (ulong)(sizeof(Versioned<BackendRecord>) * options.MaxBackends)),
+            (SectionId.BackendSets, (nint)segment.BackendSets, (ulong)options.BackendSetBytes),
+            (SectionId.ServiceBuckets, At(segment, SectionId.ServiceBuckets), (ulong)(ServiceBucket.SizeInBytes * ServiceTable.BucketsFor(options.MaxFrontends))),
+            (SectionId.NatPools, (nint)segment.NatPools, (ulong)(sizeof(Versioned<NatPoolRecord>) * options.MaxNatPools)),
         ];
         Assert.Equal((int)SectionId.Count, sections.Length);
 

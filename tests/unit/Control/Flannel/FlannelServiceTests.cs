@@ -131,7 +131,7 @@ public sealed class FlannelServiceTests : IDisposable
             Assert.Equal(there.Service.Status.Subnets.Select(s => $"main/{s}").Order(StringComparer.Ordinal), here.State.Routes.Keys);
             Assert.All(here.State.Peers.Values, p => Assert.Equal(there.State.Networks[p.Spec.Network].Spec.Mac, p.Spec.Mac));
             Assert.Equal((1430u, 1430u, 1450u), (here.State.Networks["flannel"].Spec.Mtu, here.State.Networks["flannel-v6.9"].Spec.Mtu, here.State.Networks["flannel.9"].Spec.Mtu));
-            Assert.Equal(("", 0), (here.Service.Status.Reason, here.Service.Status.Problems.Count));
+            Assert.Equal(("", 0, 1u), (here.Service.Status.Reason, here.Service.Status.Problems.Count, here.Service.Status.Peers));
         }
     }
 
