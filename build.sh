@@ -64,7 +64,12 @@ iputils_arping() { arping -V | grep iputils; }
 needs_bench() {
   need dpdk-dev command -v dpdk-testpmd
   need openvswitch-switch command -v ovs-vswitchd
+  need openvswitch-switch-dpdk ovs_with_dpdk
   need iproute2 command -v ip
+}
+
+ovs_with_dpdk() {  # where Debian puts it beside the one without, or that one itself
+  test -x /usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk || ovs-vswitchd --version | grep DPDK
 }
 
 # The SDK that global.json asks for, from PATH, DOTNET_ROOT or where dotnet-install.sh puts it.

@@ -13,6 +13,21 @@ public abstract class Scenario(string name, int size)
     /// <summary>Addresses, prefixes or flows.</summary>
     public int Size { get; } = size;
 
+    /// <summary>Ports behind those with traffic that receive nothing.</summary>
+    public virtual int SendOnlyPorts => 0;
+
+    /// <summary>Ports of the segment whose counters must balance besides those of the devices: tunnels, say.</summary>
+    public virtual IReadOnlyList<int> InnerPorts => [];
+
+    /// <summary>Of the ports, in bytes.</summary>
+    public virtual ushort Mtu => 1500;
+
+    /// <summary>Clocks per packet in the stages that are wished for.</summary>
+    public virtual Goal? Goal => null;
+
+    /// <summary>What is worth to know of the tables, by name.</summary>
+    public virtual IReadOnlyDictionary<string, object> Facts => new Dictionary<string, object>();
+
     /// <summary>Packets in each port's capture file. They are received over and over.</summary>
     public abstract int PacketsPerPort { get; }
 
@@ -40,3 +55,8 @@ public abstract class Scenario(string name, int size)
     /// </summary>
     public int MemoryMegabytes(bool hugepages) => 256 + (int)((long)Buffers * (hugepages ? 2560 : 4096) >> 20);
 }
+
+/// <summary>Clocks per packet.</summary>
+/// <param name="AtMost">What it must not exceed.</param>
+/// <param name="Aim">What would be better.</param>
+public readonly record struct Goal(int AtMost, int Aim);

@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Dataplane.ThroughputBench.Harness;
 
 /// <summary>What a run needs to know.</summary>
@@ -5,7 +7,18 @@ namespace Dataplane.ThroughputBench.Harness;
 /// <param name="Settings">What is the same for every subject.</param>
 /// <param name="Traffic">A capture file per port.</param>
 /// <param name="Directory">For the files of this run.</param>
-public sealed record RunContext(Scenario Scenario, RunSettings Settings, IReadOnlyList<string> Traffic, string Directory);
+public sealed record RunContext(Scenario Scenario, RunSettings Settings, IReadOnlyList<string> Traffic, string Directory)
+{
+    /// <summary>
+    /// What DPDK is to make of the ports: those with traffic replay their capture file in memory without end, the others receive
+    /// nothing; all of them throw away what is sent.
+    /// </summary>
+    public IReadOnlyList<string> Devices =>
+    [
+        .. Traffic.Select((path, i) => string.Create(CultureInfo.InvariantCulture, $"net_pcap{i},rx_pcap={path},infinite_rx=1")),
+        .. Enumerable.Range(Traffic.Count, Scenario.SendOnlyPorts).Select(i => string.Create(CultureInfo.InvariantCulture, $"net_null{i},no-rx=1")),
+    ];
+}
 
 /// <summary>
 /// Something that forwards packets: our engine, or a program to compare it with. A run starts it afresh, so that where its memory

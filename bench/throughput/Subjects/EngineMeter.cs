@@ -9,7 +9,7 @@ namespace Dataplane.ThroughputBench.Subjects;
 internal readonly record struct EngineReading(long Time, WorkerRecord Worker, ulong Sent, ulong Collections);
 
 /// <summary>Reads the engine's counters from its segment.</summary>
-internal sealed unsafe class EngineMeter(Segment segment, int ports)
+internal sealed unsafe class EngineMeter(Segment segment, int ports, IReadOnlyList<int> innerPorts)
 {
     private const int Worker = 0;
 
@@ -42,9 +42,9 @@ internal sealed unsafe class EngineMeter(Segment segment, int ports)
     {
         PortCounters sum = default;
         bool balanced = true;
-        for (int i = 0; i < ports; i++)
+        foreach (int index in Enumerable.Range(Scenario.FirstPort, ports).Concat(innerPorts))
         {
-            ref readonly PortCounters port = ref segment.Counters(Worker)[Scenario.FirstPort + i];
+            ref readonly PortCounters port = ref segment.Counters(Worker)[index];
             balanced &= port.RxPackets == port.Forwarded + port.Consumed + port.Held + port.IngressDrops && port.Offered == port.TxPackets + port.EgressDrops;
             sum.Add(in port);
         }

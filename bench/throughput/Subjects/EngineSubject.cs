@@ -32,16 +32,16 @@ public sealed class EngineSubject(string name, string program) : Subject(name)
         writer.Begin();
         context.Scenario.Configure(writer);
         writer.Commit();
-        for (int i = 0; i < context.Traffic.Count; i++)
+        IReadOnlyList<string> devices = context.Devices;
+        for (int i = 0; i < devices.Count; i++)
         {
             int index = Scenario.FirstPort + i;
-            string spec = string.Create(CultureInfo.InvariantCulture, $"dpdk:net_pcap{i},rx_pcap={context.Traffic[i]},infinite_rx=1");
-            client.Attach(index, $"port{index}", spec, 1500, null, []);
+            client.Attach(index, $"port{index}", $"dpdk:{devices[i]}", context.Scenario.Mtu, null, []);
         }
 
         Settle(context, segment, process, cancel);
         Sleep(WarmUp, cancel);
-        var meter = new EngineMeter(segment, context.Traffic.Count);
+        var meter = new EngineMeter(segment, devices.Count, context.Scenario.InnerPorts);
         var windows = new List<Window>();
         EngineReading first = meter.Read(), before = first;
         int count = (int)(TimeSpan.FromSeconds(context.Settings.Seconds) / context.Settings.Window);
@@ -58,11 +58,15 @@ public sealed class EngineSubject(string name, string program) : Subject(name)
         }
 
         // Without ports nothing moves any more, and the counters must balance.
-        for (int i = 0; i < context.Traffic.Count; i++)
+        for (int i = 0; i < devices.Count; i++)
         {
             client.Detach(Scenario.FirstPort + i);
         }
         Dictionary<string, object> facts = meter.Facts(first, before);
+        foreach ((string key, object value) in context.Scenario.Facts)
+        {
+            facts[key] = value;
+        }
         client.Quit();
         process.WaitForExit(TimeSpan.FromSeconds(5));
         return new RunResult { Windows = windows, CommandLine = process.CommandLine, Facts = facts };

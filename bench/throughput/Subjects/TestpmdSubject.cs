@@ -21,7 +21,7 @@ public sealed class TestpmdSubject(string program, string mode) : Subject($"test
     public override RunResult Run(RunContext context, CancellationToken cancel)
     {
         using var process = new ChildProcess(program, Arguments(context), context.Directory);
-        var parser = new TestpmdOutput(context.Traffic.Count);
+        var parser = new TestpmdOutput(context.Devices.Count);
         var windows = new List<Window>();
         int figures = 0;
         while (windows.Count < context.Settings.Seconds)
@@ -52,9 +52,9 @@ public sealed class TestpmdSubject(string program, string mode) : Subject($"test
         ];
         // In memory: nothing stays behind in hugetlbfs, however it ends. EAL does not allow that without hugepages.
         arguments.AddRange(settings.Hugepages ? ["--in-memory"] : ["--no-huge", "--no-shconf"]);
-        for (int i = 0; i < context.Traffic.Count; i++)
+        foreach (string device in context.Devices)
         {
-            arguments.AddRange("--vdev", Text($"net_pcap{i},rx_pcap={context.Traffic[i]},infinite_rx=1"));
+            arguments.AddRange("--vdev", device);
         }
         arguments.AddRange(
             "--", $"--forward-mode={mode}", Text($"--burst={RunSettings.Burst}"), "--nb-cores=1",

@@ -33,6 +33,6 @@ public static class MacPairs
     }
 
     /// <summary>02:00:0S:NN:NN:NN, locally administered.</summary>
-    private static MacAddress Address(int side, int i) =>
+    public static MacAddress Address(int side, int i) =>
         new(0x02 | ((ulong)side << 16) | ((ulong)(byte)(i >> 16) << 24) | ((ulong)(byte)(i >> 8) << 32) | ((ulong)(byte)i << 40));
 }
