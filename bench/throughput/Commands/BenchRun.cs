@@ -73,7 +73,7 @@ internal sealed class BenchRun
     }
 
     /// <summary>One line while the benchmark goes on.</summary>
-    public static void Progress(FormattableString text) => AnsiConsole.WriteLine(text.ToString(CultureInfo.InvariantCulture));
+    public static void Progress(FormattableString text) => Console.WriteLine(text.ToString(CultureInfo.InvariantCulture));
 
     /// <summary>Our engines: the one that was built, or those that the user named.</summary>
     public IReadOnlyList<EngineSubject> Engines()
