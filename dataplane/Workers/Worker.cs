@@ -117,6 +117,7 @@ public sealed unsafe partial class Worker : IDisposable
     public EgressMatrix Egress { get; }
     public StormControl Storm { get; }
     public RouteState Routing { get; }
+    public NatState Nat { get; set; } = new();
     public TunnelState Tunnels { get; }
     public PacketWatch Watcher { get; }
     public BridgeEntry* Bridged { get; }
