@@ -1,3 +1,5 @@
+using System.Text.Json;
+
 namespace Dataplane.VmTests;
 
 /// <summary>
@@ -70,8 +72,22 @@ public sealed class VfioTests : IAsyncLifetime
         await _guest.KillAsync(control: true, engine: true);
         Assert.Equal("vfio-pci", await _guest.DriverOfAsync(Nic));
 
-        await _guest.RunAsync("dataplane clean");
+        Assert.Contains("give devices back with: dataplane clean", await _guest.RunAsync("dataplane stop", code: 3), StringComparison.Ordinal);
+        Assert.Contains($"{Guest.AddressOf(Nic)} is given back to e1000e", await _guest.RunAsync("dataplane clean"), StringComparison.Ordinal);
         await TheKernelHasItAgain();
+    }
+
+    [VmFact]
+    public async Task WhatIsMissingIsMendedByTheCommandsOfTheDoctor()
+    {
+        string nic = Guest.AddressOf(Nic);
+        await _guest.RunAsync("for f in /sys/kernel/mm/hugepages/*/nr_hugepages; do echo 0 >$f; done");
+        string ill = await _guest.RunAsync($"dataplane doctor {nic} -o json", code: 1);
+        JsonElement[] problems = [.. JsonDocument.Parse(ill).RootElement.GetProperty("findings").EnumerateArray().Where(f => f.GetProperty("level").GetString() == "PROBLEM")];
+        string fix = Assert.Single(problems).GetProperty("fix").GetString()!;
+        await _guest.RunAsync(fix.Split(';')[0]);
+        await _guest.RunAsync($"dataplane device bind {nic}");
+        Assert.Contains("vfio-pci", await _guest.RunAsync($"dataplane doctor {nic}"), StringComparison.Ordinal);
     }
 
     [VmFact]
