@@ -7,9 +7,9 @@ internal sealed class CpuChecks(SystemFiles files, Findings findings, DoctorPlan
 {
     private const string Cpus = "/sys/devices/system/cpu";
 
-    /// <summary>x86-64-v3, for which the engine is compiled, by the kernel's names.</summary>
+    /// <summary>x86-64-v3, for which the engine is compiled, by the kernel's names; but for LZCNT, which not every kernel lists.</summary>
     private static readonly string[] s_features =
-        ["cx16", "lahf_lm", "popcnt", "pni", "ssse3", "sse4_1", "sse4_2", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"];
+        ["cx16", "lahf_lm", "popcnt", "pni", "ssse3", "sse4_1", "sse4_2", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "xsave"];
 
     private readonly int[] _online = List(files.Read($"{Cpus}/online")), _isolated = List(files.Read($"{Cpus}/isolated"));
 

@@ -151,7 +151,7 @@ public sealed class MachineDoctorTests : IDisposable
         Assert.Contains(found, f => f is { Level: Level.Ok, Check: "mtu", Text: "eth3: 9000" });
     }
 
-    private const string Flags = "constant_tsc nonstop_tsc cx16 lahf_lm popcnt pni ssse3 sse4_1 sse4_2 avx avx2 bmi1 bmi2 f16c fma abm movbe xsave";
+    private const string Flags = "constant_tsc nonstop_tsc cx16 lahf_lm popcnt pni ssse3 sse4_1 sse4_2 avx avx2 bmi1 bmi2 f16c fma movbe xsave";
 
     private DoctorReport Examine(DoctorPlan plan) => new MachineDoctor(_machine, _machine, _dpdk).Examine(plan);
 
