@@ -38,8 +38,8 @@ internal sealed partial class Guest : IAsyncDisposable
 
     public static string Program => "qemu-system-x86_64";
 
-    /// <summary>Where a card is: the first is 0000:00:10.0.</summary>
-    public static string AddressOf(int card) => $"0000:00:{0x10 + card:x2}.0";
+    /// <summary>Where a card is: the first is 0000:00:02.0. Virtual functions have addresses of the bus's second half.</summary>
+    public static string AddressOf(int card) => $"0000:00:{card + 2:x2}.0";
 
     /// <summary>Boots, and loads the kernel's drivers of the cards.</summary>
     /// <param name="iommu">With an IOMMU (Intel's), interrupt remapping included.</param>
@@ -163,8 +163,12 @@ internal sealed partial class Guest : IAsyncDisposable
             try
             {
                 int length = await _line!.ReceiveAsync(buffer, patience.Token);
-                Assert.True(length > 0, $"the machine ended; it wrote:\n{text}\n{Console()}");
-                text.Append(Encoding.UTF8.GetString(buffer, 0, length));
+                text.Append(Encoding.UTF8.GetString(buffer, 0, length > 0 ? length : throw new SocketException((int)SocketError.Shutdown)));
+            }
+            catch (SocketException)
+            {
+                await _qemu.WaitForExitAsync(patience.Token);
+                Assert.Fail($"the machine ended; it wrote:\n{text}\n{Console()}");
             }
             catch (OperationCanceledException)
             {
@@ -198,7 +202,7 @@ internal sealed partial class Guest : IAsyncDisposable
         for (int i = 0; i < cards.Length; i++)
         {
             string more = iommu && cards[i].Model.StartsWith("virtio", StringComparison.Ordinal) ? ",iommu_platform=on" : "";
-            arguments.AddRange(["-netdev", $"hubport,id=wire{i},hubid={cards[i].Wire}", "-device", $"{cards[i].Model},netdev=wire{i},mac=52:54:00:00:00:{i + 1:x2},addr=0x{0x10 + i:x2}{more}"]);
+            arguments.AddRange(["-netdev", $"hubport,id=wire{i},hubid={cards[i].Wire}", "-device", $"{cards[i].Model},netdev=wire{i},mac=52:54:00:00:00:{i + 1:x2},addr=0x{i + 2:x2}{more}"]);
         }
         return arguments;
     }
