@@ -35,7 +35,7 @@ public sealed class MachineDoctorTests : IDisposable
         { "root in a container", m => Status(m, capabilities: "0000000000000420"), "Problem privileges", "root without NET_ADMIN and SYS_ADMIN", "docker run --cap-add NET_ADMIN --cap-add SYS_ADMIN", "" },
         { "little locked memory", m => { Status(m, capabilities: "0000000000203000"); Of(m).Put("/proc/self/limits", "Limit  Soft  Hard\nMax locked memory         8388608              8388608              bytes"); }, "Problem locked memory", "limited to 8 MiB", "ulimit -l unlimited", "Warning" },
         { "no TUN", m => Of(m).Remove("/dev/net/tun"), "Problem tap", "/dev/net/tun is missing", "modprobe tun", "" },
-        { "no shared memory", m => Of(m).Remove("/dev/shm"), "Problem shared memory", "missing", "mount -t tmpfs tmpfs /dev/shm", "" },
+        { "no shared memory", m => Of(m).Remove("/dev/shm"), "Problem shared memory /dev/shm", "missing", "mount -t tmpfs tmpfs /dev/shm", "" },
 
         { "an old processor", m => Of(m).Put("/proc/cpuinfo", "vendor_id : GenuineIntel\nflags : " + Flags.Replace(" avx2 bmi1", "", StringComparison.Ordinal)), "Problem cpu", "lacks avx2, bmi1,", "IlcInstructionSet", "" },
         { "a poor virtual processor", m => Of(m).Put("/proc/cpuinfo", "flags : sse2 hypervisor"), "Problem cpu", "lacks cx16", "-cpu host", "" },
@@ -47,9 +47,9 @@ public sealed class MachineDoctorTests : IDisposable
         { "the other socket's CPUs", m => { Of(m).Put($"{Node}/cpulist", "4-7"); Of(m).Put($"{Cpu}/online", "0-7"); }, "Warning cores 2-3", "not on NUMA node 1, which 0000:03:00.0 is on", "--cores from 4-7", "" },
         { "a saving governor", m => Of(m).Put($"{Cpu}/cpu2/cpufreq/scaling_governor", "powersave"), "Warning frequency 2", "governor powersave", "cpupower -c 2 frequency-set -g performance", "" },
 
-        { "no hugepages", m => Pages(m, free: 0, all: 0), "Problem hugepages", "none, of which packet buffers need 256 MiB", $"echo 128 > {Node}/hugepages/hugepages-2048kB/nr_hugepages", "" },
-        { "too few hugepages", m => Pages(m, free: 28, all: 28), "Problem hugepages", "28 of 28 of 2 MiB free; packet buffers need 256 MiB", "echo 128 >", "" },
-        { "hugepages of others", m => Pages(m, free: 28, all: 228), "Problem hugepages", "28 of 228 of 2 MiB free; packet buffers need 256 MiB: others use them", "echo 328 >", "" },
+        { "no hugepages", m => Pages(m, free: 0, all: 0), "Problem hugepages node 1", "none, of which packet buffers need 256 MiB", $"echo 128 > {Node}/hugepages/hugepages-2048kB/nr_hugepages", "" },
+        { "too few hugepages", m => Pages(m, free: 28, all: 28), "Problem hugepages node 1", "28 of 28 of 2 MiB free; packet buffers need 256 MiB", "echo 128 >", "" },
+        { "hugepages of others", m => Pages(m, free: 28, all: 228), "Problem hugepages node 1", "28 of 228 of 2 MiB free; packet buffers need 256 MiB: others use them", "echo 328 >", "" },
         { "a pod without hugepages", m => { Of(m).Put("/proc/self/cgroup", "0::/kubepods/pod7/c9"); Of(m).Put("/sys/fs/cgroup/kubepods/pod7/hugetlb.2MB.max", "0"); Of(m).Put("/sys/fs/cgroup/kubepods/pod7/c9/hugetlb.2MB.max", "max"); }, "Problem hugepages cgroup /kubepods/pod7", "limited to 0 MiB", "hugepages-2Mi: 256Mi", "Warning" },
 
         { "no IOMMU, Intel", m => NoGroups(m), "Problem iommu", "off, or none", "intel_iommu=on iommu=pt", "Warning" },
