@@ -29,12 +29,12 @@ public sealed class SriovTests : IAsyncLifetime
         Assert.Contains("is up: the host uses it", await guest.RunAsync($"dataplane device vfs {card} 1", code: 1), StringComparison.Ordinal);
         await guest.RunAsync($"dataplane device vfs --force {card} 1");
         string part = Path.GetFileName((await guest.RunAsync($"readlink /sys/bus/pci/devices/{Guest.AddressOf(Physical)}/virtfn0")).Trim());
-        await guest.RunAsync($"ip link set {card} vf 0 mac 52:54:00:00:01:01 spoofchk off && ip link set {card} vf 0 trust on && ip addr add 10.0.0.3/24 dev {card}");
+        await guest.RunAsync($"ip link set {card} vf 0 mac 52:54:00:00:01:01 && ip addr add 10.0.0.3/24 dev {card}");
 
         await guest.StartSwitchAsync($$"""
             ports:
             - name: uplink
-              routed: {addresses: [10.0.0.1/24]}
+              routed: {addresses: [10.0.0.1/24], mac: "52:54:00:00:01:01"}
               dpdk: {devargs: "{{part}}", bind: true}
             """);
         await guest.PingAsync("peer", "10.0.0.1"); // answered by the switch, over the wire
