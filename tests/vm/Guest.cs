@@ -18,7 +18,7 @@ internal sealed record Card(string Model, int Wire);
 internal sealed partial class Guest : IAsyncDisposable
 {
     private const string Log = "/tmp/run.log", ControlPid = "/tmp/run.pid";
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(3);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
 
     private readonly Process _qemu;
     private readonly DirectoryInfo _directory;
