@@ -277,12 +277,12 @@ public sealed partial class EtcdStore : IStateStore
     }
 
     /// <summary>
-    /// A change of networks relies on all that the watch has told. So it waits until that has caught up with what this node
+    /// A change of networks or services relies on all that the watch has told. So it waits until that has caught up with what this node
     /// wrote itself, or that would look like a change behind our back.
     /// </summary>
     private void AwaitOwn(StateChange change)
     {
-        if (change.Has(Kind.Network))
+        if (change.Has(Kind.Network) || change.Has(Kind.Service))
         {
             while (_view.AwaitsOwn && _connection is not null && Monitor.Wait(_lock, Retry))
             {
