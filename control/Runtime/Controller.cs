@@ -67,7 +67,7 @@ public sealed partial class Controller : IDisposable
         Changes = new ChangeLog(_state.Revision);
         Events = new EventLog(clock);
         Nodes = new NodeReader(store, clock, () => _state);
-        Status = new StatusReader(segment, engine, () => _health);
+        Status = new StatusReader(segment, engine, () => _health, store.Node);
     }
 
     public Segment Segment { get; }
