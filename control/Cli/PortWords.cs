@@ -67,7 +67,7 @@ internal static class PortWords
 
     public static string Word(TransportProtocol protocol) => protocol.ToString().ToLowerInvariant();
 
-    private static (string Rest, TransportProtocol Protocol) CutProtocol(string text, string syntax)
+    private static (string Words, TransportProtocol Protocol) CutProtocol(string text, string syntax)
     {
         int slash = text.LastIndexOf('/');
         return slash < 0 ? (text, TransportProtocol.Tcp)
