@@ -130,7 +130,7 @@ internal static class ResourceOutput
                     ["NAME", "CLUSTER IPS", "EXTERNAL IPS", "PORTS", "STATE", ">READY", ">DRAINING", ">DOWN", ">LOCAL", "VRFS", "SETTINGS", ">NUMBER", ">REVISION", "REASON"],
                     resources.Select(r => r.Service).Select(s => new[]
                     {
-                        s.Name, Join(s.ClusterIps), Join(s.ExternalIps.Concat(s.LoadBalancerIps)), Join(s.Ports.Select(PortWords.Text)), Output.Word(s.Status.State),
+                        s.Name, Join(s.ClusterIps), Join(s.ExternalIps.Concat(s.LoadBalancerIps)), Join(s.Ports.Select(PortWords.Text)), Output.State(s.Status.State),
                         $"{s.Status.Ready}", $"{s.Status.Draining}", $"{s.Status.Down}", $"{s.Status.Local}", Join(s.VrfsInForce), Settings(s), $"{s.Status.Number}", $"{s.Revision}", s.Status.Reason,
                     }));
                 break;
@@ -139,7 +139,7 @@ internal static class ResourceOutput
                     ["NAME", "CLUSTER IPS", "EXTERNAL IPS", "PORTS", "STATE", ">BACKENDS", "REASON"],
                     resources.Select(r => r.Service).Select(s => new[]
                     {
-                        s.Name, Join(s.ClusterIps), Join(s.ExternalIps.Concat(s.LoadBalancerIps)), Join(s.Ports.Select(PortWords.Text)), Output.Word(s.Status.State),
+                        s.Name, Join(s.ClusterIps), Join(s.ExternalIps.Concat(s.LoadBalancerIps)), Join(s.Ports.Select(PortWords.Text)), Output.State(s.Status.State),
                         $"{s.Status.Ready}/{s.Status.Ready + s.Status.Draining + s.Status.Down}", s.Status.Reason,
                     }));
                 break;

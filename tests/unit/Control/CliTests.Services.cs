@@ -44,7 +44,7 @@ public sealed partial class CliTests
         await MakeServed();
         await Succeeds("service", "shop +10.96.0.10 +198.51.100.7 +80:8080@30080/tcp +ready +2/2 +\n");
         await Succeeds("service list -o wide", "shop .* ready +2 +0 +0 +0 +main +affinity 600s, maglev +1 +");
-        await Succeeds("get svc dns", "dns +10.96.0.53, fd96::53 +- +udp=53/udp, tcp=53/tcp +no_backends +0/0 +no backend takes connections: they are refused");
+        await Succeeds("get svc dns", "dns +10.96.0.53, fd96::53 +- +udp=53/udp, tcp=53/tcp +no-backends +0/0 +no backend takes connections: they are refused");
         await Succeeds("backend list shop", "(?s)shop +172.18.0.2 +172.18.0.2 +- +1 +ready +-.*shop +172.18.0.3 +172.18.0.3 +- +3 +ready");
         await Succeeds("backend drain shop/172.18.0.2", "(?s)backend \"shop/172.18.0.2\" updated\n  state: READY -> DRAINING|(?s)backend \"shop/172.18.0.2\" updated");
         await Succeeds("service", "shop .* 1/2 ");
