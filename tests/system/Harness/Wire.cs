@@ -27,7 +27,7 @@ public sealed class Wire : IDisposable
     /// <param name="number">198.51.100.NUMBER is its kernel's.</param>
     public void Connect(Namespace node, int number)
     {
-        string here = $"end{++_ends}";
+        string here = End(++_ends);
         node.Do("ip", "link", "add", Underlay.Device, "type", "veth", "peer", "name", here, "netns", Namespace.Name);
         foreach ((Namespace end, string device) in new[] { (node, Underlay.Device), (Namespace, here) })
         {
@@ -37,6 +37,9 @@ public sealed class Wire : IDisposable
         Namespace.Do("ip", "link", "set", here, "master", Bridge);
         node.Do("ip", "address", "add", $"198.51.100.{number}/24", "dev", Underlay.Device);
     }
+
+    /// <summary>The bridge's end of a node's link, by the order in which they were connected, from 1.</summary>
+    public static string End(int number) => $"end{number}";
 
     public void Dispose() => Namespace.Dispose();
 }
