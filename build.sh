@@ -351,10 +351,12 @@ cmd_demo() {
   exec "${program[@]}"
 }
 
-usage[bench]='Usage: ./build.sh bench micro|bridge|control [options]
+usage[bench]='Usage: ./build.sh bench micro|bridge|overlay|control [options]
 
   micro   BenchmarkDotNet: MAC look-ups, single and batched. Options go to BenchmarkDotNet (--filter "*Batch*")
   bridge  packets per second and clocks per packet of one worker between two DPDK ports, beside dpdk-testpmd
+  overlay the same of routing (1,000 to a million prefixes), VXLAN encapsulation and decapsulation, beside Open vSwitch with
+          DPDK (as root); memory of the routes
   control updates per second through the API (durable or not, visible to a worker), time until visible, memory; packets lost
           while a million entries are pushed (as root); the same load on Open vSwitch'
 cmd_bench() {
@@ -363,7 +365,7 @@ cmd_bench() {
   shift
   case $what in
     micro) install_missing build ;;
-    bridge | control) install_missing build bench ;;
+    bridge | overlay | control) install_missing build bench ;;
     *) usage_error bench "$what" ;;
   esac
   build_all
@@ -374,7 +376,7 @@ cmd_bench() {
       cd "$out/bench"
       PATH=$DOTNET_ROOT:$PATH exec "$root/bench/micro/bin/Release/net10.0/MicroBench" "$@"
       ;;
-    bridge | control) exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$what" "$@" ;;
+    bridge | overlay | control) exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$what" "$@" ;;
   esac
 }
 
@@ -424,7 +426,7 @@ help_text='Usage: ./build.sh <command> [options]      (./build.sh <command> --he
   build      build everything into out/
   test       build, then run the unit, packet and system tests
   demo       three containers talking through the switch, live (--once: as a list of checks)
-  bench      measure: micro, bridge, control
+  bench      measure: micro, bridge, overlay, control
   generate   make the C# bindings again from the C headers
   publish    make a tarball to run elsewhere
   clean      remove everything that was built

@@ -4,22 +4,34 @@ using Dataplane.Memory;
 using Dataplane.Protocol;
 using Dataplane.ThroughputBench.Harness;
 using Dataplane.ThroughputBench.Machine;
+using Dataplane.ThroughputBench.Ovs;
+using Dataplane.ThroughputBench.Report;
 using Dataplane.ThroughputBench.Subjects;
+using Spectre.Console;
 
 namespace Dataplane.ThroughputBench.Commands;
 
 /// <summary>What the benchmarks that forward packets have in common.</summary>
 internal static class Benchmark
 {
-    /// <summary>Runs one until it is through or the user has enough. Exit codes: 0 measured, 1 could not, 130 interrupted.</summary>
-    public static int Run(Action<CancellationToken> measure)
+    /// <summary>A workload, and with what the engine is compared there: modes of testpmd, or Open vSwitch.</summary>
+    public sealed record Entry(Scenario Scenario, IReadOnlyList<string> Peers);
+
+    /// <summary>
+    /// Runs the engine and other programs in turn, workload by workload, and reports. Exit codes: 0 measured, 1 could not, 130
+    /// interrupted.
+    /// </summary>
+    /// <param name="name">Of the benchmark.</param>
+    /// <param name="options">How to run it.</param>
+    /// <param name="entries">Makes the workloads.</param>
+    public static int Run(string name, RunOptions options, Func<IReadOnlyList<Entry>> entries)
     {
         using var cancel = new CancellationTokenSource();
         using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Cancel);
         using PosixSignalRegistration term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Cancel);
         try
         {
-            measure(cancel.Token);
+            Measure(name, options, entries(), cancel.Token);
             return 0;
         }
         catch (OperationCanceledException)
@@ -46,8 +58,61 @@ internal static class Benchmark
         }
     }
 
+    private static void Measure(string name, RunOptions options, IReadOnlyList<Entry> entries, CancellationToken cancel)
+    {
+        if (options.Peers && options.WindowMilliseconds != 1000)
+        {
+            throw new BenchException("--window needs --no-peers: the other programs are asked once per second");
+        }
+        DateTimeOffset started = DateTimeOffset.Now;
+        (int core, int other) = Cores(options.Core);
+        var settings = new RunSettings
+        {
+            Runs = options.Runs,
+            Seconds = options.Seconds,
+            Window = TimeSpan.FromMilliseconds(options.WindowMilliseconds),
+            Core = core,
+            OtherCore = other,
+            Hugepages = options.Hugepages,
+        };
+        List<EngineSubject> engines = Engines(options.Engines);
+        Dictionary<string, Subject> peers = options.Peers ? entries.SelectMany(e => e.Peers).Distinct().ToDictionary(peer => peer, Peer) : [];
+        if (other == core)
+        {
+            AnsiConsole.MarkupLine("[yellow]There is only one CPU to use: what else runs disturbs the measurement.[/]");
+        }
+
+        using Hugepages? pages = options.Hugepages
+            ? new Hugepages(entries.Max(e => e.Scenario.MemoryMegabytes(hugepages: true)), options.ReserveHugepages)
+            : null;
+        using var work = new WorkDirectory();
+        var results = new List<ScenarioResult>();
+        foreach (Entry entry in entries)
+        {
+            var interleaved = new Interleaved([.. engines, .. entry.Peers.Where(peers.ContainsKey).Select(peer => peers[peer])], settings, work);
+            results.Add(interleaved.Run(entry.Scenario, (subject, run, result) => ProgressLine.Write(entry.Scenario, subject, run, settings.Runs, result), cancel));
+        }
+
+        var report = new BenchReport
+        {
+            Name = name,
+            Started = started,
+            Machine = MachineInfo.Read(core),
+            TscHz = engines[0].TscHz,
+            Settings = settings,
+            Scenarios = results,
+            References = [.. engines.Skip(1).Select(engine => engine.Name), .. peers.Values.Select(peer => peer.Name)],
+        };
+        ResultTable.Write(report);
+        string output = options.Output ?? Path.Combine(Repository.Root, "out", "bench", $"{name}.json");
+        JsonReport.Write(report, output);
+        AnsiConsole.WriteLine($"Every run's figures: {output}");
+    }
+
+    private static Subject Peer(string name) => name == OvsDpdkSubject.SubjectName ? new OvsDpdkSubject() : Testpmd(name);
+
     /// <summary>The forwarding CPU and one for everything else.</summary>
-    public static (int Core, int Other) Cores(int? wanted)
+    private static (int Core, int Other) Cores(int? wanted)
     {
         int[] usable = CpuAffinity.Get();
         int core = wanted ?? usable[^1];
@@ -58,7 +123,7 @@ internal static class Benchmark
         return (core, usable.FirstOrDefault(cpu => cpu != core, core));
     }
 
-    public static List<EngineSubject> Engines(IReadOnlyList<string> wanted)
+    private static List<EngineSubject> Engines(IReadOnlyList<string> wanted)
     {
         string standard = Environment.GetEnvironmentVariable("DATAPLANE_ENGINE") is { Length: > 0 } path
             ? path
@@ -78,7 +143,7 @@ internal static class Benchmark
         return engines;
     }
 
-    public static TestpmdSubject Testpmd(string mode)
+    private static TestpmdSubject Testpmd(string mode)
     {
         string program = ProgramPath.Find(TestpmdSubject.Program) ?? throw new BenchException(
             $"{TestpmdSubject.Program} is missing, which the engine is compared with. Install it with `./build.sh setup bench` "

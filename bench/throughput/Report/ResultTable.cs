@@ -1,5 +1,6 @@
 using System.Globalization;
 using Dataplane.ThroughputBench.Harness;
+using Dataplane.ThroughputBench.Scenarios;
 using Spectre.Console;
 
 namespace Dataplane.ThroughputBench.Report;
@@ -14,26 +15,41 @@ public static class ResultTable
             AnsiConsole.Profile.Width = 140; // a file or a pipe has no width of its own
         }
         string[] references = report.References;
-        var table = new Table().Border(TableBorder.Rounded).AddColumn("size").AddColumn("switch");
-        foreach (string title in (string[])["Mpps", "clocks/packet", "of these stages", .. references.Select(name => $"× {name}")])
+        bool hasNames = report.Scenarios.DistinctBy(s => s.Scenario.Name).Skip(1).Any(), hasGoals = report.Scenarios.Any(s => s.Scenario.Goal.HasValue);
+        var table = new Table().Border(TableBorder.Rounded).AddColumn(hasNames ? "workload" : "size").AddColumn("switch");
+        foreach (string title in (string[])["Mpps", "clocks/packet", "of these stages"])
         {
             table.AddColumn(new TableColumn($"{title}\n[grey]best | median[/]").RightAligned());
+        }
+        if (hasGoals)
+        {
+            table.AddColumn(new TableColumn("goal\n[grey]at most | aim[/]").RightAligned());
+        }
+        foreach (string name in references)
+        {
+            table.AddColumn(new TableColumn($"× {name.EscapeMarkup()}\n[grey]best | median[/]").RightAligned());
         }
         foreach (ScenarioResult scenario in report.Scenarios)
         {
             foreach (SubjectResult subject in scenario.Subjects)
             {
-                string size = subject == scenario.Subjects[0] ? Number(scenario.Scenario.Size, "N0") : "";
+                bool isFirst = subject == scenario.Subjects[0];
+                string size = !isFirst ? "" : (hasNames ? $"{scenario.Scenario.Name}, " : "") + Number(scenario.Scenario.Size, "N0");
+                string[] goal = !hasGoals ? [] : [isFirst && scenario.Scenario.Goal is { } g ? $"{g.AtMost} | {g.Aim}" : ""];
                 table.AddRow(
                 [
                     size, subject.Subject.Name.EscapeMarkup(),
-                    Pair(subject.PacketsPerSecond, 1e6, "0.00"), Pair(subject.Clocks(report.TscHz), 1, "0"), Pair(subject.StageClocks, 1, "0.0"),
+                    Pair(subject.PacketsPerSecond, 1e6, "0.00"), Pair(subject.Clocks(report.TscHz), 1, "0"), Pair(subject.StageClocks, 1, "0.0"), .. goal,
                     .. references.Select(name => Ratio(report.Ratio(scenario, subject, name))),
                 ]);
             }
             table.AddEmptyRow();
         }
         AnsiConsole.Write(table);
+        foreach (RouteScenario routes in report.Scenarios.Select(s => s.Scenario).OfType<RouteScenario>())
+        {
+            AnsiConsole.WriteLine(routes.MemoryLine);
+        }
         AnsiConsole.MarkupLine(string.Create(CultureInfo.InvariantCulture,
             $"[grey]{report.Machine.Cpu.EscapeMarkup()}, TSC {report.TscHz / 1e9:0.00} GHz; 64-byte packets, bursts of {RunSettings.Burst}, one core; {report.Settings.Runs} runs of {report.Settings.Seconds} s in turn[/]"));
     }
