@@ -37,20 +37,21 @@ public sealed partial class OvsDpdkSubject : Subject
     public static string[] Port(string bridge, string name, string device) =>
         ["--", "add-port", bridge, name, "--", "set", "interface", name, "type=dpdk", $"options:dpdk-devargs=\"{device}\""];
 
+    /// <summary>It has a burst size of its own, 32.</summary>
+    public override bool CanRun(Scenario scenario, RunSettings settings) =>
+        scenario is IOvsWorkload && settings is { Burst: RunSettings.FullBurst, Workers: 1 };
+
     public override RunResult Run(RunContext context, CancellationToken cancel)
     {
-        if (context.Scenario is not IOvsWorkload workload)
-        {
-            throw new BenchException($"{Name} does not know {context.Scenario.Name}");
-        }
+        var workload = (IOvsWorkload)context.Scenario;
         using var ovs = new OvsProcess(context.Directory, cancel);
         RunSettings settings = context.Settings;
-        int megabytes = context.Scenario.MemoryMegabytes(settings.Hugepages) + MegabytesOfBuffers;
+        int megabytes = context.MemoryMegabytes + MegabytesOfBuffers;
         // "--legacy-mem" is what --no-huge comes to; said, or it would be told "--in-memory", which excludes that.
         string pages = settings.Hugepages ? "" : " --no-huge --legacy-mem";
         ovs.Configure("--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
             Text($"other_config:dpdk-extra=\"--no-pci --no-telemetry -m {megabytes}{pages}\""),
-            Text($"other_config:dpdk-lcore-mask=0x{1ul << settings.OtherCore:x}"), Text($"other_config:pmd-cpu-mask=0x{1ul << settings.Core:x}"));
+            Text($"other_config:dpdk-lcore-mask=0x{1ul << settings.OtherCore:x}"), Text($"other_config:pmd-cpu-mask=0x{1ul << settings.Cores[0]:x}"));
         ovs.Start(_program, ownNetwork: true);
         WaitForDpdk(ovs, cancel);
         Version ??= $"{ovs.Configure("get", "Open_vSwitch", ".", "ovs_version").Trim().Trim('"')}, {ovs.Configure("get", "Open_vSwitch", ".", "dpdk_version").Trim().Trim('"')}";

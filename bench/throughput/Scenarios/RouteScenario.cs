@@ -1,4 +1,3 @@
-using System.Globalization;
 using Dataplane.Memory;
 using Dataplane.Packets;
 using Dataplane.Tables;
@@ -19,7 +18,6 @@ public sealed unsafe class RouteScenario : Scenario
 
     private readonly bool _v6;
     private readonly RoutePrefix[] _prefixes;
-    private long _routeBytes;
 
     /// <param name="prefixes">Routes, at least two.</param>
     /// <param name="v6">IPv6.</param>
@@ -35,7 +33,8 @@ public sealed unsafe class RouteScenario : Scenario
 
     public override SegmentOptions SegmentOptions => new() { RouteBytes = (4 << 20) + (512L * Size) };
 
-    public override IReadOnlyDictionary<string, object> Facts => new Dictionary<string, object> { ["routes"] = Size, ["routeBytes"] = _routeBytes };
+    /// <summary>What the prefixes take in the segment, once it was configured.</summary>
+    public long RouteBytes { get; private set; }
 
     public override IReadOnlyList<string> WriteTraffic(string directory)
     {
@@ -83,7 +82,7 @@ public sealed unsafe class RouteScenario : Scenario
                 writer.SetRoute4(Vrf, _prefixes[i], 1 + (i & 1));
             }
         }
-        _routeBytes = writer.RouteBytesUsed;
+        RouteBytes = writer.RouteBytesUsed;
     }
 
     public override bool IsSettled(Segment segment, out string progress)
@@ -91,9 +90,6 @@ public sealed unsafe class RouteScenario : Scenario
         progress = "";
         return true;
     }
-
-    /// <summary>"1,000,000 routes IPv4: 65.1 MB" for those who have any number of them.</summary>
-    public string MemoryLine => string.Create(CultureInfo.InvariantCulture, $"{Size:N0} routes, {(_v6 ? "IPv6" : "IPv4")}: {_routeBytes / 1e6:0.0} MB");
 
     private byte[] PacketTo(RoutePrefix prefix, int side, Random random)
     {

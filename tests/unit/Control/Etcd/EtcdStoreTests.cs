@@ -1,4 +1,5 @@
 using Dataplane.Control.Api.V1;
+using Dataplane.Control.Runtime;
 using Dataplane.Control.State;
 using Dataplane.Control.State.Etcd;
 using Dataplane.UnitTests.Interop.Linux;
@@ -18,7 +19,7 @@ public sealed class EtcdStoreTests : IDisposable
         _directory.Dispose();
     }
 
-    private EtcdOptions Options(string node) => new() { Servers = [_etcd.Address], Prefix = "/dp", Node = node };
+    private EtcdOptions Options(string node) => new() { Servers = [_etcd.Address], Prefix = "/dp", Node = node, Patience = TimeSpan.FromMinutes(1) };
 
     private Task<EtcdNode> Node(string name) => EtcdNode.InStep(Options(name), _directory.File($"{name}.db"));
 
@@ -160,6 +161,28 @@ public sealed class EtcdStoreTests : IDisposable
         await b.Until(n => n.Status.Available);
         await a.Bench.Apply(Make.Net("green"));
         await b.Until(n => n.State.Networks.Count == 2);
+    }
+
+    [Fact]
+    public async Task AnEtcdThatHangsHoldsUpNobodyButTheCaller()
+    {
+        using var gap = new EtcdGap(_etcd.Address);
+        await using EtcdNode a = await EtcdNode.InStep(Options("a") with { Servers = [gap.Address], Patience = TimeSpan.FromSeconds(2) }, _directory.File("a.db"));
+        await a.Bench.Apply(Make.Net("blue"));
+        gap.Hold();
+        Task<CommitResult> waiting = a.Bench.Apply(Make.Memory("web", "blue"));
+        Assert.Equal("a", Assert.Single(a.Bench.Controller.Nodes.All).Name);
+        Assert.False(waiting.IsCompleted);
+        ProblemException error = await Assert.ThrowsAsync<ProblemException>(() => waiting);
+        Assert.Equal(
+            (StatusCode.Unavailable, $"etcd at {gap.Address} did not confirm the batch: no answer within 2 s; should it have taken it, it takes effect when etcd is back; try again in a moment"),
+            (error.Code, error.Message));
+        Assert.Empty(a.State.Ports);
+
+        // It did not say so, and took it.
+        gap.Release();
+        await a.Until(n => n.State.Ports.Count == 1 && n.Status is { Available: true, Reason: "" });
+        Assert.Equal(["/dp/networks/blue", "/dp/nodes/a/ports/web"], _etcd.Keys());
     }
 
     [Fact]
