@@ -2,7 +2,8 @@ namespace Dataplane.SystemTests.Harness;
 
 /// <summary>
 /// The link between several nodes: a kernel bridge in a namespace of its own, to which each node has a veth pair named as in
-/// <see cref="Underlay"/>, without offloads as there. The nodes' kernels have addresses on it too, beside those of the switches.
+/// <see cref="Underlay"/>, without offloads as there, and
+/// with one queue, for AF_XDP takes packets of one. The nodes' kernels have addresses on it too, beside those of the switches.
 /// </summary>
 public sealed class Wire : IDisposable
 {
@@ -28,7 +29,8 @@ public sealed class Wire : IDisposable
     public void Connect(Namespace node, int number)
     {
         string here = End(++_ends);
-        node.Do("ip", "link", "add", Underlay.Device, "type", "veth", "peer", "name", here, "netns", Namespace.Name);
+        node.Do("ip", "link", "add", Underlay.Device, "numrxqueues", "1", "numtxqueues", "1", "type", "veth", "peer", "name", here,
+            "numrxqueues", "1", "numtxqueues", "1", "netns", Namespace.Name);
         foreach ((Namespace end, string device) in new[] { (node, Underlay.Device), (Namespace, here) })
         {
             end.Do("ethtool", "-K", device, "tx", "off", "rx", "off", "tso", "off", "gso", "off", "gro", "off");

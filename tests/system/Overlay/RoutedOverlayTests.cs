@@ -13,7 +13,7 @@ public abstract class RoutedPair(bool ipv6Underlay) : OverlayPair
     public override int Mtu => IPv6Underlay ? 1430 : 1450;
     public override uint Vni => Overlay.Vni;
     public override int UdpPort => Overlay.UdpPort;
-    public override (string Here, string There) EndPoints => (Overlay.UnderlayAddress(1, IPv6Underlay), Overlay.UnderlayAddress(2, IPv6Underlay));
+    public override (string Here, string There) EndPoints => (Ours.EndPoint(1), Ours.EndPoint(2));
 
     protected override string IPv6Of(Station station) => Overlay.IPv6Of(station);
 }

@@ -11,7 +11,11 @@ public class SwitchVtepNodes : RoutedPair
     {
     }
 
-    protected SwitchVtepNodes(bool ipv6Underlay) : base(ipv6Underlay)
+    public SwitchVtepNodes(UplinkKind uplink) : this(ipv6Underlay: false, uplink)
+    {
+    }
+
+    protected SwitchVtepNodes(bool ipv6Underlay, UplinkKind uplink = UplinkKind.Packet) : base(ipv6Underlay)
     {
         _wire = Own(new Wire());
         Switches = [Own(new Switch()), Own(new Switch())];
@@ -22,8 +26,8 @@ public class SwitchVtepNodes : RoutedPair
                 _wire.Connect(one.Host, number);
                 one.Start();
             }
-            Ours = new Overlay(Switches[0], 1, ipv6Underlay, Mtu);
-            Theirs = new Overlay(Switches[1], 2, ipv6Underlay, Mtu);
+            Ours = new Overlay(Switches[0], 1, ipv6Underlay, Mtu, uplink);
+            Theirs = new Overlay(Switches[1], 2, ipv6Underlay, Mtu, uplink);
             Ours.AddPeer(Theirs.Number, Theirs.VtepMac);
             Theirs.AddPeer(Ours.Number, Ours.VtepMac);
             Stations = [Here, Ours.AddContainer("second", 3), Ours.Host, There, Theirs.AddContainer("second", 3), Theirs.Host];
