@@ -11,7 +11,7 @@ public class SwitchVtepNodes : RoutedPair
     {
     }
 
-    public SwitchVtepNodes(UplinkKind uplink) : this(ipv6Underlay: false, uplink)
+    internal SwitchVtepNodes(UplinkKind uplink) : this(ipv6Underlay: false, uplink)
     {
     }
 
