@@ -172,7 +172,7 @@ public sealed unsafe class OverlayFuzzTests
 
     private static System.Net.IPAddress Peer(bool v6, int number) => System.Net.IPAddress.Parse(v6 ? $"2001:db8:1::{number}" : $"192.0.2.{number}");
 
-    private static byte[] Vxlan(byte[] frame) => [8, 0, 0, 0, (byte)(Vni >> 16), (byte)(Vni >> 8), (byte)Vni, 0, .. frame];
+    private static byte[] Vxlan(byte[] frame) => [8, 0, 0, 0, (byte)(Vni >> 16), (byte)(Vni >> 8 & 0xFF), (byte)(Vni & 0xFF), 0, .. frame];
 
     private static (int Port, byte[] Frame, int Inner, virtio_net_hdr Vnet) OverTheWire(byte[] frame, bool v6)
     {
