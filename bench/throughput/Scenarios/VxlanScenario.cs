@@ -12,7 +12,7 @@ namespace Dataplane.ThroughputBench.Scenarios;
 /// other. <see cref="EncapsulationScenario">Encapsulation</see> receives their frames on the first port and sends outer packets by the
 /// second; <see cref="DecapsulationScenario">decapsulation</see> receives outer packets on the first and sends frames by the second.
 /// </summary>
-public abstract class VxlanScenario(string name, int addresses) : Scenario(name, addresses), IOvsWorkload
+public abstract unsafe class VxlanScenario(string name, int addresses) : Scenario(name, addresses), IOvsWorkload
 {
     protected const int Here = 0, There = 1;
     protected const uint Vni = 0x1001;
