@@ -69,9 +69,10 @@ internal sealed partial class FlannelMember(EtcdOptions etcd, FlannelOptions opt
         for (int attempt = 0; !cancel.IsCancellationRequested; attempt++)
         {
             string server = etcd.Servers[attempt % etcd.Servers.Count];
+            EtcdConnection? connection = null;
             try
             {
-                using var connection = new EtcdConnection(etcd, server);
+                connection = new EtcdConnection(etcd, server);
                 await connection.AuthenticateAsync(cancel);
                 await FollowAsync(connection, publish, underlay, cancel);
             }
@@ -81,7 +82,11 @@ internal sealed partial class FlannelMember(EtcdOptions etcd, FlannelOptions opt
             }
             catch (Exception e) when (e is RpcException or StateStoreException or IOException or HttpRequestException)
             {
-                Away($"etcd at {server} does not answer: {(e is RpcException r ? r.Status.Detail : e.Message)}");
+                Away($"etcd at {server} does not answer: {(e is RpcException r ? connection!.Said(r) : e.Message)}");
+            }
+            finally
+            {
+                connection?.Dispose();
             }
             await publish(_view);
             await Task.Delay(options.Interval, cancel).ContinueWith(_ => { }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);

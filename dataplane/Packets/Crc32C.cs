@@ -41,6 +41,25 @@ public static unsafe class Crc32C
         return true;
     }
 
+    /// <summary>
+    /// What the CRC of a packet differs by when the bits of one 32-bit word in it are inverted: the code is linear, so nothing but the
+    /// distance from the end of the packet matters.
+    /// </summary>
+    /// <param name="bits">Which bits, in this machine's order.</param>
+    /// <param name="following">Bytes behind the word.</param>
+    public static uint Difference(uint bits, int following)
+    {
+        const int Chunk = 64;
+        byte* zeroes = stackalloc byte[Chunk];
+        new Span<byte>(zeroes, Chunk).Clear();
+        uint crc = Add(0, (byte*)&bits, sizeof(uint));
+        for (; following > 0; following -= Chunk)
+        {
+            crc = Add(crc, zeroes, Math.Min(following, Chunk));
+        }
+        return crc;
+    }
+
     /// <summary>Goes on with a sum that is not inverted yet.</summary>
     internal static uint Add(uint crc, byte* data, int length)
     {

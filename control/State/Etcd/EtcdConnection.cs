@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net.Security;
 using System.Security.Cryptography.X509Certificates;
 using Etcdserverpb;
@@ -13,8 +14,6 @@ namespace Dataplane.Control.State.Etcd;
 /// </summary>
 internal sealed class EtcdConnection : IDisposable
 {
-    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
-
     private readonly EtcdOptions _options;
     private readonly GrpcChannel _channel;
     private readonly SocketsHttpHandler _http;
@@ -28,7 +27,7 @@ internal sealed class EtcdConnection : IDisposable
         _http = new SocketsHttpHandler
         {
             UseProxy = false,
-            ConnectTimeout = Patience,
+            ConnectTimeout = options.Patience,
             EnableMultipleHttp2Connections = false,
             // Not more often than etcd allows (--grpc-keepalive-min-time), or it hangs up.
             KeepAlivePingDelay = TimeSpan.FromSeconds(6),
@@ -56,7 +55,15 @@ internal sealed class EtcdConnection : IDisposable
     public Lease.LeaseClient Leases { get; }
 
     /// <summary>Headers and deadline of a short call.</summary>
-    public CallOptions Short(CancellationToken cancel = default) => new(_headers, DateTime.UtcNow + Patience, cancel);
+    public CallOptions Short(CancellationToken cancel = default) => new(_headers, DateTime.UtcNow + _options.Patience, cancel);
+
+    /// <summary>What an error says, for people. Of a deadline that passed gRPC says nothing, and of some others only the code.</summary>
+    public string Said(RpcException e) => e.StatusCode switch
+    {
+        StatusCode.DeadlineExceeded => string.Create(CultureInfo.InvariantCulture, $"no answer within {_options.Patience.TotalSeconds:0.###} s"),
+        _ when e.Status.Detail.Length > 0 => e.Status.Detail,
+        _ => $"the call ended with {e.StatusCode}",
+    };
 
     /// <summary>Headers of a stream.</summary>
     public CallOptions Long(CancellationToken cancel) => new(_headers, cancellationToken: cancel);

@@ -29,6 +29,9 @@ public sealed record EtcdOptions
     /// <summary>Text file whose first line is the password.</summary>
     public string? PasswordFile { get; init; }
 
+    /// <summary>How long a call waits for its answer, and a connection for its beginning.</summary>
+    public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(5);
+
     public bool Tls => AuthorityFile is not null || CertificateFile is not null;
 
     /// <summary>For people; no secret is in it.</summary>

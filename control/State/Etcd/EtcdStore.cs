@@ -26,6 +26,12 @@ public sealed partial class EtcdStore : IStateStore
     private readonly EtcdKeys _keys;
     private readonly EtcdView _view;
     private readonly object _lock = new();
+
+    /// <summary>
+    /// Held while a transaction is under way, so that what the watch tells of it is known as our own. Never together with the
+    /// lock above: nobody who only looks, and no thread of the pool, may wait for etcd.
+    /// </summary>
+    private readonly SemaphoreSlim _writing = new(1, 1);
     private readonly DateTimeOffset _started = DateTimeOffset.UtcNow;
     private readonly TaskCompletionSource _inStep = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private EtcdConnection? _connection;
@@ -77,29 +83,15 @@ public sealed partial class EtcdStore : IStateStore
 
     public void Save(StateChange change)
     {
-        lock (_lock)
+        AwaitOwn(change);
+        _writing.Wait();
+        try
         {
-            AwaitOwn(change);
-            if (_connection is not { } connection)
-            {
-                throw new StateStoreException(_away ?? "etcd is away", StatusCode.Unavailable, "try again in a moment");
-            }
-            CheckOthers(change);
-            var transaction = new EtcdTransaction(_keys, _view, change);
-            TxnResponse answer;
-            try
-            {
-                answer = connection.Kv.Txn(transaction.Request, connection.Short());
-            }
-            catch (RpcException e)
-            {
-                throw Explain(e, connection.Server);
-            }
-            if (!answer.Succeeded)
-            {
-                throw LostRace();
-            }
-            transaction.Succeeded(answer.Header.Revision);
+            Write(change);
+        }
+        finally
+        {
+            _writing.Release();
         }
         Adopt(change);
     }
@@ -127,9 +119,10 @@ public sealed partial class EtcdStore : IStateStore
         for (int attempt = 0; !cancel.IsCancellationRequested; attempt++)
         {
             string server = _options.Servers[attempt % _options.Servers.Count];
+            EtcdConnection? connection = null;
             try
             {
-                using var connection = new EtcdConnection(_options, server);
+                connection = new EtcdConnection(_options, server);
                 await connection.AuthenticateAsync(cancel);
                 using var gone = CancellationTokenSource.CreateLinkedTokenSource(cancel);
                 Task presence = EtcdPresence.HoldAsync(connection, _keys.Alive, _started, gone.Token, cancel);
@@ -148,7 +141,11 @@ public sealed partial class EtcdStore : IStateStore
             }
             catch (Exception e) when (e is RpcException or StateStoreException or IOException or HttpRequestException)
             {
-                Away($"etcd at {server} does not answer: {(e is RpcException r ? r.Status.Detail : e.Message)}");
+                Away($"etcd at {server} does not answer: {(e is RpcException r ? connection!.Said(r) : e.Message)}");
+            }
+            finally
+            {
+                connection?.Dispose();
             }
             await Task.Delay(Pause, cancel).ContinueWith(_ => { }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
         }
@@ -158,18 +155,18 @@ public sealed partial class EtcdStore : IStateStore
         }
     }
 
-    public void Dispose() => _local.Dispose();
+    public void Dispose()
+    {
+        _writing.Dispose();
+        _local.Dispose();
+    }
 
     private async Task WatchAsync(EtcdConnection connection, Func<DesiredState> state, Func<Func<Batch>, Action, CancellationToken, Task> follow, CancellationToken cancel)
     {
         ByteString start = ByteString.CopyFromUtf8(_keys.Root), end = EtcdTransaction.EndOf(_keys.Root);
         if (_relist)
         {
-            RangeResponse all = await connection.Kv.RangeAsync(new RangeRequest { Key = start, RangeEnd = end }, connection.Short(cancel));
-            lock (_lock)
-            {
-                _view.Replace(all.Kvs, all.Header.Revision, state());
-            }
+            await InTurn(() => ListAsync(connection, start, end, state, cancel), cancel);
             _relist = false;
         }
         using AsyncDuplexStreamingCall<WatchRequest, WatchResponse> watch = connection.Watcher.Watch(connection.Long(cancel));
@@ -192,11 +189,7 @@ public sealed partial class EtcdStore : IStateStore
                     _relist = true;
                     throw new RpcException(new Status(StatusCode.Unavailable, told.CompactRevision > 0 ? "changes were compacted, everything is listed again" : told.CancelReason));
                 }
-                lock (_lock)
-                {
-                    _view.Apply(told.Events);
-                    Monitor.PulseAll(_lock);
-                }
+                await InTurn(() => Told(told), cancel);
                 next = watch.ResponseStream.MoveNext(cancel);
                 if (told.Created)
                 {
@@ -205,6 +198,39 @@ public sealed partial class EtcdStore : IStateStore
             }
             cancel.ThrowIfCancellationRequested();
             await GiveAsync(state, follow, cancel);
+        }
+    }
+
+    private async Task ListAsync(EtcdConnection connection, ByteString start, ByteString end, Func<DesiredState> state, CancellationToken cancel)
+    {
+        RangeResponse all = await connection.Kv.RangeAsync(new RangeRequest { Key = start, RangeEnd = end }, connection.Short(cancel));
+        lock (_lock)
+        {
+            _view.Replace(all.Kvs, all.Header.Revision, state());
+        }
+    }
+
+    private Task Told(WatchResponse told)
+    {
+        lock (_lock)
+        {
+            _view.Apply(told.Events);
+            Monitor.PulseAll(_lock);
+        }
+        return Task.CompletedTask;
+    }
+
+    /// <summary>Does something while no transaction is under way.</summary>
+    private async Task InTurn(Func<Task> action, CancellationToken cancel)
+    {
+        await _writing.WaitAsync(cancel);
+        try
+        {
+            await action();
+        }
+        finally
+        {
+            _writing.Release();
         }
     }
 
@@ -276,16 +302,52 @@ public sealed partial class EtcdStore : IStateStore
         }
     }
 
+    private void Write(StateChange change)
+    {
+        EtcdConnection connection;
+        EtcdTransaction transaction;
+        lock (_lock)
+        {
+            connection = _connection ?? throw new StateStoreException(_away ?? "etcd is away", StatusCode.Unavailable, "try again in a moment");
+            CheckOthers(change);
+            transaction = new EtcdTransaction(_keys, _view, change);
+        }
+        TxnResponse answer;
+        try
+        {
+            answer = connection.Kv.Txn(transaction.Request, connection.Short());
+        }
+        catch (RpcException e)
+        {
+            throw Explain(e, connection);
+        }
+        catch (ObjectDisposedException e)
+        {
+            throw Unknown($"etcd at {connection.Server} went away meanwhile", e);
+        }
+        if (!answer.Succeeded)
+        {
+            throw LostRace();
+        }
+        lock (_lock)
+        {
+            transaction.Succeeded(answer.Header.Revision);
+        }
+    }
+
     /// <summary>
-    /// A change of networks relies on all that the watch has told. So it waits until that has caught up with what this node
+    /// A change of networks or services relies on all that the watch has told. So it waits until that has caught up with what this node
     /// wrote itself, or that would look like a change behind our back.
     /// </summary>
     private void AwaitOwn(StateChange change)
     {
-        if (change.Has(Kind.Network))
+        if (change.Has(Kind.Network) || change.Has(Kind.Service))
         {
-            while (_view.AwaitsOwn && _connection is not null && Monitor.Wait(_lock, Retry))
+            lock (_lock)
             {
+                while (_view.AwaitsOwn && _connection is not null && Monitor.Wait(_lock, Retry))
+                {
+                }
             }
         }
     }
@@ -293,7 +355,12 @@ public sealed partial class EtcdStore : IStateStore
     private void CheckOthers(StateChange change)
     {
         // A change that is on its way to us. When it is one we cannot follow, this batch may be what repairs it.
-        if (_refused is null && _waiting is null && change.Changes.Any(c => _view.Pending.Contains(c.Key)))
+        // Networks and services must not have the same addresses: a change of theirs was not checked against others that are on
+        // their way.
+        if (_refused is null && _waiting is null
+            && (change.Changes.Any(c => _view.Pending.Contains(c.Key))
+                || (change.Has(Kind.Network) && _view.Pending.Any(k => k.Kind == Kind.Network))
+                || (change.Has(Kind.Service) && _view.Pending.Any(k => k.Kind is Kind.Network or Kind.Service))))
         {
             throw LostRace();
         }
@@ -309,18 +376,22 @@ public sealed partial class EtcdStore : IStateStore
     private static StateStoreException LostRace() =>
         new("another node or client changed the same at the same moment", StatusCode.Aborted, "read it again, then repeat the change");
 
-    private StateStoreException Explain(RpcException e, string server)
+    private static StateStoreException Explain(RpcException e, EtcdConnection connection)
     {
-        string said = e.Status.Detail;
+        string said = connection.Said(e);
         return e.StatusCode switch
         {
             StatusCode.InvalidArgument when said.Contains("too many operations", StringComparison.Ordinal) => new(
                 "the batch has more changes than etcd takes in one transaction", StatusCode.InvalidArgument, "split it, or raise etcd's --max-txn-ops", e),
-            StatusCode.ResourceExhausted => new($"etcd at {server}: {said}", StatusCode.ResourceExhausted, inner: e),
-            StatusCode.PermissionDenied => new($"etcd at {server}: {said}", StatusCode.PermissionDenied, "grant the node's user the keys under its prefix", e),
-            _ => new($"etcd at {server} did not answer: {said}; should it have taken the batch, it takes effect when etcd is back", StatusCode.Unavailable, "try again in a moment", e),
+            StatusCode.ResourceExhausted => new($"etcd at {connection.Server}: {said}", StatusCode.ResourceExhausted, inner: e),
+            StatusCode.PermissionDenied => new($"etcd at {connection.Server}: {said}", StatusCode.PermissionDenied, "grant the node's user the keys under its prefix", e),
+            _ => Unknown($"etcd at {connection.Server} did not confirm the batch: {said}", e),
         };
     }
+
+    /// <summary>etcd may have taken the batch, or not.</summary>
+    private static StateStoreException Unknown(string what, Exception e) =>
+        new($"{what}; should it have taken it, it takes effect when etcd is back", StatusCode.Unavailable, "try again in a moment", e);
 
     private void Here(EtcdConnection connection)
     {

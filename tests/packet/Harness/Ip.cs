@@ -37,7 +37,7 @@ public sealed record Ip(string Source, string Destination, byte Protocol, byte[]
     public static Ip OfUdp(string source, string destination, int from, int to, byte[] payload)
     {
         byte[] udp = [.. Big16(from), .. Big16(to), .. Big16(8 + payload.Length), 0, 0, .. payload];
-        ushort sum = Sum(source, destination, Udp, udp);
+        ushort sum = PseudoChecksum(source, destination, Udp, udp);
         Big16(sum == 0 ? 0xFFFF : sum).CopyTo(udp, 6);
         return new Ip(source, destination, Udp, udp);
     }
@@ -48,7 +48,7 @@ public sealed record Ip(string Source, string Destination, byte Protocol, byte[]
         options ??= [];
         byte[] tcp = [.. Big16(from), .. Big16(to), 0, 0, 0, 1, 0, 0, 0, 0, (byte)((20 + options.Length) / 4 << 4), flags, .. Big16(1000), 0, 0, 0, 0,
             .. options, .. Bytes(payload)];
-        Big16(Sum(source, destination, Tcp, tcp)).CopyTo(tcp, 16);
+        Big16(PseudoChecksum(source, destination, Tcp, tcp)).CopyTo(tcp, 16);
         return new Ip(source, destination, Tcp, tcp);
     }
 
@@ -68,7 +68,7 @@ public sealed record Ip(string Source, string Destination, byte Protocol, byte[]
     {
         bool v6 = source.Contains(':', StringComparison.Ordinal);
         byte[] icmp = [type, code, 0, 0, .. rest];
-        Big16(v6 ? Sum(source, destination, Icmp6, icmp) : Reference.Checksum(icmp)).CopyTo(icmp, 2);
+        Big16(v6 ? PseudoChecksum(source, destination, Icmp6, icmp) : Reference.Checksum(icmp)).CopyTo(icmp, 2);
         return new Ip(source, destination, v6 ? Icmp6 : Icmp4, icmp);
     }
 
@@ -131,7 +131,7 @@ public sealed record Ip(string Source, string Destination, byte Protocol, byte[]
     }
 
     /// <summary>Whether the checksum of the TCP, UDP or ICMP payload is right.</summary>
-    public bool IsPayloadGood => (Protocol == Icmp4 ? Reference.Checksum(Payload) : Sum(Source, Destination, Protocol, Payload)) == 0;
+    public bool IsPayloadGood => (Protocol == Icmp4 ? Reference.Checksum(Payload) : PseudoChecksum(Source, Destination, Protocol, Payload)) == 0;
 
     public bool Equals(Ip? other) => other != null && ToBytes().AsSpan().SequenceEqual(other.ToBytes());
 
@@ -144,7 +144,7 @@ public sealed record Ip(string Source, string Destination, byte Protocol, byte[]
     private static string Address(ReadOnlySpan<byte> bytes) => new IPAddress(bytes).ToString();
 
     /// <summary>The checksum with the pseudo-header.</summary>
-    private static ushort Sum(string source, string destination, byte protocol, byte[] payload)
+    public static ushort PseudoChecksum(string source, string destination, byte protocol, byte[] payload)
     {
         byte[] pseudo = [.. IPAddress.Parse(source).GetAddressBytes(), .. IPAddress.Parse(destination).GetAddressBytes(), 0, protocol, .. Big16(payload.Length)];
         return Reference.Checksum(payload.Length % 2 == 0 ? [.. payload, .. pseudo] : [.. payload, 0, .. pseudo]);

@@ -44,6 +44,25 @@ public sealed unsafe class Crc32CTests
         }
     }
 
+    [Fact]
+    public void A_changed_word_changes_it_by_the_difference()
+    {
+        var random = new Random(2);
+        byte[] data = new byte[300];
+        for (int length = 4; length < data.Length; length++)
+        {
+            random.NextBytes(data);
+            uint bits = (uint)random.NextInt64(1L << 32);
+            int at = random.Next(length - 3);
+            fixed (byte* p = data)
+            {
+                uint before = Crc32C.Of(p, length);
+                *(uint*)(p + at) ^= bits;
+                Assert.Equal(Crc32C.Of(p, length), before ^ Crc32C.Difference(bits, length - at - 4));
+            }
+        }
+    }
+
     [Theory]
     [InlineData(200, int.MaxValue)]
     [InlineData(200, 46)] // the header alone in the first buffer

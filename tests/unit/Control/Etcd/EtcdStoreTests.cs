@@ -1,4 +1,5 @@
 using Dataplane.Control.Api.V1;
+using Dataplane.Control.Runtime;
 using Dataplane.Control.State;
 using Dataplane.Control.State.Etcd;
 using Dataplane.UnitTests.Interop.Linux;
@@ -18,7 +19,7 @@ public sealed class EtcdStoreTests : IDisposable
         _directory.Dispose();
     }
 
-    private EtcdOptions Options(string node) => new() { Servers = [_etcd.Address], Prefix = "/dp", Node = node };
+    private EtcdOptions Options(string node) => new() { Servers = [_etcd.Address], Prefix = "/dp", Node = node, Patience = TimeSpan.FromMinutes(1) };
 
     private Task<EtcdNode> Node(string name) => EtcdNode.InStep(Options(name), _directory.File($"{name}.db"));
 
@@ -89,6 +90,27 @@ public sealed class EtcdStoreTests : IDisposable
         Assert.Equal("192.0.2.20", b.State.Topology.VtepOf("far")!.Address.ToString());
         _etcd.Delete("/dp/nodes/b/routes/main/10.60.0.0/16");
         await b.Until(n => n.State.Routes.Count == 0);
+    }
+
+    [Fact]
+    public async Task ServicesAreSharedAndPublishedPortsAreTheNodes()
+    {
+        await using EtcdNode a = await Node("a"), b = await Node("b");
+        await a.Bench.Apply(Make.Routed("uplink", "192.0.2.10/24"), Make.Service("shop", "10.96.0.10"), Make.Backend("shop", "10.244.1.2", x => x.Node = "a"), Make.Published("pub", "10.244.1.2", 80));
+        Assert.Equal(["/dp/backends/shop/10.244.1.2", "/dp/nodes/a/ports/uplink", "/dp/nodes/a/published-ports/pub", "/dp/services/shop"], _etcd.Keys());
+        await b.Until(n => n.State.Services.FindBackend("shop/10.244.1.2") is not null);
+        Assert.Equal((1, 0), (b.State.Services.Services.Count, b.State.Services.Published.Count));
+        await b.Bench.Apply(Make.Backend("shop", "10.244.2.2", x => x.Node = "b"));
+        await a.Until(n => n.State.Services.BackendsOf("shop").Count == 2);
+        // Of two nodes that take the same address at the same moment, one is refused.
+        for (int round = 1; round <= 20; round++)
+        {
+            bool[] won = await Task.WhenAll(new[] { a, b }.Select((node, i) => Task.Run(() => Wins(node, Make.Service($"s{round}-{i}", $"10.97.0.{round}")))));
+            Assert.Single(won, w => w);
+        }
+        await a.Until(n => n.State.Services.Services.Count == 21);
+        _etcd.Delete("/dp/backends/shop/10.244.1.2");
+        await a.Until(n => n.State.Services.BackendsOf("shop").Count == 1);
     }
 
     [Fact]
@@ -163,6 +185,28 @@ public sealed class EtcdStoreTests : IDisposable
     }
 
     [Fact]
+    public async Task AnEtcdThatHangsHoldsUpNobodyButTheCaller()
+    {
+        using var gap = new EtcdGap(_etcd.Address);
+        await using EtcdNode a = await EtcdNode.InStep(Options("a") with { Servers = [gap.Address], Patience = TimeSpan.FromSeconds(2) }, _directory.File("a.db"));
+        await a.Bench.Apply(Make.Net("blue"));
+        gap.Hold();
+        Task<CommitResult> waiting = a.Bench.Apply(Make.Memory("web", "blue"));
+        Assert.Equal("a", Assert.Single(a.Bench.Controller.Nodes.All).Name);
+        Assert.False(waiting.IsCompleted);
+        ProblemException error = await Assert.ThrowsAsync<ProblemException>(() => waiting);
+        Assert.Equal(
+            (StatusCode.Unavailable, $"etcd at {gap.Address} did not confirm the batch: no answer within 2 s; should it have taken it, it takes effect when etcd is back; try again in a moment"),
+            (error.Code, error.Message));
+        Assert.Empty(a.State.Ports);
+
+        // It did not say so, and took it.
+        gap.Release();
+        await a.Until(n => n.State.Ports.Count == 1 && n.Status is { Available: true, Reason: "" });
+        Assert.Equal(["/dp/networks/blue", "/dp/nodes/a/ports/web"], _etcd.Keys());
+    }
+
+    [Fact]
     public async Task ANodeThatWasAwayDuringACompactionListsAgain()
     {
         await using (EtcdNode a = await Node("a"))
@@ -200,6 +244,20 @@ public sealed class EtcdStoreTests : IDisposable
     }
 
     /// <summary>Two nodes change one network at full speed. One wins each time, and both end with what etcd has.</summary>
+    private static async Task<bool> Wins(EtcdNode node, Resource resource)
+    {
+        try
+        {
+            await node.Bench.Apply(resource);
+            return true;
+        }
+        catch (ProblemException e)
+        {
+            Assert.Contains(e.Code, new[] { StatusCode.Aborted, StatusCode.InvalidArgument });
+            return false;
+        }
+    }
+
     private static async Task<StatusCode> RaceOf(EtcdNode a, EtcdNode b)
     {
         var lost = new System.Collections.Concurrent.ConcurrentBag<StatusCode>();
