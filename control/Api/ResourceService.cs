@@ -47,7 +47,7 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
 
     public override async Task<ApplyResponse> Apply(ApplyRequest request, ServerCallContext context)
     {
-        var batch = new Batch { Apply = request.Resources, CreateOnly = request.CreateOnly };
+        var batch = new Batch { Apply = request.Resources, CreateOnly = request.CreateOnly, Owned = true };
         CommitResult result = await controller.CommitAsync(batch, request.DryRun, context.CancellationToken);
         var response = new ApplyResponse { Revision = result.Revision };
         response.Changes.AddRange(Messages(result));

@@ -14,6 +14,9 @@ public sealed record NetworkEntry(Network Spec, int Index, int FidBlock, int Rou
 {
     /// <summary>The network's own address. Made from its name, in most cases: not anew for every static MAC that is checked against it.</summary>
     public MacAddress Mac { get; } = Spec.MacInForce;
+
+    /// <summary>With a router its other address.</summary>
+    public MacAddress? SecondMac { get; } = Spec.Router is null ? null : Spec.SecondMac;
 }
 
 /// <summary>A port and the numbers it was given for its life.</summary>
