@@ -349,30 +349,33 @@ cmd_demo() {
   exec "${program[@]}"
 }
 
-usage[bench]='Usage: ./build.sh bench micro|bridge|control [options]
+usage[bench]='Usage: ./build.sh bench [<what>] [options]
 
+Measures how fast the switch is beside others, run by run in turn, and writes one report: tables in the terminal, and in
+out/bench/ a page with plots (.html) and all figures (.json). Without a name: everything but micro. --quick is short.
+  bridge  packets per second and clocks per packet of a learning bridge between two DPDK ports, beside dpdk-testpmd:
+          numbers of addresses, sizes of packets, bursts, workers
+  control updates per second through the API (durable or not, visible to a worker), time until visible, memory; packets
+          lost while a million entries are pushed (as root); the same load on Open vSwitch
   micro   BenchmarkDotNet: MAC look-ups, single and batched. Options go to BenchmarkDotNet (--filter "*Batch*")
-  bridge  packets per second and clocks per packet of one worker between two DPDK ports, beside dpdk-testpmd
-  control updates per second through the API (durable or not, visible to a worker), time until visible, memory; packets lost
-          while a million entries are pushed (as root); the same load on Open vSwitch'
+./build.sh bench <what> --help lists the options.'
 cmd_bench() {
-  [[ $# -gt 0 ]] || usage_error bench "which one?"
-  local what=$1
-  shift
-  case $what in
-    micro) install_missing build ;;
-    bridge | control) install_missing build bench ;;
-    *) usage_error bench "$what" ;;
-  esac
-  build_all
-  case $what in
+  case ${1:-} in
     micro)
+      shift
+      install_missing build
+      build_all
       # BenchmarkDotNet builds projects of its own, with the SDK on PATH, and leaves its reports where it runs.
       mkdir -p "$out/bench"
       cd "$out/bench"
       PATH=$DOTNET_ROOT:$PATH exec "$root/bench/micro/bin/Release/net10.0/MicroBench" "$@"
       ;;
-    bridge | control) exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$what" "$@" ;;
+    '' | -* | bridge | control)
+      install_missing build bench
+      build_all
+      exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$@"
+      ;;
+    *) usage_error bench "$1" ;;
   esac
 }
 
@@ -422,7 +425,7 @@ help_text='Usage: ./build.sh <command> [options]      (./build.sh <command> --he
   build      build everything into out/
   test       build, then run the unit, packet and system tests
   demo       three containers talking through the switch, live (--once: as a list of checks)
-  bench      measure: micro, bridge, control
+  bench      measure, beside other switches
   generate   make the C# bindings again from the C headers
   publish    make a tarball to run elsewhere
   clean      remove everything that was built

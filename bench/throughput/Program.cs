@@ -1,12 +1,11 @@
-using System.CommandLine;
 using Dataplane.ThroughputBench.Commands;
 
 // Throughput of the switch beside other switches: same ports, same packets, same core, run by run in turn. It measures and
-// reports; it never judges a time, since machines differ. `./build.sh bench bridge` and `./build.sh bench control` run it.
+// reports; it never judges a time, since machines differ. `./build.sh bench` runs it.
 
-var root = new RootCommand("Measures how fast the dataplane forwards, beside other switches on the same ports and packets.")
-{
-    BridgeCommand.Create(),
-    ControlCommand.Create(),
-};
-return root.Parse(args).Invoke();
+return BenchHost.Commands(
+    "Measures how fast the dataplane is, beside other switches on the same ports and packets. Without a name: everything.",
+    [
+        new BridgeBenchmark(),
+        new ControlBenchmark(),
+    ]).Parse(args).Invoke();

@@ -19,8 +19,8 @@ public sealed unsafe class Engine : IDisposable
     /// <summary>How long a worker may take to finish its burst before it counts as hung.</summary>
     private static readonly TimeSpan GraceTimeout = TimeSpan.FromSeconds(10);
 
-    /// <summary>Bytes of a small buffer: a frame of an ordinary MTU, room to grow a header, and DPDK's headroom.</summary>
-    private const int SmallRoom = 2048 + Mbuf.DefaultHeadroom;
+    /// <summary>Least and most bytes of a packet in an ordinary buffer: its headers must lie in one, and the room is 16 bits.</summary>
+    private const int MinBufferBytes = 1024, MaxBufferBytes = ushort.MaxValue - Mbuf.DefaultHeadroom;
 
     private static int s_serial;
 
@@ -41,13 +41,21 @@ public sealed unsafe class Engine : IDisposable
         {
             throw new ArgumentException($"{_options.Workers} workers asked for; this segment has room for 1 to {segment.MaxWorkers}", nameof(options));
         }
+        if (_options.Burst is < 1 or > Worker.BurstSize)
+        {
+            throw new ArgumentException($"bursts of {_options.Burst} packets asked for; 1 to {Worker.BurstSize} are possible", nameof(options));
+        }
+        if (_options.BufferBytes is < MinBufferBytes or > MaxBufferBytes)
+        {
+            throw new ArgumentException($"buffers of {_options.BufferBytes} bytes asked for; {MinBufferBytes} to {MaxBufferBytes} are possible", nameof(options));
+        }
         Segment = segment;
         Clock = clock ?? new MonotonicClock();
         TakeOver();
         int serial = Interlocked.Increment(ref s_serial);
-        Small = MbufPool.Create($"small{serial}", _options.SmallBuffers, privateSize: PacketMeta.SizeInBytes, dataRoom: SmallRoom);
+        Small = MbufPool.Create($"small{serial}", _options.SmallBuffers, privateSize: PacketMeta.SizeInBytes, dataRoom: _options.BufferBytes + Mbuf.DefaultHeadroom);
         Large = MbufPool.Create($"large{serial}", _options.LargeBuffers, cache: 0, privateSize: PacketMeta.SizeInBytes, dataRoom: ushort.MaxValue);
-        _workers = [.. Enumerable.Range(0, _options.Workers).Select(i => new Worker(i, segment, Small, Large, Clock))];
+        _workers = [.. Enumerable.Range(0, _options.Workers).Select(i => new Worker(i, segment, Small, Large, Clock, _options.Burst))];
         foreach (Worker worker in _workers)
         {
             worker.Connect(_workers);

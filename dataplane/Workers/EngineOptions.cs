@@ -12,8 +12,14 @@ public sealed record EngineOptions
     /// <summary>Never sleep: lowest latency, a whole core per worker.</summary>
     public bool BusyPoll { get; init; }
 
-    /// <summary>Buffers of 2 KiB.</summary>
+    /// <summary>Packets received at once, 1 to <see cref="Worker.BurstSize"/>.</summary>
+    public int Burst { get; init; } = Worker.BurstSize;
+
+    /// <summary>Buffers for ordinary packets.</summary>
     public int SmallBuffers { get; init; } = 16_384;
+
+    /// <summary>Bytes of a packet that one of them holds. A device's frames must fit, where its driver makes no chains.</summary>
+    public int BufferBytes { get; init; } = 2048;
 
     /// <summary>Buffers of 64 KiB.</summary>
     public int LargeBuffers { get; init; } = 512;

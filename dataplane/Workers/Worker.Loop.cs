@@ -245,7 +245,7 @@ public sealed unsafe partial class Worker
     private int Receive(EnginePort port, int queue)
     {
         LeaveStages();
-        int n = port.Rx(queue, _rx, BurstSize);
+        int n = port.Rx(queue, _rx, _burst);
         if (n == 0)
         {
             return 0;

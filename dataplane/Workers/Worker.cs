@@ -21,7 +21,7 @@ namespace Dataplane.Workers;
 /// </summary>
 public sealed unsafe partial class Worker : IDisposable
 {
-    /// <summary>Packets received at once.</summary>
+    /// <summary>Packets received at once, at most.</summary>
     public const int BurstSize = 64;
 
     /// <summary>How many packets ahead of the one at hand a loop asks for headers.</summary>
@@ -43,6 +43,7 @@ public sealed unsafe partial class Worker : IDisposable
     private readonly ushort* _flushList;
     private readonly rte_mbuf** _freeList;
     private readonly EngineClock _clock;
+    private readonly int _burst;
     private int _flushCount;
     private int _freeCount;
     private ulong _generation;
@@ -50,13 +51,14 @@ public sealed unsafe partial class Worker : IDisposable
     private uint _eventSecond;
     private readonly int[] _eventsThisSecond = new int[(int)EventKind.LearnLimit + 1];
 
-    internal Worker(int index, Segment segment, MbufPool small, MbufPool large, EngineClock clock)
+    internal Worker(int index, Segment segment, MbufPool small, MbufPool large, EngineClock clock, int burst)
     {
         Index = index;
         Segment = segment;
         Small = small;
         Large = large;
         _clock = clock;
+        _burst = burst;
         _counters = segment.Counters(index);
         _record = segment.Workers + index;
         _ports = segment.Ports;

@@ -18,7 +18,9 @@ internal sealed record EngineArguments
     public string? Cores { get; init; }
     public bool BusyPoll { get; init; }
     public int MemoryMegabytes { get; init; } = 256;
+    public int Burst { get; init; } = Worker.BurstSize;
     public int SmallBuffers { get; init; } = 16_384;
+    public int BufferBytes { get; init; } = 2048;
     public int LargeBuffers { get; init; } = 512;
     public bool Hugepages { get; init; }
     public bool NewSession { get; init; }
@@ -59,7 +61,9 @@ internal static class EngineProcess
             Workers = arguments.Workers,
             Cores = arguments.Cores is null ? [] : CpuAffinity.Parse(arguments.Cores),
             BusyPoll = arguments.BusyPoll,
+            Burst = arguments.Burst,
             SmallBuffers = arguments.SmallBuffers,
+            BufferBytes = arguments.BufferBytes,
             LargeBuffers = arguments.LargeBuffers,
         };
         using var engine = new Engine(segment, options);

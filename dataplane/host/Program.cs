@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Runtime;
 using Dataplane.Host;
+using Dataplane.Workers;
 
 // The engine process: forwards packets between ports that the control process attaches over a unix socket. It is started by
 // `dataplane run`, and can be started by hand to debug it.
@@ -13,13 +14,15 @@ var cores = new Option<string?>("--cores") { Description = "CPUs to pin the work
 var busyPoll = new Option<bool>("--busy-poll") { Description = "Never sleep: lowest latency, a whole CPU per worker" };
 var memory = new Option<int>("--memory") { Description = "Memory for packet buffers in MiB", DefaultValueFactory = _ => 256 };
 var hugepages = new Option<bool>("--hugepages") { Description = "Take packet buffers from hugepages, and allow PCI devices" };
-var smallBuffers = new Option<int>("--small-buffers") { Description = "Packet buffers of 2 KiB", DefaultValueFactory = _ => 16_384 };
+var burst = new Option<int>("--burst") { Description = "Packets received at once, at most", DefaultValueFactory = _ => Worker.BurstSize };
+var smallBuffers = new Option<int>("--small-buffers") { Description = "Packet buffers for ordinary packets", DefaultValueFactory = _ => 16_384 };
+var bufferBytes = new Option<int>("--buffer-bytes") { Description = "Bytes of a packet in one of these", DefaultValueFactory = _ => 2048 };
 var largeBuffers = new Option<int>("--large-buffers") { Description = "Packet buffers of 64 KiB", DefaultValueFactory = _ => 512 };
 var session = new Option<bool>("--new-session") { Description = "Leave the terminal's process group, so that Ctrl-C there does not stop forwarding" };
 
 var root = new RootCommand("The packet engine of the dataplane switch. Usually started by `dataplane run`.")
 {
-    segment, socket, pidFile, workers, cores, busyPoll, memory, hugepages, smallBuffers, largeBuffers, session,
+    segment, socket, pidFile, workers, cores, busyPoll, memory, hugepages, burst, smallBuffers, bufferBytes, largeBuffers, session,
 };
 root.SetAction(parsed =>
 {
@@ -35,7 +38,9 @@ root.SetAction(parsed =>
         BusyPoll = parsed.GetValue(busyPoll),
         MemoryMegabytes = parsed.GetValue(memory),
         Hugepages = parsed.GetValue(hugepages),
+        Burst = parsed.GetValue(burst),
         SmallBuffers = parsed.GetValue(smallBuffers),
+        BufferBytes = parsed.GetValue(bufferBytes),
         LargeBuffers = parsed.GetValue(largeBuffers),
         NewSession = parsed.GetValue(session),
     });

@@ -1,70 +1,83 @@
+using System.CommandLine;
+using System.Globalization;
 using Dataplane.ThroughputBench.Harness;
-using Dataplane.ThroughputBench.Machine;
-using Dataplane.ThroughputBench.Report;
 using Dataplane.ThroughputBench.Scenarios;
-using Dataplane.ThroughputBench.Subjects;
-using Spectre.Console;
+using Dataplane.ThroughputBench.Traffic;
 
 namespace Dataplane.ThroughputBench.Commands;
 
-/// <summary>Runs the engine and testpmd in turn, and reports. Exit codes: 0 measured, 1 could not, 130 interrupted.</summary>
-public static class BridgeBenchmark
+/// <summary>
+/// <c>bench bridge</c>: the learning bridge beside other switches. One thing is varied at a time: the number of addresses, the
+/// size of the packets, the burst, the number of workers; the others are as in the first value of their lists, and 1,000 addresses.
+/// </summary>
+internal sealed class BridgeBenchmark : Benchmark
 {
-    private static readonly string[] Modes = ["io", "macswap"];
+    private const int UsualMacs = 1_000;
 
-    public static int Run(BridgeOptions options) => Benchmark.Run(cancel => Measure(options, cancel));
+    private readonly Option<int[]> _macs, _bursts, _workers;
+    private readonly Option<PacketSizes[]> _packets;
 
-    private static void Measure(BridgeOptions options, CancellationToken cancel)
+    public BridgeBenchmark()
+        : base("bridge", "Packets per second and clocks per packet of a learning bridge between two ports, beside dpdk-testpmd.")
     {
-        if (options.Peers && options.WindowMilliseconds != 1000)
+        _macs = Add(new Option<int[]>("--macs")
         {
-            throw new BenchException("--window needs --no-peers: testpmd tells its rate once per second");
-        }
-        DateTimeOffset started = DateTimeOffset.Now;
-        (int core, int other) = Benchmark.Cores(options.Core);
-        var settings = new RunSettings
+            Description = "Addresses on each side, comma-separated",
+            CustomParser = NumberList.Parser(1, 1 << 24), // the addresses that the traffic has numbers for
+            DefaultValueFactory = _ => [1, 1_000, 100_000, 1_000_000],
+        });
+        _packets = Add(new Option<PacketSizes[]>("--packets")
         {
-            Runs = options.Runs,
-            Seconds = options.Seconds,
-            Window = TimeSpan.FromMilliseconds(options.WindowMilliseconds),
-            Core = core,
-            OtherCore = other,
-            Hugepages = options.Hugepages,
-        };
-        List<EngineSubject> engines = Benchmark.Engines(options.Engines);
-        List<Subject> subjects = [.. engines, .. options.Peers ? Peers() : []];
-        List<BridgeScenario> scenarios = [.. options.Macs.Select(macs => new BridgeScenario(macs))];
-        if (other == core)
+            Description = "Sizes: 64 (the smallest frame), imix, or of the layer-3 packet",
+            CustomParser = argument => [.. NumberList.Texts(argument).Select(text =>
+            {
+                if (PacketSizes.Parse(text) is not { } sizes)
+                {
+                    argument.AddError($"\"{text}\" is neither a size from 64 to 9000 nor imix");
+                    return PacketSizes.Smallest;
+                }
+                return sizes;
+            })],
+            DefaultValueFactory = _ => [.. new[] { "64", "imix", "1500", "9000" }.Select(text => PacketSizes.Parse(text)!)],
+        });
+        _bursts = Add(new Option<int[]>("--bursts")
         {
-            AnsiConsole.MarkupLine("[yellow]There is only one CPU to use: what else runs disturbs the measurement.[/]");
-        }
-
-        using Hugepages? pages = options.Hugepages
-            ? new Hugepages(scenarios.Max(scenario => scenario.MemoryMegabytes(hugepages: true)), options.ReserveHugepages)
-            : null;
-        using var work = new WorkDirectory();
-        var interleaved = new Interleaved(subjects, settings, work);
-        var results = new List<ScenarioResult>();
-        foreach (BridgeScenario scenario in scenarios)
+            Description = "Packets received at once",
+            CustomParser = NumberList.Parser(1, RunSettings.FullBurst),
+            DefaultValueFactory = _ => [RunSettings.FullBurst, 16, 4, 1],
+        });
+        _workers = Add(new Option<int[]>("--workers")
         {
-            results.Add(interleaved.Run(scenario, (subject, run, result) => ProgressLine.Write(scenario, subject, run, settings.Runs, result), cancel));
-        }
-
-        var report = new BenchReport
-        {
-            Name = "bridge",
-            Started = started,
-            Machine = MachineInfo.Read(core),
-            TscHz = engines[0].TscHz,
-            Settings = settings,
-            Scenarios = results,
-            References = [.. subjects.Except(engines.Take(1)).Select(subject => subject.Name)],
-        };
-        ResultTable.Write(report);
-        string output = options.Output ?? Path.Combine(Repository.Root, "out", "bench", "bridge.json");
-        JsonReport.Write(report, output);
-        AnsiConsole.WriteLine($"Every run's figures: {output}");
+            Description = "Workers, each with queues of its own [default: 1, and as many as there are CPUs]",
+            CustomParser = NumberList.Parser(1, 32),
+        });
     }
 
-    private static IEnumerable<Subject> Peers() => Modes.Select(Benchmark.Testpmd);
+    public override void Measure(BenchRun run, ParseResult options)
+    {
+        int[] macs = options.GetValue(_macs)!, bursts = options.GetValue(_bursts)!;
+        PacketSizes[] packets = options.GetValue(_packets)!;
+        int[] workers = options.GetValue(_workers) is { Length: > 0 } wanted ? wanted : [.. new[] { 1, run.Cores.Count }.Distinct()];
+        if (workers.Max() > run.Cores.Count)
+        {
+            throw new BenchException($"{workers.Max()} workers need as many CPUs; there are {run.Cores.Count}");
+        }
+        int usual = macs.Contains(UsualMacs) ? UsualMacs : macs[0];
+        RunSettings settings = run.Settings with { Burst = bursts[0], Workers = workers[0] };
+        List<Point> points =
+        [
+            .. macs.Select(n => new Point(Count(n, "MAC"), new BridgeScenario(n, packets[0]), settings)),
+            .. packets.Skip(1).Select(p => new Point($"{p.Name}{(p.Name == "imix" ? "" : " bytes")}", new BridgeScenario(usual, p), settings)),
+            .. bursts.Skip(1).Select(n => new Point(string.Create(CultureInfo.InvariantCulture, $"burst {n}"), new BridgeScenario(usual, packets[0]), settings with { Burst = n })),
+            .. workers.Skip(1).Select(n => new Point(Count(n, "worker"), new BridgeScenario(usual, packets[0]), settings with { Workers = n })),
+        ];
+        List<Subject> subjects = [.. run.Engines()];
+        if (run.Options.Peers)
+        {
+            subjects.AddRange(BenchRun.Testpmd("io"), BenchRun.Testpmd("macswap"));
+        }
+        run.Forward("Bridge", subjects, points);
+    }
+
+    private static string Count(int n, string what) => string.Create(CultureInfo.InvariantCulture, $"{n:N0} {what}{(n == 1 ? "" : "s")}");
 }

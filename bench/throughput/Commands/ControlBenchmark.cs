@@ -1,3 +1,4 @@
+using System.CommandLine;
 using System.Globalization;
 using Dataplane.Interop.Linux;
 using Dataplane.ThroughputBench.Control;
@@ -5,64 +6,68 @@ using Dataplane.ThroughputBench.Harness;
 using Dataplane.ThroughputBench.Machine;
 using Dataplane.ThroughputBench.Ovs;
 using Dataplane.ThroughputBench.Report;
-using Grpc.Core;
-using Spectre.Console;
 
 namespace Dataplane.ThroughputBench.Commands;
 
-/// <summary>Loads a daemon with static addresses, and reports. Exit codes: 0 measured, 1 could not, 130 interrupted.</summary>
-public static class ControlBenchmark
+/// <summary><c>bench control</c>: loads a daemon with static addresses.</summary>
+internal sealed class ControlBenchmark : Benchmark
 {
     /// <summary>A stream at a rate that leaves room: so many batches of so many entries, so many a second.</summary>
     private const int PacedBatches = 1_000, PacedBatch = 10, PacedRate = 200;
 
+    /// <summary>With <c>--quick</c>, everything is so many times less.</summary>
+    private const int QuickFactor = 10;
+
     private static readonly TimeSpan QuietTime = TimeSpan.FromSeconds(10);
 
-    public static async Task<int> RunAsync(ControlOptions options, CancellationToken cancel)
+    private readonly Option<int> _entries, _singles, _batch, _push, _rate;
+    private readonly Option<string?> _directory;
+
+    public ControlBenchmark()
+        : base("control", "Updates per second end to end (API in, durable, visible to a worker), and the time until visible, beside Open vSwitch.")
     {
-        try
-        {
-            if (options.Push > 0 && LinuxProcess.EffectiveUserId != 0)
-            {
-                throw new BenchException("packets go through network namespaces: run it as root, or with --push 0");
-            }
-            await MeasureAsync(options, cancel);
-            return 0;
-        }
-        catch (Exception) when (cancel.IsCancellationRequested)
-        {
-            await Console.Error.WriteLineAsync("interrupted");
-            return 130;
-        }
-        catch (Exception e) when (e is BenchException or LinuxException or RpcException or IOException or UnauthorizedAccessException or TimeoutException)
-        {
-            await Console.Error.WriteLineAsync($"error: {e.Message}");
-            return 1;
-        }
+        _entries = Add(new Option<int>("--entries") { Description = "Entries to load in batches, and again as a stream", DefaultValueFactory = _ => 100_000 });
+        _singles = Add(new Option<int>("--singles") { Description = "Calls with one entry each", DefaultValueFactory = _ => 1_000 });
+        _batch = Add(new Option<int>("--batch") { Description = "Entries of a batch", DefaultValueFactory = _ => 1_000 });
+        _push = Add(new Option<int>("--push") { Description = "Entries to push while packets are forwarded; 0 for none of that, which needs no root", DefaultValueFactory = _ => 1_000_000 });
+        _rate = Add(new Option<int>("--rate") { Description = "Packets per second that are forwarded meanwhile", DefaultValueFactory = _ => 20_000 });
+        _directory = Add(new Option<string?>("--directory") { Description = "Where the daemon keeps its state; on a disk, for figures that mean something [default: out/bench]" });
     }
 
-    private static async Task MeasureAsync(ControlOptions options, CancellationToken cancel)
+    public override void Measure(BenchRun run, ParseResult options)
     {
-        int core = options.Core ?? CpuAffinity.Get()[^1];
-        string root = Path.GetFullPath(options.Directory ?? Path.Combine(Repository.Root, "out", "bench"));
+        int factor = run.Options.Quick ? QuickFactor : 1;
+        var load = new ControlLoad(options.GetValue(_entries) / factor, options.GetValue(_singles) / factor, options.GetValue(_batch), options.GetValue(_push) / factor, options.GetValue(_rate));
+        if (load.Push > 0 && LinuxProcess.EffectiveUserId != 0)
+        {
+            throw new BenchException("packets go through network namespaces: run it as root, or with --push 0");
+        }
+        MeasureAsync(run, load, options.GetValue(_directory)).GetAwaiter().GetResult();
+    }
+
+    private static async Task MeasureAsync(BenchRun run, ControlLoad load, string? directory)
+    {
+        int core = run.Cores[0];
+        string root = Path.GetFullPath(directory ?? Path.Combine(Repository.Root, "out", "bench"));
         string disk = Directory.CreateDirectory(Path.Combine(root, string.Create(CultureInfo.InvariantCulture, $"control-{Environment.ProcessId}"))).FullName;
-        using var memory = new WorkDirectory();
-        var report = new ControlReport(options, MachineInfo.Read(core));
+        var section = new ControlSection(load);
         try
         {
-            report.Add("dataplane, on a disk", await LoadAsync(options, disk, core, cancel));
-            report.Add("dataplane, in memory", await LoadAsync(options, memory.Path, core, cancel));
-            if (options.Peers)
+            section.Add("dataplane, on a disk", await LoadAsync(load, disk, core, run.Cancel));
+            section.Add("dataplane, in memory", await LoadAsync(load, run.Work.New("control"), core, run.Cancel));
+            if (run.Options.Peers)
             {
-                LoadOvs(options, memory, report, cancel);
+                LoadOvs(load, run, section);
             }
-            if (options.Push > 0)
+            run.Add(section.Loads());
+            if (load.Push > 0)
             {
-                var packets = new PacketsWhilePushing(disk, core, options.PacketRate, cancel);
-                report.Add(Show(packets.Quiet(QuietTime)));
-                (SteadyResult pushing, double bytes) = packets.Pushing(options.Push, options.Batch);
-                report.Add(Show(pushing));
-                report.Memory("dataplane, control process", bytes);
+                var packets = new PacketsWhilePushing(disk, core, load.PacketRate, run.Cancel);
+                section.Add(Show(packets.Quiet(QuietTime)));
+                (SteadyResult pushing, double bytes) = packets.Pushing(load.Push, load.Batch);
+                section.Add(Show(pushing));
+                section.Memory("dataplane, control process", bytes);
+                run.Add(section.Packets());
             }
         }
         finally
@@ -73,50 +78,57 @@ public static class ControlBenchmark
                 Directory.Delete(disk, recursive: true);
             }
         }
-        report.Write();
     }
 
-    private static async Task<IReadOnlyList<LoadResult>> LoadAsync(ControlOptions options, string directory, int core, CancellationToken cancel)
+    private static async Task<IReadOnlyList<LoadResult>> LoadAsync(ControlLoad load, string directory, int core, CancellationToken cancel)
     {
-        using var daemon = new DaemonSubject(directory, (2 * options.Entries) + (3 * options.Singles) + (PacedBatches * PacedBatch), core, cancel);
+        using var daemon = new DaemonSubject(directory, (2 * load.Entries) + (3 * load.Singles) + (PacedBatches * PacedBatch), core, cancel);
         daemon.MakeNetwork();
         using var probe = new VisibilityProbe(daemon.IsVisible);
-        var load = new UpdateLoad(daemon, probe, cancel);
-        await load.SingleAsync(Math.Min(200, options.Singles)); // first calls compile code
-        int entries = options.Entries / options.Batch * options.Batch;
+        var updates = new UpdateLoad(daemon, probe, cancel);
+        await updates.SingleAsync(Math.Min(200, load.Singles)); // first calls compile code
+        int entries = load.Entries / load.Batch * load.Batch;
         return
         [
-            Show(await load.SingleAsync(options.Singles)),
-            Show(await load.BatchAsync(entries, options.Batch)),
-            Show(await load.PushAsync(entries, options.Batch)),
-            Show(await load.PacedAsync(PacedBatches, PacedBatch, PacedRate)),
-            Show(await load.AmongManyAsync(options.Singles)),
+            Show(await updates.SingleAsync(load.Singles)),
+            Show(await updates.BatchAsync(entries, load.Batch)),
+            Show(await updates.PushAsync(entries, load.Batch)),
+            Show(await updates.PacedAsync(PacedBatches, PacedBatch, PacedRate)),
+            Show(await updates.AmongManyAsync(load.Singles)),
         ];
     }
 
-    private static void LoadOvs(ControlOptions options, WorkDirectory work, ControlReport report, CancellationToken cancel)
+    private static void LoadOvs(ControlLoad load, BenchRun run, ControlSection section)
     {
-        using var ovs = new OvsSubject(work.New("ovs"), cancel);
-        report.OvsVersion = ovs.Version;
-        int entries = options.Entries / options.Batch * options.Batch;
-        List<LoadResult> results = [Show(ovs.Single(Math.Min(200, options.Singles)))];
+        using var ovs = new OvsSubject(run.Work.New("ovs"), run.Cancel);
+        run.Version("Open vSwitch", ovs.Version);
+        int entries = load.Entries / load.Batch * load.Batch;
+        List<LoadResult> results = [Show(ovs.Single(Math.Min(200, load.Singles)))];
         long before = ovs.ResidentBytes;
-        results.Add(Show(ovs.Bundles(entries, options.Batch)));
+        results.Add(Show(ovs.Bundles(entries, load.Batch)));
         results.Add(Show(ovs.Stream(entries, bundle: true)));
-        report.Memory("Open vSwitch", (ovs.ResidentBytes - before) / (2.0 * entries));
+        section.Memory("Open vSwitch", (ovs.ResidentBytes - before) / (2.0 * entries));
         results.Add(Show(ovs.Stream(entries, bundle: false)));
-        report.Add("Open vSwitch, in memory", results);
+        section.Add("Open vSwitch, in memory", results);
     }
 
     private static LoadResult Show(LoadResult result)
     {
-        AnsiConsole.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{result.Name,-40} {result.Updates,9:N0} updates, {result.PerSecond,9:N0} per second"));
+        BenchRun.Progress($"{result.Name,-40} {result.Updates,9:N0} updates, {result.PerSecond,9:N0} per second");
         return result;
     }
 
     private static SteadyResult Show(SteadyResult result)
     {
-        AnsiConsole.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{result.Name,-40} {result.Sent,9:N0} packets, {result.Lost,9:N0} lost"));
+        BenchRun.Progress($"{result.Name,-40} {result.Sent,9:N0} packets, {result.Lost,9:N0} lost");
         return result;
     }
 }
+
+/// <summary>How much is loaded.</summary>
+/// <param name="Entries">Entries in batches, and again as a stream.</param>
+/// <param name="Singles">Calls with one entry each.</param>
+/// <param name="Batch">Entries of a batch.</param>
+/// <param name="Push">Entries pushed while packets are forwarded.</param>
+/// <param name="PacketRate">Packets per second meanwhile.</param>
+public sealed record ControlLoad(int Entries, int Singles, int Batch, int Push, int PacketRate);

@@ -1,10 +1,12 @@
+using Dataplane.Workers;
+
 namespace Dataplane.ThroughputBench.Harness;
 
 /// <summary>What is the same for every subject of a benchmark.</summary>
 public sealed record RunSettings
 {
-    /// <summary>Packets received at once. The engine's is fixed; the others are told the same.</summary>
-    public const int Burst = Workers.Worker.BurstSize;
+    /// <summary>Packets received at once, unless asked otherwise: the most that the engine takes.</summary>
+    public const int FullBurst = Worker.BurstSize;
 
     /// <summary>Each subject is started so many times, in turn with the others.</summary>
     public required int Runs { get; init; }
@@ -18,12 +20,18 @@ public sealed record RunSettings
     /// </summary>
     public required TimeSpan Window { get; init; }
 
-    /// <summary>CPU that forwards.</summary>
-    public required int Core { get; init; }
+    /// <summary>CPUs that forward, one for each worker; the first for one worker.</summary>
+    public required IReadOnlyList<int> Cores { get; init; }
 
     /// <summary>CPU for whatever else the subjects do.</summary>
     public required int OtherCore { get; init; }
 
     /// <summary>Packet buffers from hugepages; without it from ordinary pages, for all subjects alike.</summary>
     public required bool Hugepages { get; init; }
+
+    /// <summary>Packets received at once.</summary>
+    public int Burst { get; init; } = FullBurst;
+
+    /// <summary>Threads that forward.</summary>
+    public int Workers { get; init; } = 1;
 }

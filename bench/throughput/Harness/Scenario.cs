@@ -1,4 +1,5 @@
 using Dataplane.Memory;
+using Dataplane.ThroughputBench.Traffic;
 
 namespace Dataplane.ThroughputBench.Harness;
 
@@ -13,6 +14,9 @@ public abstract class Scenario(string name, int size)
     /// <summary>Addresses, prefixes or flows.</summary>
     public int Size { get; } = size;
 
+    /// <summary>Lengths of the packets.</summary>
+    public virtual PacketSizes Packets => PacketSizes.Smallest;
+
     /// <summary>Ports behind those with traffic that receive nothing.</summary>
     public virtual int SendOnlyPorts => 0;
 
@@ -20,7 +24,7 @@ public abstract class Scenario(string name, int size)
     public virtual IReadOnlyList<int> InnerPorts => [];
 
     /// <summary>Of the ports, in bytes.</summary>
-    public virtual ushort Mtu => 1500;
+    public virtual ushort Mtu => Packets.Mtu;
 
     /// <summary>Clocks per packet in the stages that are wished for.</summary>
     public virtual Goal? Goal => null;
@@ -44,16 +48,21 @@ public abstract class Scenario(string name, int size)
     public abstract bool IsSettled(Segment segment, out string progress);
 
     /// <summary>
-    /// Packet buffers that all subjects get: each capture driver keeps the packets of its file in memory, and what is in flight
-    /// comes on top.
+    /// Packet buffers that all subjects get: each capture driver keeps the packets of its file in memory, once for each queue, and
+    /// what is in flight comes on top.
     /// </summary>
-    public int Buffers => (2 * PacketsPerPort) + 16_384;
+    public int Buffers(int workers) => workers * ((2 * PacketsPerPort) + 16_384);
 
     /// <summary>
-    /// Memory in MiB for these buffers and what DPDK itself needs. On ordinary pages a pool puts no buffer across two pages, and so
-    /// only one on each.
+    /// Memory in MiB for these buffers and what DPDK itself needs. On ordinary pages a pool puts no buffer across two pages unless
+    /// it is larger than one.
     /// </summary>
-    public int MemoryMegabytes(bool hugepages) => 256 + (int)((long)Buffers * (hugepages ? 2560 : 4096) >> 20);
+    public int MemoryMegabytes(int workers, bool hugepages)
+    {
+        const int Around = 512, Page = 4096;
+        int buffer = Packets.BufferBytes + Around;
+        return 256 + (int)((long)Buffers(workers) * (hugepages ? buffer : (buffer + Page - 1) / Page * Page) >> 20);
+    }
 }
 
 /// <summary>Clocks per packet.</summary>

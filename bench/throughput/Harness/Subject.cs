@@ -10,14 +10,21 @@ namespace Dataplane.ThroughputBench.Harness;
 public sealed record RunContext(Scenario Scenario, RunSettings Settings, IReadOnlyList<string> Traffic, string Directory)
 {
     /// <summary>
-    /// What DPDK is to make of the ports: those with traffic replay their capture file in memory without end, the others receive
-    /// nothing; all of them throw away what is sent.
+    /// What DPDK is to make of the ports: those with traffic replay their capture file in memory without end, in as many queues as
+    /// there are workers, the others receive nothing; all of them throw away what is sent.
     /// </summary>
     public IReadOnlyList<string> Devices =>
     [
-        .. Traffic.Select((path, i) => string.Create(CultureInfo.InvariantCulture, $"net_pcap{i},rx_pcap={path},infinite_rx=1")),
+        .. Traffic.Select((path, i) => string.Create(CultureInfo.InvariantCulture,
+            $"net_pcap{i},{string.Join(',', Enumerable.Repeat($"rx_pcap={path}", Settings.Workers))},infinite_rx=1")),
         .. Enumerable.Range(Traffic.Count, Scenario.SendOnlyPorts).Select(i => string.Create(CultureInfo.InvariantCulture, $"net_null{i},no-rx=1")),
     ];
+
+    /// <summary>See <see cref="Scenario.Buffers"/>.</summary>
+    public int Buffers => Scenario.Buffers(Settings.Workers);
+
+    /// <summary>See <see cref="Scenario.MemoryMegabytes"/>.</summary>
+    public int MemoryMegabytes => Scenario.MemoryMegabytes(Settings.Workers, Settings.Hugepages);
 }
 
 /// <summary>
@@ -31,6 +38,9 @@ public abstract class Subject(string name)
 
     /// <summary>Version, once it has run; null where it does not tell.</summary>
     public string? Version { get; protected set; }
+
+    /// <summary>Whether it can take part in a point of the benchmark: some programs have a burst size of their own, say.</summary>
+    public virtual bool CanRun(Scenario scenario, RunSettings settings) => true;
 
     /// <summary>Starts, warms up, measures and stops.</summary>
     /// <exception cref="BenchException">It did not start or did not forward.</exception>

@@ -1,6 +1,6 @@
 namespace Dataplane.ThroughputBench.Harness;
 
-/// <summary>All runs of one subject in one scenario.</summary>
+/// <summary>All runs of one subject at one point.</summary>
 public sealed class SubjectResult(Subject subject)
 {
     private readonly List<RunResult> _runs = [];
@@ -13,16 +13,22 @@ public sealed class SubjectResult(Subject subject)
     public Summary? StageClocks => Summary.OfLow(Windows.Where(w => w.StageClocks.HasValue).Select(w => w.StageClocks!.Value));
 
     /// <summary>
-    /// TSC clocks per packet of a core that never idles: the clock rate over the packet rate. Defined alike for every subject, so
-    /// that it can be compared.
+    /// TSC clocks per packet of cores that never idle: the clock rate of all of them over the packet rate. Defined alike for every
+    /// subject, so that it can be compared.
     /// </summary>
-    public Summary? Clocks(ulong tscHz) =>
-        Summary.OfLow(Windows.Where(w => w.PacketsPerSecond > 0).Select(w => tscHz / w.PacketsPerSecond));
+    public Summary? Clocks(ulong tscHz, int workers) =>
+        Summary.OfLow(Windows.Where(w => w.PacketsPerSecond > 0).Select(w => workers * (double)tscHz / w.PacketsPerSecond));
 
     private IEnumerable<Window> Windows => _runs.SelectMany(run => run.Windows);
 
     internal void Add(RunResult run) => _runs.Add(run);
 }
 
-/// <summary>All subjects in one scenario.</summary>
-public sealed record ScenarioResult(Scenario Scenario, IReadOnlyList<SubjectResult> Subjects);
+/// <summary>What is measured: a workload under certain settings.</summary>
+/// <param name="Label">What distinguishes it from the other points of the benchmark, for tables: "1,000 MACs".</param>
+/// <param name="Scenario">The workload.</param>
+/// <param name="Settings">How it is run.</param>
+public sealed record Point(string Label, Scenario Scenario, RunSettings Settings);
+
+/// <summary>All subjects at one point.</summary>
+public sealed record PointResult(Point Point, IReadOnlyList<SubjectResult> Subjects);

@@ -16,6 +16,9 @@ public sealed record Window
 
     /// <summary>Share of polls that found nothing, 0 to 1; null where the subject does not tell.</summary>
     public double? EmptyPolls { get; init; }
+
+    /// <summary>Share of the packets that each worker received, 0 to 1; null where the subject does not tell.</summary>
+    public IReadOnlyList<double>? Shares { get; init; }
 }
 
 /// <summary>One run: a fresh process, warmed up, measured, stopped.</summary>

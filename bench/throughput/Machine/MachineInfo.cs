@@ -1,4 +1,6 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
+using Dataplane.Interop.Dpdk;
 
 namespace Dataplane.ThroughputBench.Machine;
 
@@ -6,6 +8,8 @@ namespace Dataplane.ThroughputBench.Machine;
 public sealed record MachineInfo
 {
     public required string Cpu { get; init; }
+    /// <summary>Frequency of the time-stamp counter in Hz.</summary>
+    public required ulong TscHz { get; init; }
     public required int Cpus { get; init; }
     public required bool Hypervisor { get; init; }
     public required string Kernel { get; init; }
@@ -17,9 +21,10 @@ public sealed record MachineInfo
     /// <summary>The repository's commit, with "+" when files differ from it; null outside of a clone.</summary>
     public string? Commit { get; init; }
 
-    public static MachineInfo Read(int core) => new()
+    public static MachineInfo Read(int core, ulong tscHz) => new()
     {
         Cpu = CpuInfo("model name") ?? RuntimeInformation.ProcessArchitecture.ToString(),
+        TscHz = tscHz,
         Cpus = Environment.ProcessorCount,
         Hypervisor = (CpuInfo("flags") ?? "").Split(' ').Contains("hypervisor"),
         Kernel = Text("/proc/sys/kernel/osrelease") ?? Environment.OSVersion.VersionString,
@@ -29,6 +34,17 @@ public sealed record MachineInfo
         IsolatedCpus = Text("/sys/devices/system/cpu/isolated") ?? "",
         Commit = Repository.Commit(),
     };
+
+    /// <summary>Counts the time-stamp counter for a moment, against the system's clock.</summary>
+    public static ulong MeasureTsc()
+    {
+        const int Milliseconds = 100;
+        long start = Stopwatch.GetTimestamp();
+        ulong first = Shim.dps_rdtsc();
+        Thread.Sleep(Milliseconds);
+        TimeSpan time = Stopwatch.GetElapsedTime(start);
+        return (ulong)((Shim.dps_rdtsc() - first) / time.TotalSeconds);
+    }
 
     private static string? CpuInfo(string key) =>
         File.ReadLines("/proc/cpuinfo").Select(line => line.Split(':', 2))

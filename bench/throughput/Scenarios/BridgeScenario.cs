@@ -13,12 +13,22 @@ namespace Dataplane.ThroughputBench.Scenarios;
 /// to a learning bridge is an address that moves with each packet.
 /// </para>
 /// </summary>
-public sealed unsafe class BridgeScenario(int addresses) : Scenario("bridge", addresses)
+public sealed unsafe class BridgeScenario(int addresses, PacketSizes packets) : Scenario("bridge", addresses)
 {
     private const int Bridge = 1;
     private const int DefaultMacCapacity = 16_384;
 
-    public override int PacketsPerPort => Size;
+    public override PacketSizes Packets => packets;
+
+    public override int PacketsPerPort => MacPairs.Packets(Size, packets);
+
+    public override Goal? Goal => Size switch
+    {
+        <= 1 => new Goal(35, 20),
+        <= 1_000 => new Goal(40, 25),
+        <= 100_000 => new Goal(100, 60),
+        _ => null,
+    };
 
     public override SegmentOptions SegmentOptions => new() { MacCapacity = Math.Max(DefaultMacCapacity, 2 * Size) };
 
@@ -27,7 +37,7 @@ public sealed unsafe class BridgeScenario(int addresses) : Scenario("bridge", ad
         string[] paths = [Path.Combine(directory, "a.pcap"), Path.Combine(directory, "b.pcap")];
         for (int side = 0; side < paths.Length; side++)
         {
-            MacPairs.Write(paths[side], Size, side);
+            MacPairs.Write(paths[side], Size, side, packets);
         }
         return paths;
     }
@@ -37,7 +47,7 @@ public sealed unsafe class BridgeScenario(int addresses) : Scenario("bridge", ad
         var bridge = new BridgeRecord { Flags = BridgeFlags.Exists, FidBase = Bridge, AgeingSeconds = 300 };
         for (int port = FirstPort; port < FirstPort + 2; port++)
         {
-            writer.SetPort(port, new PortRecord { Flags = PortFlags.Default, Bridge = Bridge, Mtu = 1500 });
+            writer.SetPort(port, new PortRecord { Flags = PortFlags.Default, Bridge = Bridge, Mtu = Mtu });
             PortSet.Add(ref bridge.Members, port);
         }
         writer.SetBridge(Bridge, in bridge);

@@ -5,36 +5,46 @@ using Dataplane.ThroughputBench.Harness;
 
 namespace Dataplane.ThroughputBench.Subjects;
 
-/// <summary>The counters of an engine's only worker at one moment.</summary>
-internal readonly record struct EngineReading(long Time, WorkerRecord Worker, ulong Sent, ulong Collections);
+/// <summary>The counters of an engine's workers at one moment.</summary>
+internal readonly record struct EngineReading(long Time, WorkerRecord[] Workers, ulong Sent, ulong Collections)
+{
+    public ulong AllocatedBytes => Workers.Aggregate(0ul, (sum, worker) => sum + worker.AllocatedBytes);
+}
 
 /// <summary>Reads the engine's counters from its segment.</summary>
-internal sealed unsafe class EngineMeter(Segment segment, int ports, IReadOnlyList<int> innerPorts)
+internal sealed unsafe class EngineMeter(Segment segment, int workers, int ports, IReadOnlyList<int> innerPorts)
 {
-    private const int Worker = 0;
-
     public EngineReading Read()
     {
         ulong sent = 0;
-        for (int i = 0; i < ports; i++)
+        var records = new WorkerRecord[workers];
+        for (int w = 0; w < workers; w++)
         {
-            sent += Volatile.Read(ref segment.Counters(Worker)[Scenario.FirstPort + i].TxPackets);
+            for (int i = 0; i < ports; i++)
+            {
+                sent += Volatile.Read(ref segment.Counters(w)[Scenario.FirstPort + i].TxPackets);
+            }
+            records[w] = segment.Workers[w];
         }
         // A worker adds to these between two bursts; that they are of slightly different instants is a burst in millions.
-        return new EngineReading(Stopwatch.GetTimestamp(), segment.Workers[Worker], sent, segment.Header.EngineCollections);
+        return new EngineReading(Stopwatch.GetTimestamp(), records, sent, segment.Header.EngineCollections);
     }
 
     public static Window Between(EngineReading from, EngineReading to)
     {
-        double packets = to.Worker.Packets - from.Worker.Packets;
-        double polls = to.Worker.Polls - from.Worker.Polls;
+        double packets = Difference(worker => worker.Packets);
+        double polls = Difference(worker => worker.Polls);
         return new Window
         {
             PacketsPerSecond = (to.Sent - from.Sent) / Stopwatch.GetElapsedTime(from.Time, to.Time).TotalSeconds,
-            BusyClocks = packets == 0 ? null : (to.Worker.BusyCycles - from.Worker.BusyCycles) / packets,
-            StageClocks = packets == 0 ? null : (to.Worker.StageCycles - from.Worker.StageCycles) / packets,
-            EmptyPolls = polls == 0 ? null : (to.Worker.EmptyPolls - from.Worker.EmptyPolls) / polls,
+            BusyClocks = packets == 0 ? null : Difference(worker => worker.BusyCycles) / packets,
+            StageClocks = packets == 0 ? null : Difference(worker => worker.StageCycles) / packets,
+            EmptyPolls = polls == 0 ? null : Difference(worker => worker.EmptyPolls) / polls,
+            Shares = packets == 0 ? null : [.. to.Workers.Zip(from.Workers, (after, before) => (after.Packets - before.Packets) / packets)],
         };
+
+        double Difference(Func<WorkerRecord, ulong> field) =>
+            to.Workers.Zip(from.Workers, (after, before) => (double)(field(after) - field(before))).Sum();
     }
 
     /// <summary>What the promises are about: no allocation, no collection, no packet lost without a reason. After the ports are gone.</summary>
@@ -44,7 +54,11 @@ internal sealed unsafe class EngineMeter(Segment segment, int ports, IReadOnlyLi
         bool balanced = true;
         foreach (int index in Enumerable.Range(Scenario.FirstPort, ports).Concat(innerPorts))
         {
-            ref readonly PortCounters port = ref segment.Counters(Worker)[index];
+            PortCounters port = default;
+            for (int w = 0; w < workers; w++)
+            {
+                port.Add(in segment.Counters(w)[index]);
+            }
             balanced &= port.RxPackets == port.Forwarded + port.Consumed + port.Held + port.IngressDrops && port.Offered == port.TxPackets + port.EgressDrops;
             sum.Add(in port);
         }
@@ -56,7 +70,7 @@ internal sealed unsafe class EngineMeter(Segment segment, int ports, IReadOnlyLi
         }
         return new Dictionary<string, object>
         {
-            ["allocatedBytes"] = to.Worker.AllocatedBytes - from.Worker.AllocatedBytes,
+            ["allocatedBytes"] = to.AllocatedBytes - from.AllocatedBytes,
             ["collections"] = to.Collections - from.Collections,
             ["countersBalance"] = balanced,
             ["received"] = sum.RxPackets,

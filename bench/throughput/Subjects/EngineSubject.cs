@@ -2,6 +2,7 @@ using System.Globalization;
 using Dataplane.Memory;
 using Dataplane.Protocol;
 using Dataplane.ThroughputBench.Harness;
+using Dataplane.ThroughputBench.Traffic;
 
 namespace Dataplane.ThroughputBench.Subjects;
 
@@ -41,7 +42,7 @@ public sealed class EngineSubject(string name, string program) : Subject(name)
 
         Settle(context, segment, process, cancel);
         Sleep(WarmUp, cancel);
-        var meter = new EngineMeter(segment, devices.Count, context.Scenario.InnerPorts);
+        var meter = new EngineMeter(segment, context.Settings.Workers, devices.Count, context.Scenario.InnerPorts);
         var windows = new List<Window>();
         EngineReading first = meter.Read(), before = first;
         int count = (int)(TimeSpan.FromSeconds(context.Settings.Seconds) / context.Settings.Window);
@@ -76,17 +77,26 @@ public sealed class EngineSubject(string name, string program) : Subject(name)
     {
         List<string> arguments =
         [
-            "--segment", segment, "--socket", socket, "--workers", "1", "--busy-poll",
-            "--cores", context.Settings.Core.ToString(CultureInfo.InvariantCulture),
-            "--memory", context.Scenario.MemoryMegabytes(context.Settings.Hugepages).ToString(CultureInfo.InvariantCulture),
-            "--small-buffers", context.Scenario.Buffers.ToString(CultureInfo.InvariantCulture),
+            "--segment", segment, "--socket", socket, "--workers", Text(context.Settings.Workers), "--busy-poll",
+            "--cores", string.Join(',', context.Settings.Cores.Take(context.Settings.Workers)),
+            "--memory", Text(context.MemoryMegabytes), "--small-buffers", Text(context.Buffers),
         ];
+        if (context.Settings.Burst != RunSettings.FullBurst)
+        {
+            arguments.AddRange("--burst", Text(context.Settings.Burst));
+        }
+        if (context.Scenario.Packets.BufferBytes != PacketSizes.Smallest.BufferBytes)
+        {
+            arguments.AddRange("--buffer-bytes", Text(context.Scenario.Packets.BufferBytes));
+        }
         if (context.Settings.Hugepages)
         {
             arguments.Add("--hugepages");
         }
         return arguments;
     }
+
+    private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
 
     private static EngineClient Connect(ChildProcess process, string socket, CancellationToken cancel)
     {

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Dataplane.ThroughputBench.Harness;
+using Dataplane.ThroughputBench.Traffic;
 
 namespace Dataplane.ThroughputBench.Subjects;
 
@@ -43,12 +44,13 @@ public sealed class TestpmdSubject(string program, string mode) : Subject($"test
     private List<string> Arguments(RunContext context)
     {
         RunSettings settings = context.Settings;
-        // Lcore 0 prints, lcore 1 forwards.
+        // Lcore 0 prints, the others forward.
+        IEnumerable<string> lcores = settings.Cores.Take(settings.Workers).Select((core, i) => Text($"{i + 1}@{core}"));
         List<string> arguments =
         [
             "-v", "--no-pci", "--no-telemetry",
-            "--lcores", Text($"0@{settings.OtherCore},1@{settings.Core}"), "--main-lcore", "0",
-            "-m", Text($"{context.Scenario.MemoryMegabytes(settings.Hugepages)}"),
+            "--lcores", string.Join(',', lcores.Prepend(Text($"0@{settings.OtherCore}"))), "--main-lcore", "0",
+            "-m", Text($"{context.MemoryMegabytes}"),
         ];
         // In memory: nothing stays behind in hugetlbfs, however it ends. EAL does not allow that without hugepages.
         arguments.AddRange(settings.Hugepages ? ["--in-memory"] : ["--no-huge", "--no-shconf"]);
@@ -57,8 +59,15 @@ public sealed class TestpmdSubject(string program, string mode) : Subject($"test
             arguments.AddRange("--vdev", device);
         }
         arguments.AddRange(
-            "--", $"--forward-mode={mode}", Text($"--burst={RunSettings.Burst}"), "--nb-cores=1",
-            Text($"--total-num-mbufs={context.Scenario.Buffers}"), "--auto-start", "--stats-period=1");
+            "--", $"--forward-mode={mode}", Text($"--burst={settings.Burst}"), Text($"--nb-cores={settings.Workers}"),
+            Text($"--rxq={settings.Workers}"), Text($"--txq={settings.Workers}"),
+            Text($"--total-num-mbufs={context.Buffers}"), "--auto-start", "--stats-period=1");
+        if (context.Scenario.Packets.BufferBytes != PacketSizes.Smallest.BufferBytes)
+        {
+            const int Headroom = 128;
+            arguments.Add(Text($"--mbuf-size={context.Scenario.Packets.BufferBytes + Headroom}"));
+            arguments.Add(Text($"--max-pkt-len={context.Scenario.Mtu + 18}"));
+        }
         return arguments;
     }
 

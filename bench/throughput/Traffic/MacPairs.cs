@@ -9,26 +9,26 @@ namespace Dataplane.ThroughputBench.Traffic;
 /// </summary>
 public static class MacPairs
 {
-    /// <summary>64 bytes on the wire: the frame check sequence is not in memory.</summary>
-    public const int PacketLength = 60;
-
     private const int Seed = 802;
 
-    /// <summary>One packet per address of <paramref name="side"/> (0 or 1).</summary>
-    public static void Write(string path, int addresses, int side)
+    /// <summary>So many packets at least: one address takes part with packets of every length of a mix.</summary>
+    public static int Packets(int addresses, PacketSizes sizes) => Math.Max(addresses, sizes.Lengths.Count);
+
+    /// <summary>A packet per address of <paramref name="side"/> (0 or 1), or as many as the lengths need.</summary>
+    public static void Write(string path, int addresses, int side, PacketSizes sizes)
     {
         int[] order = [.. Enumerable.Range(0, addresses)];
         new Random(Seed + side).Shuffle(order);
         using var file = new PcapWriter(path);
-        Span<byte> packet = stackalloc byte[PacketLength];
-        packet.Clear();
+        byte[] packet = new byte[sizes.Lengths.Max()];
         packet[Wire.EtherTypeOffset] = 0x88; // IEEE 802 local experimental EtherType 1: nobody looks inside
         packet[Wire.EtherTypeOffset + 1] = 0xB5;
-        foreach (int i in order)
+        for (int n = 0; n < Packets(addresses, sizes); n++)
         {
+            int i = order[n % addresses];
             Address(1 - side, i).CopyTo(packet);
-            Address(side, i).CopyTo(packet[6..]);
-            file.Write(packet);
+            Address(side, i).CopyTo(packet.AsSpan(6));
+            file.Write(packet.AsSpan(0, sizes.Length(n)));
         }
     }
 
