@@ -160,6 +160,7 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
         Kind.TunnelPeer => state.Peers[name].Spec.Network == network,
         Kind.Neighbour => state.Neighbours[name].Network == network,
         Kind.Route => state.Routes[name].NextHops.Any(n => n.Network == network),
+        Kind.Policy => state.PortsWith(name).Any(p => p.Spec.Network == network),
         _ => name == network,
     };
 
@@ -177,7 +178,7 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
     {
         if (!s_kinds.Contains(kind))
         {
-            throw new ProblemException(StatusCode.InvalidArgument, "the kind is missing; kinds are NETWORK, PORT, STATIC_MAC, TUNNEL_PEER, NEIGHBOUR, ROUTE, NODE");
+            throw new ProblemException(StatusCode.InvalidArgument, "the kind is missing; kinds are NETWORK, PORT, STATIC_MAC, TUNNEL_PEER, NEIGHBOUR, ROUTE, POLICY, NODE");
         }
     }
 

@@ -5,7 +5,7 @@ namespace Dataplane.Control.Manifests;
 /// <summary>Kinds as the command line and files name them.</summary>
 public static class KindNames
 {
-    public const string All = "network, port, static-mac, tunnel-peer, neighbour, route, node";
+    public const string All = "network, port, static-mac, tunnel-peer, neighbour, route, policy, node";
 
     /// <summary>Reads "network", "networks", "static-mac", "static_macs", "StaticMac" …</summary>
     public static bool TryParse(string text, out Kind kind)
@@ -19,6 +19,7 @@ public static class KindNames
             "tunnelpeer" or "tunnelpeers" or "peer" or "peers" => Kind.TunnelPeer,
             "neighbour" or "neighbours" or "neighbor" or "neighbors" or "neigh" => Kind.Neighbour,
             "route" or "routes" => Kind.Route,
+            "policy" or "policies" => Kind.Policy,
             "node" or "nodes" => Kind.Node,
             _ => Kind.Unspecified,
         };
@@ -34,6 +35,7 @@ public static class KindNames
         Kind.TunnelPeer => "tunnel-peer",
         Kind.Neighbour => "neighbour",
         Kind.Route => "route",
+        Kind.Policy => "policy",
         Kind.Node => "node",
         _ => "resource",
     };

@@ -18,6 +18,7 @@ public sealed unsafe class StatusReader(Segment segment, IEngineLink engine, Fun
         Kind.Port when state.Ports.TryGetValue(name, out PortEntry? port) => ResourceKeys.Of(With(state, port)),
         Kind.TunnelPeer when state.Peers.TryGetValue(name, out PeerEntry? peer) => ResourceKeys.Of(With(state, peer)),
         Kind.Route when state.Routes.TryGetValue(name, out Route? route) => ResourceKeys.Of(With(state, route)),
+        Kind.Policy when state.Policies.TryGetValue(name, out Policy? policy) => ResourceKeys.Of(With(state, policy)),
         _ => state.Find(kind, name),
     };
 
@@ -97,6 +98,13 @@ public sealed unsafe class StatusReader(Segment segment, IEngineLink engine, Fun
             status.Reason = reason;
         }
         copy.Status = status;
+        return copy;
+    }
+
+    public static Policy With(DesiredState state, Policy policy)
+    {
+        Policy copy = policy.Clone();
+        copy.Status = new PolicyStatus { Ports = (uint)state.PortsWith(policy.Name).Count() };
         return copy;
     }
 

@@ -127,6 +127,9 @@ public static partial class BatchPlanner
                 route.Prefix = ResourceKeys.Prefix(route.Prefix);
                 route.Name = MadeName(Kind.Route, route.Name, ResourceKeys.NameOf(route), problems);
                 break;
+            case Resource.ResourceOneofCase.Policy:
+                resource.Policy.Status = null;
+                break;
             case Resource.ResourceOneofCase.Node:
                 problems.Add(Kind.Node, resource.Name, "", ReadOnly);
                 break;
@@ -217,6 +220,7 @@ public static partial class BatchPlanner
             case StaticMac mac: editor.Set(mac); break;
             case Neighbour neighbour: editor.Set(neighbour); break;
             case Route route: editor.Set(route); break;
+            case Policy policy: editor.Links = editor.Links with { Policies = editor.Links.Policies.SetItem(policy.Name, policy) }; break;
         }
         return new ResourceChange(resource.Kind, resource.Name, existing, content);
     }

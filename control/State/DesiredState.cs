@@ -38,11 +38,12 @@ public sealed record DesiredState(
     ImmutableSortedDictionary<string, StaticMac> StaticMacs,
     ImmutableSortedDictionary<string, PeerEntry> Peers,
     ImmutableSortedDictionary<string, Neighbour> Neighbours,
-    ImmutableSortedDictionary<string, Route> Routes)
+    ImmutableSortedDictionary<string, Route> Routes,
+    ImmutableSortedDictionary<string, Policy> Policies)
 {
     private Topology? _topology;
 
-    public static DesiredState Empty { get; } = new(0, None<NetworkEntry>(), None<PortEntry>(), None<StaticMac>(), None<PeerEntry>(), None<Neighbour>(), None<Route>());
+    public static DesiredState Empty { get; } = new(0, None<NetworkEntry>(), None<PortEntry>(), None<StaticMac>(), None<PeerEntry>(), None<Neighbour>(), None<Route>(), None<Policy>());
 
     /// <summary>
     /// What networks, ports and peers come to at layer 3. Worked out on first use; states that have the same networks, ports and
@@ -70,6 +71,7 @@ public sealed record DesiredState(
         Kind.TunnelPeer when Peers.TryGetValue(name, out PeerEntry? t) => ResourceKeys.Of(t.Spec),
         Kind.Neighbour when Neighbours.TryGetValue(name, out Neighbour? n) => ResourceKeys.Of(n),
         Kind.Route when Routes.TryGetValue(name, out Route? r) => ResourceKeys.Of(r),
+        Kind.Policy when Policies.TryGetValue(name, out Policy? p) => ResourceKeys.Of(p),
         _ => null,
     };
 
@@ -82,6 +84,7 @@ public sealed record DesiredState(
         Kind.TunnelPeer => this with { Peers = Peers.Remove(name) },
         Kind.Neighbour => this with { Neighbours = Neighbours.Remove(name) },
         Kind.Route => this with { Routes = Routes.Remove(name) },
+        Kind.Policy => this with { Policies = Policies.Remove(name) },
         _ => this,
     };
 
@@ -96,6 +99,7 @@ public sealed record DesiredState(
             Kind.TunnelPeer => Peers.Keys,
             Kind.Neighbour => Neighbours.Keys,
             Kind.Route => Routes.Keys,
+            Kind.Policy => Policies.Keys,
             _ => [],
         };
         return after.Length == 0 ? all : all.Where(n => string.CompareOrdinal(n, after) > 0);
@@ -115,13 +119,15 @@ public sealed record DesiredState(
             .. Neighbours.Where(n => n.Value.Owner == owner).Select(n => (Kind.Neighbour, n.Key)),
             .. Routes.Where(r => r.Value.Owner == owner).Select(r => (Kind.Route, r.Key)),
         ];
-        IEnumerable<(Kind, string)> unkept = owner.Length > 0 ? [] : Ports.Keys.Select(p => (Kind.Port, p)).Concat(StaticMacs.Keys.Select(m => (Kind.StaticMac, m)));
+        IEnumerable<(Kind, string)> unkept = owner.Length > 0 ? [] : Policies.Keys.Select(p => (Kind.Policy, p)).Concat(Ports.Keys.Select(p => (Kind.Port, p))).Concat(StaticMacs.Keys.Select(m => (Kind.StaticMac, m)));
         return kept.Concat(unkept).Select(k => new ResourceKey { Kind = k.Item1, Name = k.Item2 });
     }
 
     public IEnumerable<PortEntry> PortsOf(string network) => Ports.Values.Where(p => p.Spec.Network == network);
 
     public IEnumerable<PeerEntry> PeersOf(string network) => Peers.Values.Where(p => p.Spec.Network == network);
+
+    public IEnumerable<PortEntry> PortsWith(string policy) => Ports.Values.Where(p => p.Spec.Policy == policy);
 
     /// <summary>The name of the port, router's port or tunnel peer with an index, or null.</summary>
     public string? PortName(int index) => Topology.Find(index)?.Name;

@@ -15,6 +15,12 @@ public sealed record StateChange(DesiredState Before, DesiredState After, IReadO
     /// <summary>Those of a kind.</summary>
     public IEnumerable<ResourceChange> Of(Kind kind) => Changes.Where(c => c.Kind == kind);
 
+    /// <summary>
+    /// Whether it is right only when nothing else changes meanwhile: prefixes of networks must not overlap, and what others name
+    /// does not go.
+    /// </summary>
+    public bool ReliesOnAll => Changes.Any(c => c.Kind == Kind.Network || (c.Kind == Kind.Policy && c.After is null));
+
     /// <summary>Whether resources of a kind are among them.</summary>
     public bool Has(Kind kind) => Changes.Any(c => c.Kind == kind);
 }

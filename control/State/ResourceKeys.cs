@@ -12,7 +12,7 @@ public static class ResourceKeys
     public const string MainVrf = "main";
 
     /// <summary>All kinds of desired state, in an order in which none names one that comes behind it.</summary>
-    public static IReadOnlyList<Kind> Kinds { get; } = [Kind.Network, Kind.Port, Kind.StaticMac, Kind.TunnelPeer, Kind.Neighbour, Kind.Route];
+    public static IReadOnlyList<Kind> Kinds { get; } = [Kind.Network, Kind.Policy, Kind.Port, Kind.StaticMac, Kind.TunnelPeer, Kind.Neighbour, Kind.Route];
 
     extension(Resource resource)
     {
@@ -28,6 +28,7 @@ public static class ResourceKeys
             Resource.ResourceOneofCase.TunnelPeer => resource.TunnelPeer,
             Resource.ResourceOneofCase.Neighbour => resource.Neighbour,
             Resource.ResourceOneofCase.Route => resource.Route,
+            Resource.ResourceOneofCase.Policy => resource.Policy,
             Resource.ResourceOneofCase.Node => resource.Node,
             _ => null,
         };
@@ -42,6 +43,7 @@ public static class ResourceKeys
                 Resource.ResourceOneofCase.TunnelPeer => resource.TunnelPeer.Name,
                 Resource.ResourceOneofCase.Neighbour => resource.Neighbour.Name,
                 Resource.ResourceOneofCase.Route => resource.Route.Name,
+                Resource.ResourceOneofCase.Policy => resource.Policy.Name,
                 Resource.ResourceOneofCase.Node => resource.Node.Name,
                 _ => "",
             };
@@ -55,6 +57,7 @@ public static class ResourceKeys
                     case Resource.ResourceOneofCase.TunnelPeer: resource.TunnelPeer.Name = value; break;
                     case Resource.ResourceOneofCase.Neighbour: resource.Neighbour.Name = value; break;
                     case Resource.ResourceOneofCase.Route: resource.Route.Name = value; break;
+                    case Resource.ResourceOneofCase.Policy: resource.Policy.Name = value; break;
                 }
             }
         }
@@ -69,6 +72,7 @@ public static class ResourceKeys
                 Resource.ResourceOneofCase.TunnelPeer => resource.TunnelPeer.Revision,
                 Resource.ResourceOneofCase.Neighbour => resource.Neighbour.Revision,
                 Resource.ResourceOneofCase.Route => resource.Route.Revision,
+                Resource.ResourceOneofCase.Policy => resource.Policy.Revision,
                 _ => 0,
             };
             set
@@ -81,6 +85,7 @@ public static class ResourceKeys
                     case Resource.ResourceOneofCase.TunnelPeer: resource.TunnelPeer.Revision = value; break;
                     case Resource.ResourceOneofCase.Neighbour: resource.Neighbour.Revision = value; break;
                     case Resource.ResourceOneofCase.Route: resource.Route.Revision = value; break;
+                    case Resource.ResourceOneofCase.Policy: resource.Policy.Revision = value; break;
                 }
             }
         }
@@ -127,6 +132,9 @@ public static class ResourceKeys
             Resource.ResourceOneofCase.Route => resource.Route.NextHops.Select(n => n.Network).Where(n => n.Length > 0).Distinct(),
             _ => [],
         };
+
+        /// <summary>The policy that the resource relies upon, or "".</summary>
+        public string NamedPolicy => resource.ResourceCase == Resource.ResourceOneofCase.Port ? resource.Port.Policy : "";
     }
 
     extension(Kind kind)
@@ -140,6 +148,7 @@ public static class ResourceKeys
             Kind.TunnelPeer => "tunnel peer",
             Kind.Neighbour => "neighbour",
             Kind.Route => "route",
+            Kind.Policy => "policy",
             Kind.Node => "node",
             _ => "resource",
         };
@@ -166,6 +175,7 @@ public static class ResourceKeys
     public static Resource Of(TunnelPeer peer) => new() { TunnelPeer = peer };
     public static Resource Of(Neighbour neighbour) => new() { Neighbour = neighbour };
     public static Resource Of(Route route) => new() { Route = route };
+    public static Resource Of(Policy policy) => new() { Policy = policy };
     public static Resource Of(Node node) => new() { Node = node };
 
     /// <summary>A resource of the kind that a message has.</summary>
@@ -178,6 +188,7 @@ public static class ResourceKeys
         TunnelPeer peer => Of(peer),
         Neighbour neighbour => Of(neighbour),
         Route route => Of(route),
+        Policy policy => Of(policy),
         _ => throw new ArgumentException($"{content.Descriptor.Name} is no resource", nameof(content)),
     };
 
@@ -190,6 +201,7 @@ public static class ResourceKeys
         Kind.TunnelPeer => TunnelPeer.Descriptor,
         Kind.Neighbour => Neighbour.Descriptor,
         Kind.Route => Route.Descriptor,
+        Kind.Policy => Policy.Descriptor,
         Kind.Node => Node.Descriptor,
         _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, "is no kind of resource"),
     };
@@ -197,7 +209,7 @@ public static class ResourceKeys
     /// <summary>The resources of a manifest, networks first.</summary>
     public static List<Resource> Of(Manifest manifest) =>
     [
-        .. manifest.Networks.Select(Of), .. manifest.Ports.Select(Of), .. manifest.StaticMacs.Select(Of),
+        .. manifest.Networks.Select(Of), .. manifest.Policies.Select(Of), .. manifest.Ports.Select(Of), .. manifest.StaticMacs.Select(Of),
         .. manifest.TunnelPeers.Select(Of), .. manifest.Neighbours.Select(Of), .. manifest.Routes.Select(Of),
         .. manifest.Nodes.Select(Of),
     ];
@@ -216,6 +228,7 @@ public static class ResourceKeys
                 case Resource.ResourceOneofCase.TunnelPeer: manifest.TunnelPeers.Add(resource.TunnelPeer); break;
                 case Resource.ResourceOneofCase.Neighbour: manifest.Neighbours.Add(resource.Neighbour); break;
                 case Resource.ResourceOneofCase.Route: manifest.Routes.Add(resource.Route); break;
+                case Resource.ResourceOneofCase.Policy: manifest.Policies.Add(resource.Policy); break;
                 case Resource.ResourceOneofCase.Node: manifest.Nodes.Add(resource.Node); break;
             }
         }

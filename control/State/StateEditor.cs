@@ -14,7 +14,7 @@ internal sealed class StateEditor(DesiredState before)
     private readonly ImmutableSortedDictionary<string, Neighbour>.Builder _neighbours = before.Neighbours.ToBuilder();
     private readonly ImmutableSortedDictionary<string, Route>.Builder _routes = before.Routes.ToBuilder();
 
-    /// <summary>Networks, ports and tunnel peers as they are now. What else there is in it is of before.</summary>
+    /// <summary>Networks, policies, ports and tunnel peers as they are now. What else there is in it is of before.</summary>
     public DesiredState Links { get; set; } = before;
 
     /// <summary>The spec of a resource, or null.</summary>

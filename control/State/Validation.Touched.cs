@@ -12,6 +12,7 @@ public static partial class Validation
     private sealed class Touched
     {
         public SortedSet<string> Networks { get; } = new(StringComparer.Ordinal);
+        public SortedSet<string> Policies { get; } = new(StringComparer.Ordinal);
         public SortedSet<string> Ports { get; } = new(StringComparer.Ordinal);
         public SortedSet<string> Peers { get; } = new(StringComparer.Ordinal);
         public SortedSet<string> Routes { get; } = new(StringComparer.Ordinal);
@@ -51,6 +52,7 @@ public static partial class Validation
         private SortedSet<string>? Of(Kind kind) => kind switch
         {
             Kind.Network => Networks,
+            Kind.Policy => Policies,
             Kind.Port => Ports,
             Kind.TunnelPeer => Peers,
             Kind.Route => Routes,

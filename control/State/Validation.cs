@@ -41,6 +41,10 @@ public static partial class Validation
             Network network = after.Networks[name].Spec;
             CheckVtep(after, network, network.Vxlan, (field, message, fix) => problems.Add(Kind.Network, name, field, message, fix));
         }
+        foreach (string name in touched.Policies)
+        {
+            CheckPolicy(after.Policies[name], problems);
+        }
         foreach (string name in touched.Ports)
         {
             CheckPort(after, after.Ports[name].Spec, problems);

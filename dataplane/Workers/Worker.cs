@@ -92,6 +92,7 @@ public sealed unsafe partial class Worker : IDisposable
         _injectedPorts = (ushort*)NativeMemory.AlignedAlloc(InjectCapacity * sizeof(ushort), 64);
         Egress = new EgressMatrix(segment);
         Storm = new StormControl(segment);
+        Policer = new Policer(segment.MaxPorts);
         Routing = new RouteState(segment);
         Tunnels = new TunnelState(segment);
         Watcher = new PacketWatch(segment, index, clock);
@@ -114,6 +115,9 @@ public sealed unsafe partial class Worker : IDisposable
     public ServiceTable Services { get; }
     public EgressMatrix Egress { get; }
     public StormControl Storm { get; }
+
+    /// <summary>What ports may still send.</summary>
+    public Policer Policer { get; }
     public RouteState Routing { get; }
     public TunnelState Tunnels { get; }
     public PacketWatch Watcher { get; }
@@ -446,6 +450,7 @@ public sealed unsafe partial class Worker : IDisposable
         }
         Egress.Dispose();
         Storm.Dispose();
+        Policer.Dispose();
         Routing.Dispose();
         Tunnels.Dispose();
         _epoll.Dispose();

@@ -6,6 +6,7 @@ namespace Dataplane.Control.State.Etcd;
 /// Where a resource lies under the prefix. What is the same everywhere lies once; what belongs to a node lies under its name:
 /// <code>
 /// networks/NAME                    networks
+/// policies/NAME                    policies
 /// static-macs/NAME                 static MACs that drop
 /// nodes/NODE/ports/NAME            ports
 /// nodes/NODE/static-macs/NAME      static MACs behind a port of the node; here they outweigh a shared one of that name
@@ -30,6 +31,7 @@ public sealed class EtcdKeys(string prefix, string node)
     public string Root => _root;
 
     public string Networks => _root + "networks/";
+    public string Policies => _root + "policies/";
     public string SharedMacs => _root + "static-macs/";
     public string Nodes => _root + "nodes/";
 
@@ -44,10 +46,13 @@ public sealed class EtcdKeys(string prefix, string node)
 
     public string Network(string name) => Networks + name;
 
+    public string Policy(string name) => Policies + name;
+
     /// <summary>The key of a resource as it is to be stored.</summary>
     public string Of(Resource resource) => resource.Kind switch
     {
         Kind.Network => Network(resource.Name),
+        Kind.Policy => Policy(resource.Name),
         Kind.StaticMac when resource.StaticMac.Drop => SharedMacs + resource.Name,
         Kind kind => Own(kind, resource.Name),
     };
@@ -56,6 +61,7 @@ public sealed class EtcdKeys(string prefix, string node)
     public string[] All(ResourceKey key) => key.Kind switch
     {
         Kind.Network => [Network(key.Name)],
+        Kind.Policy => [Policy(key.Name)],
         Kind.StaticMac => [Own(Kind.StaticMac, key.Name), SharedMacs + key.Name],
         _ => [Own(key.Kind, key.Name)],
     };
@@ -71,6 +77,7 @@ public sealed class EtcdKeys(string prefix, string node)
         return parts switch
         {
             ["networks", var name] => ("", Kind.Network, name),
+            ["policies", var name] => ("", Kind.Policy, name),
             ["static-macs", var name] => ("", Kind.StaticMac, name),
             ["nodes", var rest] when rest.Split('/', 3) is [var owner, var folder, var name] && KindOf(folder) is { } kind => (owner, kind, name),
             _ => null,

@@ -6,7 +6,7 @@ namespace Dataplane.Control.State.Etcd;
 
 /// <summary>
 /// A change as one transaction of etcd. It is guarded by the revisions of everything that its check relied upon: the keys it
-/// writes, the networks that they name; and, when networks change, everything there is, because prefixes of networks must
+/// writes, the networks and policies that they name; and, when networks change or policies go, everything there is, because prefixes of networks must
 /// not overlap and a network with ports is not deleted.
 /// </summary>
 internal sealed class EtcdTransaction
@@ -18,7 +18,7 @@ internal sealed class EtcdTransaction
     {
         _keys = keys;
         _view = view;
-        var networks = new HashSet<string>(StringComparer.Ordinal);
+        HashSet<string> networks = new(StringComparer.Ordinal), policies = new(StringComparer.Ordinal);
         foreach (ResourceChange resource in change.Changes)
         {
             Resource? after = resource.After is { } content ? ResourceKeys.Of(content) : null;
@@ -36,12 +36,17 @@ internal sealed class EtcdTransaction
                 }
             }
             networks.UnionWith(after?.NamedNetworks ?? []);
+            policies.Add(after?.NamedPolicy ?? "");
         }
         foreach (string network in networks.Where(n => !change.Changes.Any(c => c.Kind == Kind.Network && c.Name == n)))
         {
             Guard(keys.Network(network));
         }
-        if (change.Has(Kind.Network))
+        foreach (string policy in policies.Where(n => n.Length > 0 && !change.Changes.Any(c => c.Kind == Kind.Policy && c.Name == n)))
+        {
+            Guard(keys.Policy(policy));
+        }
+        if (change.ReliesOnAll)
         {
             GuardAll(keys.Lasting, EndOf(keys.Root));
         }
