@@ -127,6 +127,20 @@ public static partial class BatchPlanner
                 route.Prefix = ResourceKeys.Prefix(route.Prefix);
                 route.Name = MadeName(Kind.Route, route.Name, ResourceKeys.NameOf(route), problems);
                 break;
+            case Resource.ResourceOneofCase.Service:
+                resource.Service.Status = null;
+                NormaliseAddresses(resource.Service.ClusterIps);
+                NormaliseAddresses(resource.Service.ExternalIps);
+                NormaliseAddresses(resource.Service.LoadBalancerIps);
+                break;
+            case Resource.ResourceOneofCase.Backend:
+                NormaliseBackend(before, resource.Backend, problems);
+                break;
+            case Resource.ResourceOneofCase.PublishedPort:
+                resource.PublishedPort.Status = null;
+                resource.PublishedPort.HostAddress = ResourceKeys.Address(resource.PublishedPort.HostAddress);
+                resource.PublishedPort.Address = ResourceKeys.Address(resource.PublishedPort.Address);
+                break;
             case Resource.ResourceOneofCase.Policy:
                 resource.Policy.Status = null;
                 break;
@@ -138,6 +152,33 @@ public static partial class BatchPlanner
                 break;
         }
         return resource;
+    }
+
+    private static void NormaliseBackend(DesiredState before, Backend backend, ProblemCollector problems)
+    {
+        backend.Address = ResourceKeys.Address(backend.Address);
+        if (backend.Name.Length == 0)
+        {
+            backend.Name = ResourceKeys.NameOf(backend);
+        }
+        else if (ResourceKeys.SplitBackend(backend.Name).Service != backend.Service)
+        {
+            problems.Add(Kind.Backend, backend.Name, "name", $"the name of a backend of service \"{backend.Service}\" begins with \"{backend.Service}/\"",
+                "write it so, or leave the name empty");
+        }
+        // One text of a name for all that use it: there may be a million.
+        if (before.Services.Services.TryGetValue(backend.Service, out ServiceEntry? service))
+        {
+            backend.Service = service.Spec.Name;
+        }
+    }
+
+    private static void NormaliseAddresses(IList<string> addresses)
+    {
+        for (int i = 0; i < addresses.Count; i++)
+        {
+            addresses[i] = ResourceKeys.Address(addresses[i]);
+        }
     }
 
     /// <summary>The name that is made from the other fields, which the operator may have written too.</summary>
@@ -220,6 +261,9 @@ public static partial class BatchPlanner
             case StaticMac mac: editor.Set(mac); break;
             case Neighbour neighbour: editor.Set(neighbour); break;
             case Route route: editor.Set(route); break;
+            case Service service: editor.Services.Set(service); break;
+            case Backend backend: editor.Services.Set(backend); break;
+            case PublishedPort published: editor.Services.Set(published); break;
             case Policy policy: editor.Links = editor.Links with { Policies = editor.Links.Policies.SetItem(policy.Name, policy) }; break;
         }
         return new ResourceChange(resource.Kind, resource.Name, existing, content);

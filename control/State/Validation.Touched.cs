@@ -16,6 +16,12 @@ public static partial class Validation
         public SortedSet<string> Ports { get; } = new(StringComparer.Ordinal);
         public SortedSet<string> Peers { get; } = new(StringComparer.Ordinal);
         public SortedSet<string> Routes { get; } = new(StringComparer.Ordinal);
+        public SortedSet<string> Services { get; } = new(StringComparer.Ordinal);
+        public SortedSet<string> Backends { get; } = new(StringComparer.Ordinal);
+        public SortedSet<string> Published { get; } = new(StringComparer.Ordinal);
+
+        /// <summary>Services whose backends have changed.</summary>
+        public HashSet<string> Servers { get; } = new(StringComparer.Ordinal);
 
         /// <summary>In the order of the batch; then those that it carries.</summary>
         public List<StaticMac> StaticMacs { get; } = [];
@@ -45,7 +51,9 @@ public static partial class Validation
             {
                 touched.CarryLinks(after);
                 touched.CarryRouting(before, after, deleted);
+                touched.CarryHostPorts(after);
             }
+            touched.CarryBackends(after);
             return touched;
         }
 
@@ -56,6 +64,9 @@ public static partial class Validation
             Kind.Port => Ports,
             Kind.TunnelPeer => Peers,
             Kind.Route => Routes,
+            Kind.Service => Services,
+            Kind.Backend => Backends,
+            Kind.PublishedPort => Published,
             _ => null,
         };
 
@@ -90,6 +101,28 @@ public static partial class Validation
                     .Where(r => vrfs.Contains(r.VrfInForce) || r.NextHops.Any(h => peers.Contains(h.Peer)))
                     .Where(r => !r.NextHops.Any(h => gone.Contains((Kind.Network, h.Network)) || gone.Contains((Kind.Port, h.Port)) || gone.Contains((Kind.TunnelPeer, h.Peer))))
                     .Select(r => r.Name));
+            }
+        }
+
+        /// <summary>Backends refer to ports of their service, and differ from each other.</summary>
+        private void CarryBackends(DesiredState after)
+        {
+            Servers.UnionWith(Services);
+            Servers.UnionWith(Backends.Select(b => ResourceKeys.SplitBackend(b).Service));
+            Backends.UnionWith(Services.SelectMany(s => after.Services.BackendsOf(s).Keys));
+        }
+
+        /// <summary>Where the node or its tunnels have other addresses, ports there may be somebody else's.</summary>
+        private void CarryHostPorts(DesiredState after)
+        {
+            if (_interfaces || Networks.Any(n => after.Networks[n].Spec.Vxlan is not null))
+            {
+                Services.UnionWith(after.Services.WithNodePorts);
+                Published.UnionWith(after.Services.Published.Keys);
+            }
+            else
+            {
+                Published.UnionWith(Ports.SelectMany(p => after.Services.PublishedOfPort.GetValueOrDefault(p, [])));
             }
         }
 
