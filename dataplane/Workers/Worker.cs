@@ -121,6 +121,7 @@ public sealed unsafe partial class Worker : IDisposable
     /// <summary>What ports may still send.</summary>
     public Policer Policer { get; }
     public RouteState Routing { get; }
+    public NatState Nat { get; set; } = new();
     public TunnelState Tunnels { get; }
     public PacketWatch Watcher { get; }
     public BridgeEntry* Bridged { get; }
@@ -444,6 +445,7 @@ public sealed unsafe partial class Worker : IDisposable
     public void Dispose()
     {
         NeighbourStage.GiveUpAll(this);
+        Nat.Fragments.GiveUp(this);
         FlushAll();
         Resolutions.Dispose();
         foreach (Handover? handover in _incoming)
