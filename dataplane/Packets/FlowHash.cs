@@ -49,7 +49,7 @@ public static unsafe class FlowHash
         {
             tos = data[IP + 1];
             uint protocol = IPv4Header.Protocol(data + IP);
-            bool hasPorts = (protocol == Tcp | protocol == Udp | protocol == Sctp) & !IPv4Header.IsFragment(data + IP);
+            bool hasPorts = ((protocol == Tcp) | (protocol == Udp) | (protocol == Sctp)) & !IPv4Header.IsFragment(data + IP);
             ulong ports = hasPorts ? ((ulong)protocol << 32) | Unsafe.ReadUnaligned<uint>(data + Transport) : 0;
             return Mix(Unsafe.ReadUnaligned<ulong>(data + IP + 12), ports);
         }
