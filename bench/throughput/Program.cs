@@ -8,5 +8,6 @@ return BenchHost.Commands(
     [
         new BridgeBenchmark(),
         new OverlayBenchmark(),
+        new ServiceBenchmark(),
         new ControlBenchmark(),
     ]).Parse(args).Invoke();
