@@ -5,7 +5,8 @@ namespace Dataplane.Workers;
 
 /// <summary>
 /// A bounded ring of packets from one worker to another (one producer, one consumer, no lock): for an output port that has
-/// fewer transmit queues than there are workers. An entry is an mbuf and the port it is for.
+/// fewer transmit queues than there are workers, or from an input port with one queue. An entry is an mbuf and the port it is for,
+/// or from.
 /// </summary>
 public sealed unsafe class Handover : IDisposable
 {
@@ -60,6 +61,23 @@ public sealed unsafe class Handover : IDisposable
         mbuf = _entries[tail % Capacity].Mbuf;
         Volatile.Write(ref _indices->Tail, tail + 1);
         return true;
+    }
+
+    /// <summary>
+    /// Called by the consumer: takes up to <paramref name="most"/> packets that follow one another and are of one port. Gives how many.
+    /// </summary>
+    public int TakeRun(rte_mbuf** mbufs, int most, out int port)
+    {
+        ulong tail = _indices->Tail;
+        int waiting = (int)Math.Min((ulong)most, Volatile.Read(ref _indices->Head) - tail), n = 0;
+        port = waiting == 0 ? 0 : (int)_entries[tail % Capacity].Port;
+        while (n < waiting && (int)_entries[(tail + (uint)n) % Capacity].Port == port)
+        {
+            mbufs[n] = _entries[(tail + (uint)n) % Capacity].Mbuf;
+            n++;
+        }
+        Volatile.Write(ref _indices->Tail, tail + (uint)n);
+        return n;
     }
 
     /// <summary>Whether something waits; for a worker that is about to sleep.</summary>
