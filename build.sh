@@ -65,7 +65,11 @@ needs_bench() {
   need dpdk-dev command -v dpdk-testpmd
   need openvswitch-switch command -v ovs-vswitchd
   need openvswitch-switch-dpdk ovs_with_dpdk
-  need iproute2 command -v ip
+  needs_demo
+  need ethtool command -v ethtool
+  need util-linux command -v unshare
+  need valgrind command -v valgrind
+  need binutils command -v objcopy
 }
 
 ovs_with_dpdk() {  # where Debian puts it beside the one without, or that one itself
@@ -268,7 +272,8 @@ Installs the system packages that are missing, and says which; silent when nothi
   build  gcc, cmake, make, pkgconf, libdpdk-dev, the .NET 10 SDK (of the distribution, or of Microsoft into ~/.dotnet)
   demo   iproute2, iputils-ping, iperf3
   test   those of the demo, iputils-arping, tcpdump, ethtool, tshark, etcd-server, util-linux, mount
-  bench  dpdk-dev (dpdk-testpmd) and openvswitch-switch, which the benchmarks compare with, iproute2'
+  bench  those of the demo, dpdk-dev (dpdk-testpmd) and openvswitch-switch(-dpdk), which the benchmarks compare with,
+         ethtool, util-linux'
 cmd_setup() {
   local group
   for group in "$@"; do [[ $group =~ ^(build|demo|test|bench)$ ]] || usage_error setup "$group"; done
@@ -353,10 +358,15 @@ usage[bench]='Usage: ./build.sh bench [<what>] [options]
 
 Measures how fast the switch is beside others, run by run in turn, and writes one report: tables in the terminal, and in
 out/bench/ a page with plots (.html) and all figures (.json). Without a name: everything but micro. --quick is short.
-  bridge  packets per second and clocks per packet of a learning bridge between two DPDK ports, beside dpdk-testpmd:
-          numbers of addresses, sizes of packets, bursts, workers
+  bridge  packets per second and clocks per packet of a learning bridge between two DPDK ports, beside dpdk-testpmd and
+          Open vSwitch: numbers of addresses, sizes of packets, bursts, workers
+  latency the rate without loss by bisection (RFC 2544), and latency at shares of it, from a generator over memif
+  updates the bridge while static addresses are committed as fast as can be
+  tap     two containers: TCP, small UDP packets, round trips, idle CPU, beside Linux bridge + veth and Open vSwitch in
+          user space (as root)
   control updates per second through the API (durable or not, visible to a worker), time until visible, memory; packets
           lost while a million entries are pushed (as root); the same load on Open vSwitch
+  instructions  executed per packet in the stages, counted by callgrind over a fixed run
   micro   BenchmarkDotNet: MAC look-ups, single and batched. Options go to BenchmarkDotNet (--filter "*Batch*")
 ./build.sh bench <what> --help lists the options.'
 cmd_bench() {
@@ -370,7 +380,7 @@ cmd_bench() {
       cd "$out/bench"
       PATH=$DOTNET_ROOT:$PATH exec "$root/bench/micro/bin/Release/net10.0/MicroBench" "$@"
       ;;
-    '' | -* | bridge | control)
+    '' | -* | bridge | latency | updates | tap | instructions | control)
       install_missing build bench
       build_all
       exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$@"

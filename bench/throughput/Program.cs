@@ -7,5 +7,9 @@ return BenchHost.Commands(
     "Measures how fast the dataplane is, beside other switches on the same ports and packets. Without a name: everything.",
     [
         new BridgeBenchmark(),
+        new LatencyBenchmark(),
+        new UpdatesBenchmark(),
+        new TapBenchmark(),
+        new InstructionsBenchmark(),
         new ControlBenchmark(),
     ]).Parse(args).Invoke();
