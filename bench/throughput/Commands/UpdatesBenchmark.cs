@@ -28,8 +28,8 @@ internal sealed class UpdatesBenchmark : Benchmark
         EngineSubject engine = run.Engines()[0];
         run.Forward("Forwarding while the MAC table is written to",
             [
-                new UpdatingEngineSubject("quiet", engine.Program, 0),
                 .. options.GetValue(_batches)!.Select(batch => new UpdatingEngineSubject($"commits of {batch:N0}", engine.Program, batch)),
+                new UpdatingEngineSubject("quiet", engine.Program, 0),
             ],
             [new Point("1,000 MACs", new RoomyBridge(), run.Settings)]);
     }
