@@ -109,7 +109,7 @@ internal sealed class BenchRun
     /// <summary>Open vSwitch with DPDK, when it is installed and can be run: it needs a network namespace, which only root makes.</summary>
     public static IEnumerable<Subject> Ovs()
     {
-        if (OvsDpdkSubject.Program is null)
+        if (ProgramPath.Find(OvsProcess.Program) is null)
         {
             Progress($"Open vSwitch with DPDK is not installed (package {OvsDpdkSubject.Package}): left out.");
             return [];
@@ -119,7 +119,7 @@ internal sealed class BenchRun
             Progress($"Open vSwitch needs a network namespace, and that needs root: left out.");
             return [];
         }
-        return [new OvsDpdkSubject("OVS-DPDK")];
+        return [new OvsDpdkSubject()];
     }
 
     /// <summary>Runs the subjects in turn at each point, and adds what they came to.</summary>

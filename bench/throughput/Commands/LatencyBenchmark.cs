@@ -22,7 +22,7 @@ internal sealed class LatencyBenchmark : Benchmark
     public LatencyBenchmark()
         : base("latency", "The rate without loss by bisection (RFC 2544), and latency at 10, 50 and 90 % of it, over memif.")
     {
-        _macs = Add(new Option<int>("--macs") { Description = "Addresses on each side", DefaultValueFactory = _ => 1_000 });
+        _macs = Add(new Option<int>("--macs") { Description = $"Addresses on each side, up to {SharedBridgeScenario.MostAddresses}", DefaultValueFactory = _ => 1_000 });
         _trial = Add(new Option<int>("--trial") { Description = "Milliseconds of a trial; RFC 2544 asks for 60,000 [default: 1,000, with --quick 200]" });
         _loss = Add(new Option<double>("--loss") { Description = "Percent of the packets that may be lost in the second search", DefaultValueFactory = _ => 0.1 });
         _packets = Add(new Option<PacketSizes>("--packets")
@@ -77,7 +77,7 @@ internal sealed class LatencyBenchmark : Benchmark
     {
         string directory = run.Work.New("latency");
         using var generator = new PacketGenerator(directory, settings.Macs, settings.Packets.Lengths[0], run.TscHz);
-        var context = new RunContext(new BridgeScenario(settings.Macs, settings.Packets), run.Settings, generator.SwitchDevices, directory);
+        var context = new RunContext(new SharedBridgeScenario(settings.Macs, settings.Packets), run.Settings, generator.SwitchDevices, directory);
         LatencyRun result;
         using (subject.Start(context, run.Cancel))
         {

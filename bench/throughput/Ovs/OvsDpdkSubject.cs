@@ -1,160 +1,139 @@
-using System.Diagnostics;
 using System.Globalization;
 using System.Text.RegularExpressions;
+using Dataplane.Interop.Linux;
 using Dataplane.ThroughputBench.Harness;
-using Dataplane.ThroughputBench.Machine;
 
 namespace Dataplane.ThroughputBench.Ovs;
 
 /// <summary>
-/// Open vSwitch's datapath in user space with the benchmark's DPDK ports, on one bridge that learns (action NORMAL) unless a
-/// derived class does otherwise. Its poll-mode threads run on the forwarding CPUs, everything else on the other one.
+/// Open vSwitch with its datapath in user space on DPDK's ports: one polling thread on the core that forwards, everything else on the
+/// other. Its caches are filled before it is measured.
 /// </summary>
-public partial class OvsDpdkSubject(string name) : Subject(name)
+public sealed partial class OvsDpdkSubject : Subject
 {
-    public const string Package = "openvswitch-switch-dpdk", Bridge = "bench";
+    public const string SubjectName = "Open vSwitch";
+    public const string Package = "openvswitch-switch-dpdk";
 
-    /// <summary>Buffers that it takes for all ports together, when there is memory for them; fewer if not.</summary>
-    private const int MostBuffers = 262_144;
+    /// <summary>The packet buffers it takes of its own accord: 262,144, each on a page of its own where pages are ordinary ones.</summary>
+    private const int MegabytesOfBuffers = 1100;
 
-    private const int BytesPerBuffer = 4096;
+    /// <summary>Where Debian puts it beside the program without DPDK.</summary>
+    private const string Debian = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk";
 
-    /// <summary>Bursts are what it was compiled for.</summary>
-    private const int Burst = 32;
+    private static readonly TimeSpan StartTime = TimeSpan.FromSeconds(60), SettleTime = TimeSpan.FromSeconds(90);
 
-    private static readonly TimeSpan SettleTime = TimeSpan.FromSeconds(60);
-    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(500);
+    private readonly string _program;
 
-    /// <summary>The program with DPDK: where Debian puts it beside the one without. Null when there is none.</summary>
-    public static string? Program { get; } = new[] { "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk" }.FirstOrDefault(File.Exists)
-        ?? ProgramPath.Find("ovs-vswitchd-dpdk");
-
-    /// <summary>
-    /// Each of its ports keeps the packets of its file in buffers of the one pool that they share, the size of which is fixed; and its
-    /// bursts are of one size.
-    /// </summary>
-    public override bool CanRun(Scenario scenario, RunSettings settings) =>
-        settings.Burst >= Burst && 2 * scenario.PacketsPerPort * settings.Workers <= MostBuffers - 32_768;
-
-    public override IDisposable Start(RunContext context, CancellationToken cancel)
+    public OvsDpdkSubject() : base(SubjectName)
     {
-        RunSettings settings = context.Settings;
-        string program = Program ?? throw new BenchException($"there is no Open vSwitch with DPDK: install {Package}, or leave it out with --no-peers");
-        string memory = Text($"{256 + ((long)MostBuffers * BytesPerBuffer >> 20)}");
-        string[] columns =
-        [
-            "other_config:dpdk-init=true",
-            $"other_config:dpdk-extra=\"--no-pci --no-telemetry {(settings.Hugepages ? "--in-memory" : "--no-huge --legacy-mem --no-shconf --iova-mode=va")} -m {memory}\"",
-            $"other_config:dpdk-lcore-mask={Mask([settings.OtherCore])}",
-            $"other_config:pmd-cpu-mask={Mask(settings.Cores.Take(settings.Workers))}",
-            // Flows that learning makes are one for each pair of addresses.
-            "other_config:flow-limit=4000000", "other_config:max-idle=600000",
-        ];
-        var ovs = new OvsInstance(program, [], columns, context.Directory, ["unshare", "--net"], cancel);
-        try
+        _program = File.Exists(Debian) ? Debian : OvsProcess.Find(OvsProcess.Program);
+        if (LinuxProcess.EffectiveUserId != 0)
         {
-            Version ??= VersionLines(ovs.Do(program, "--version"));
-            Configure(ovs, context);
-            return ovs;
-        }
-        catch
-        {
-            ovs.Dispose();
-            throw;
+            throw new BenchException("Open vSwitch needs a network namespace of its own: run it as root, or leave it out with --no-peers");
         }
     }
 
+    /// <summary>The arguments of <c>ovs-vsctl</c> that add a port to a bridge.</summary>
+    public static string[] Port(string bridge, string name, string device) =>
+        ["--", "add-port", bridge, name, "--", "set", "interface", name, "type=dpdk", $"options:dpdk-devargs=\"{device}\""];
+
+    /// <summary>It has a burst size of its own, 32.</summary>
+    public override bool CanRun(Scenario scenario, RunSettings settings) =>
+        scenario is IOvsWorkload && settings is { Burst: RunSettings.FullBurst, Workers: 1 };
+
     public override RunResult Run(RunContext context, CancellationToken cancel)
     {
+        var workload = (IOvsWorkload)context.Scenario;
+        using var ovs = new OvsProcess(context.Directory, cancel);
         RunSettings settings = context.Settings;
-        using var ovs = (OvsInstance)Start(context, cancel);
-        Settle(ovs, cancel);
+        int megabytes = context.MemoryMegabytes + MegabytesOfBuffers;
+        // "--legacy-mem" is what --no-huge comes to; said, or it would be told "--in-memory", which excludes that.
+        string pages = settings.Hugepages ? "" : " --no-huge --legacy-mem";
+        ovs.Configure("--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
+            Text($"other_config:dpdk-extra=\"--no-pci --no-telemetry -m {megabytes}{pages}\""),
+            Text($"other_config:dpdk-lcore-mask=0x{1ul << settings.OtherCore:x}"), Text($"other_config:pmd-cpu-mask=0x{1ul << settings.Cores[0]:x}"));
+        ovs.Start(_program, ownNetwork: true);
+        WaitForDpdk(ovs, cancel);
+        Version ??= $"{ovs.Configure("get", "Open_vSwitch", ".", "ovs_version").Trim().Trim('"')}, {ovs.Configure("get", "Open_vSwitch", ".", "dpdk_version").Trim().Trim('"')}";
+        workload.Configure(ovs, context.Devices);
+        WaitForCaches(ovs, cancel);
+
         var windows = new List<Window>();
-        Reading before = Read(ovs), first = before;
-        while (windows.Count < settings.Seconds)
+        int count = (int)(TimeSpan.FromSeconds(settings.Seconds) / settings.Window);
+        Reading before = Read(ovs);
+        for (int i = 0; i < count; i++)
         {
             Sleep(settings.Window, cancel);
             Reading after = Read(ovs);
-            if (after.Packets == before.Packets)
+            double received = after.Received - before.Received;
+            windows.Add(new Window
             {
-                throw ovs.Failure("forwards nothing");
-            }
-            windows.Add(new Window { PacketsPerSecond = (after.Packets - before.Packets) / Stopwatch.GetElapsedTime(before.Time, after.Time).TotalSeconds });
+                PacketsPerSecond = (after.Sent - before.Sent) / (after.Time - before.Time).TotalSeconds,
+                BusyClocks = received > 0 ? (after.Busy - before.Busy) / received : null,
+            });
             before = after;
+        }
+        if (windows.Any(w => w.PacketsPerSecond <= 0))
+        {
+            throw ovs.Switch.Failure("forwards nothing");
         }
         return new RunResult
         {
             Windows = windows,
-            CommandLine = ovs.CommandLine,
-            Facts = new Dictionary<string, object> { ["upcalls"] = before.Upcalls - first.Upcalls, ["packets"] = before.Packets - first.Packets },
+            CommandLine = ovs.Switch.CommandLine,
+            Facts = new Dictionary<string, object> { ["upcalls"] = before.Upcalls, ["polling"] = ovs.Ask("dpif-netdev/pmd-stats-show").Trim().Split('\n') },
         };
     }
 
-    /// <summary>Makes the bridge and its ports.</summary>
-    protected virtual void Configure(OvsInstance ovs, RunContext context)
+    /// <summary>Its counters at one moment.</summary>
+    private readonly record struct Reading(TimeSpan Time, ulong Received, ulong Sent, ulong Busy, ulong Upcalls);
+
+    private static Reading Read(OvsProcess ovs)
     {
-        ovs.Vsctl("add-br", Bridge, "--", "set", "bridge", Bridge, "datapath_type=netdev", Text($"other_config:mac-table-size={(4 * context.Scenario.Size) + 8192}"));
-        for (int i = 0; i < context.Devices.Count; i++)
-        {
-            ovs.Vsctl("add-port", Bridge, Text($"p{i}"), "--", "set", "interface", Text($"p{i}"), "type=dpdk",
-                $"options:dpdk-devargs=\"{context.Devices[i]}\"", Text($"options:n_rxq={context.Settings.Workers}"), Text($"mtu_request={context.Scenario.Mtu}"));
-        }
+        string polling = ovs.Ask("dpif-netdev/pmd-stats-show");
+        string ports = ovs.Ask("dpctl/show", "-s");
+        TimeSpan time = TimeSpan.FromMilliseconds(Environment.TickCount64);
+        // The threads that poll come first, the main thread last.
+        int main = polling.IndexOf("main thread", StringComparison.Ordinal);
+        string pmd = main < 0 ? polling : polling[..main];
+        return new Reading(time, Sum(Received(), pmd), Sum(SentByDpdk(), ports), Sum(Busy(), pmd), Sum(Upcall(), pmd));
     }
 
-    /// <summary>Until next to no packet needs a look at the flow tables any more.</summary>
-    private static void Settle(OvsInstance ovs, CancellationToken cancel)
+    private static ulong Sum(Regex number, string text) =>
+        number.Matches(text).Aggregate(0ul, (sum, match) => sum + ulong.Parse(match.Groups[1].ValueSpan, CultureInfo.InvariantCulture));
+
+    private static void WaitForDpdk(OvsProcess ovs, CancellationToken cancel)
     {
-        const int FewUpcalls = 1000; // per million packets
-        long end = Environment.TickCount64 + (long)SettleTime.TotalMilliseconds;
-        Sleep(Look + Look, cancel);
-        for (Reading before = Read(ovs); ; Sleep(Look, cancel))
+        for (long end = Environment.TickCount64 + (long)StartTime.TotalMilliseconds; ;)
         {
-            Reading now = Read(ovs);
-            if (now.Packets != before.Packets && (now.Upcalls - before.Upcalls) * 1_000_000.0 / (now.Packets - before.Packets) < FewUpcalls)
+            Sleep(TimeSpan.FromMilliseconds(100), cancel);
+            if (ovs.Switch.HasExited || Environment.TickCount64 > end)
+            {
+                throw ovs.Switch.Failure("did not start DPDK");
+            }
+            if (ovs.Configure("get", "Open_vSwitch", ".", "dpdk_initialized").Trim() == "true")
             {
                 return;
             }
-            if (ovs.HasExited || Environment.TickCount64 > end)
-            {
-                throw ovs.Failure(now.Packets == before.Packets ? "forwards nothing" : "does not settle: flows are still being made");
-            }
-            before = now;
         }
     }
 
-    /// <summary>What its poll-mode threads have counted.</summary>
-    /// <param name="Time">When.</param>
-    /// <param name="Packets">Received and forwarded.</param>
-    /// <param name="Upcalls">Packets that needed a look at the flow tables.</param>
-    private readonly record struct Reading(long Time, long Packets, long Upcalls);
-
-    private static Reading Read(OvsInstance ovs)
+    /// <summary>Packets of flows that it has not met yet go through another thread: until there are next to none of them.</summary>
+    private static void WaitForCaches(OvsProcess ovs, CancellationToken cancel)
     {
-        string text = ovs.Appctl("dpif-netdev/pmd-stats-show");
-        long time = Stopwatch.GetTimestamp(), received = 0, upcalls = 0, lost = 0;
-        // A block for each thread; the main thread's, at the end, knows no packets of ours.
-        foreach (Match match in Counter().Matches(text))
+        Reading before = Read(ovs);
+        for (long end = Environment.TickCount64 + (long)SettleTime.TotalMilliseconds; Environment.TickCount64 < end;)
         {
-            long value = long.Parse(match.Groups[2].ValueSpan, CultureInfo.InvariantCulture);
-            switch (match.Groups[1].Value)
+            Sleep(TimeSpan.FromSeconds(1), cancel);
+            Reading after = Read(ovs);
+            if (after.Sent > before.Sent && after.Upcalls - before.Upcalls <= (after.Received - before.Received) / 10_000)
             {
-                case "packets received":
-                    received += value;
-                    break;
-                case "miss with success upcall":
-                    upcalls += value;
-                    break;
-                default:
-                    lost += value;
-                    break;
+                return;
             }
+            before = after;
         }
-        return new Reading(time, received - lost, upcalls + lost);
+        // What it does then is what it does with so many flows.
     }
-
-    private static string VersionLines(string text) => string.Join(", ", text.Split('\n', StringSplitOptions.RemoveEmptyEntries));
-
-    private static string Mask(IEnumerable<int> cpus) => Text($"0x{cpus.Aggregate(0ul, (mask, cpu) => mask | (1ul << cpu)):x}");
 
     private static void Sleep(TimeSpan time, CancellationToken cancel)
     {
@@ -164,6 +143,15 @@ public partial class OvsDpdkSubject(string name) : Subject(name)
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 
-    [GeneratedRegex(@"^\s*(packets received|miss with success upcall|miss with failed upcall):\s+(\d+)", RegexOptions.Multiline)]
-    private static partial Regex Counter();
+    [GeneratedRegex(@"packets received: (\d+)")]
+    private static partial Regex Received();
+
+    [GeneratedRegex(@"processing cycles: (\d+)")]
+    private static partial Regex Busy();
+
+    [GeneratedRegex(@"miss with (?:success|failed) upcall: (\d+)")]
+    private static partial Regex Upcall();
+
+    [GeneratedRegex(@"\(dpdk:[^\n]*\n[^\n]*\n\s*TX packets:(\d+)")]
+    private static partial Regex SentByDpdk();
 }

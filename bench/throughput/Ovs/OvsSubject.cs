@@ -13,23 +13,22 @@ public sealed class OvsSubject : IDisposable
 {
     private const string Bridge = "bench";
 
-    private readonly string _directory;
-    private readonly OvsInstance _ovs;
-    private readonly string _socket;
+    private readonly OvsProcess _ovs;
     private int _next;
 
     /// <param name="directory">For its files and sockets.</param>
     /// <param name="cancel">Ends the start, and each load.</param>
     public OvsSubject(string directory, CancellationToken cancel)
     {
-        _directory = directory;
-        _ovs = new OvsInstance(OvsInstance.Program, ["--enable-dummy", "--disable-system"], [], directory, [], cancel);
+        _ovs = new OvsProcess(directory, cancel);
         try
         {
-            _ovs.Vsctl("add-br", Bridge, "--", "set", "bridge", Bridge, "datapath_type=dummy", "fail-mode=secure",
+            string program = OvsProcess.Find(OvsProcess.Program);
+            _ovs.Start(program, ownNetwork: false, "--enable-dummy");
+            _ovs.Configure("add-br", Bridge, "--", "set", "bridge", Bridge, "datapath_type=dummy", "fail-mode=secure",
                 "--", "add-port", Bridge, "target", "--", "set", "interface", "target", "type=dummy", "ofport_request=1");
-            _socket = _ovs.ManagementSocket(Bridge);
-            Version = _ovs.Do(OvsInstance.Program, "--version").Split('\n')[0];
+            _ovs.WaitForFile(Socket, _ovs.Switch);
+            Version = _ovs.Do(program, "--version").Split('\n')[0];
         }
         catch
         {
@@ -41,7 +40,9 @@ public sealed class OvsSubject : IDisposable
     public string Version { get; }
 
     /// <summary>Resident memory of the switch in bytes.</summary>
-    public long ResidentBytes => ProcessMemory.Resident(_ovs.Id);
+    public long ResidentBytes => ProcessMemory.Resident(_ovs.Switch.Id);
+
+    private string Socket => _ovs.FileOf($"{Bridge}.mgmt");
 
     /// <summary>One flow after the other, each by a process of its own: there is no other way from the command line.</summary>
     public LoadResult Single(int count)
@@ -51,7 +52,7 @@ public sealed class OvsSubject : IDisposable
         for (int i = 0; i < count; i++)
         {
             long begin = Stopwatch.GetTimestamp();
-            _ovs.Do("ovs-ofctl", "add-flow", $"unix:{_socket}", Flow(_next++));
+            _ovs.Do("ovs-ofctl", "add-flow", $"unix:{Socket}", Flow(_next++));
             times.Add(Stopwatch.GetElapsedTime(begin));
         }
         return Result("single, ovs-ofctl add-flow each", count, start, times);
@@ -66,7 +67,7 @@ public sealed class OvsSubject : IDisposable
         foreach (string file in files)
         {
             long begin = Stopwatch.GetTimestamp();
-            _ovs.Do("ovs-ofctl", "--bundle", "add-flows", $"unix:{_socket}", file);
+            _ovs.Do("ovs-ofctl", "--bundle", "add-flows", $"unix:{Socket}", file);
             times.Add(Stopwatch.GetElapsedTime(begin));
         }
         return Result(Text($"ovs-ofctl, bundles of {batch:N0}"), count, start, times);
@@ -77,7 +78,7 @@ public sealed class OvsSubject : IDisposable
     {
         string file = File(count);
         long start = Stopwatch.GetTimestamp();
-        _ovs.Do("ovs-ofctl", [.. bundle ? ["--bundle"] : Array.Empty<string>(), "add-flows", $"unix:{_socket}", file]);
+        _ovs.Do("ovs-ofctl", [.. bundle ? ["--bundle"] : Array.Empty<string>(), "add-flows", $"unix:{Socket}", file]);
         return Result(bundle ? Text($"ovs-ofctl, one bundle of {count:N0}") : "ovs-ofctl, a stream of flows", count, start, [Stopwatch.GetElapsedTime(start)]);
     }
 
@@ -91,7 +92,7 @@ public sealed class OvsSubject : IDisposable
 
     private string File(int count)
     {
-        string path = Path.Combine(_directory, Text($"flows-{_next}"));
+        string path = _ovs.FileOf(Text($"flows-{_next}"));
         System.IO.File.WriteAllLines(path, Enumerable.Range(_next, count).Select(Flow));
         _next += count;
         return path;

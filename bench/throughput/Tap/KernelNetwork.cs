@@ -18,7 +18,7 @@ public sealed class KernelNetwork : ContainerNetwork
             Veth.Connect(bridge, "veth1", Second, Device, $"{SecondAddress}/{PrefixLength}");
             foreach (string end in (string[])["veth0", "veth1"])
             {
-                Tool.Run("ip", ["-n", bridge, "link", "set", end, "master", "br0"]);
+                Tool.Run("ip", ["-n", bridge, "link", "set", end, "master", "br0", "up"]);
             }
         }
         catch

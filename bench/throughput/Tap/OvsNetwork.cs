@@ -1,3 +1,4 @@
+using System.Globalization;
 using Dataplane.ThroughputBench.Harness;
 using Dataplane.ThroughputBench.Ovs;
 
@@ -10,23 +11,25 @@ public sealed class OvsNetwork : ContainerNetwork
 
     private const string Bridge = "bench";
 
-    private readonly OvsInstance? _ovs;
+    private readonly OvsProcess? _ovs;
 
     public OvsNetwork(string directory, CancellationToken cancel)
     {
         try
         {
-            string ns = Namespaces.Create("ovs");
-            Veth.Connect(ns, "veth0", First, Device, $"{FirstAddress}/{PrefixLength}");
-            Veth.Connect(ns, "veth1", Second, Device, $"{SecondAddress}/{PrefixLength}");
-            foreach (string container in (string[])[First, Second])
+            _ovs = new OvsProcess(directory, cancel);
+            _ovs.Start(OvsProcess.Find(OvsProcess.Program), ownNetwork: true);
+            _ovs.WaitForFile(_ovs.FileOf("switch.ctl"), _ovs.Switch);
+            string pid = _ovs.Switch.Id.ToString(CultureInfo.InvariantCulture);
+            foreach ((string container, string end, string address) in new[] { (First, "veth0", FirstAddress), (Second, "veth1", SecondAddress) })
             {
+                Veth.Connect(pid, end, container, Device, $"{address}/{PrefixLength}");
+                _ovs.Inside("ip", "link", "set", end, "up");
                 // This datapath passes a checksum that is still to be completed on as it is, and the other end would drop the packet.
                 Tool.Run("ip", ["netns", "exec", container, "ethtool", "-K", Device, "tx", "off"]);
             }
-            _ovs = new OvsInstance(OvsInstance.Program, [], [], directory, ["ip", "netns", "exec", ns], cancel);
-            Version = _ovs.Do(OvsInstance.Program, "--version").Split('\n')[0];
-            _ovs.Vsctl("add-br", Bridge, "--", "set", "bridge", Bridge, "datapath_type=netdev", "--", "add-port", Bridge, "veth0", "--", "add-port", Bridge, "veth1");
+            Version = _ovs.Configure("get", "Open_vSwitch", ".", "ovs_version").Trim().Trim('"');
+            _ovs.Configure("add-br", Bridge, "--", "set", "bridge", Bridge, "datapath_type=netdev", "--", "add-port", Bridge, "veth0", "--", "add-port", Bridge, "veth1");
         }
         catch
         {
@@ -37,7 +40,7 @@ public sealed class OvsNetwork : ContainerNetwork
 
     public override string Version { get; } = "";
 
-    public override IReadOnlyList<int> Processes => [_ovs!.Id];
+    public override IReadOnlyList<int> Processes => [_ovs!.Switch.Id];
 
     public override void Dispose()
     {
