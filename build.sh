@@ -58,6 +58,7 @@ needs_test() {
   need util-linux command -v setpriv
   need mount command -v mount
   need etcd-server command -v etcd
+  need openvswitch-switch command -v ovs-vswitchd
 }
 iputils_arping() { arping -V | grep iputils; }
 
@@ -282,7 +283,8 @@ usage[setup]='Usage: ./build.sh setup [build] [demo] [test] [vm] [bench]
 Installs the system packages that are missing, and says which; silent when nothing is. Without a name: build and test.
   build  gcc, cmake, make, pkgconf, libdpdk-dev, the .NET 10 SDK (of the distribution, or of Microsoft into ~/.dotnet)
   demo   iproute2, iputils-ping, iperf3
-  test   those of the demo, iputils-arping, tcpdump, ethtool, tshark, etcd-server, util-linux, mount
+  test   those of the demo, iputils-arping, tcpdump, ethtool, tshark, etcd-server, openvswitch-switch, util-linux,
+         mount
   vm     qemu-system-x86, busybox-static, cpio, kmod, iproute2, ethtool
   bench  those of the demo, dpdk-dev (dpdk-testpmd) and openvswitch-switch(-dpdk), which the benchmarks compare with,
          ethtool, util-linux, valgrind, binutils'
@@ -390,6 +392,8 @@ out/bench/ a page with plots (.html) and all figures (.json). Without a name: ev
   updates the bridge while static addresses are committed as fast as can be
   tap     two containers: TCP, small UDP packets, round trips, idle CPU, beside Linux bridge + veth and Open vSwitch in
           user space (as root)
+  overlay as the bridge, of routing (up to a million prefixes, and what they take in memory), and of VXLAN encapsulation and
+          decapsulation beside Open vSwitch with DPDK (as root)
   control updates per second through the API (durable or not, visible to a worker), time until visible, memory; packets
           lost while a million entries are pushed (as root); the same load on Open vSwitch
   instructions  executed per packet in the stages, counted by callgrind over a fixed run
@@ -406,7 +410,7 @@ cmd_bench() {
       cd "$out/bench"
       PATH=$DOTNET_ROOT:$PATH exec "$root/bench/micro/bin/Release/net10.0/MicroBench" "$@"
       ;;
-    '' | -* | bridge | latency | updates | tap | instructions | control)
+    '' | -* | bridge | latency | updates | tap | instructions | overlay | control)
       install_missing build bench
       build_all
       exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$@"

@@ -11,5 +11,6 @@ return BenchHost.Commands(
         new UpdatesBenchmark(),
         new TapBenchmark(),
         new InstructionsBenchmark(),
+        new OverlayBenchmark(),
         new ControlBenchmark(),
     ]).Parse(args).Invoke();
