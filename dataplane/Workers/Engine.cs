@@ -29,6 +29,7 @@ public sealed unsafe class Engine : IDisposable
     private readonly Worker[] _workers;
     private readonly EngineOptions _options;
     private readonly QueueOwners _owners;
+    private readonly QueueBalancer? _balancer;
     private readonly List<Thread> _threads = [];
     private bool _disposed;
 
@@ -62,7 +63,8 @@ public sealed unsafe class Engine : IDisposable
         {
             worker.Connect(_workers);
         }
-        Housekeeping = new Housekeeping(this, _options.Balance && _options.Workers > 1);
+        Housekeeping = new Housekeeping(this);
+        _balancer = _options.Balance && _options.Workers > 1 ? new QueueBalancer(this) : null;
     }
 
     public Segment Segment { get; }
@@ -96,6 +98,7 @@ public sealed unsafe class Engine : IDisposable
             thread.Start();
         }
         Housekeeping.Start();
+        _balancer?.Start();
     }
 
     /// <summary>Makes a port part of the switch. The engine owns it from now on; when this throws it is the caller's as before.</summary>
@@ -224,6 +227,7 @@ public sealed unsafe class Engine : IDisposable
     /// </summary>
     public void Stop()
     {
+        _balancer?.Stop();
         Housekeeping.Stop();
         foreach (Worker worker in _workers)
         {

@@ -5,7 +5,7 @@ namespace Dataplane.Workers;
 
 /// <summary>
 /// The engine's slow clockwork, on a thread of its own: ages MAC entries and neighbours (a slice of the tables at a time), gives a sign of life,
-/// and publishes figures that no worker should spend time on. It allocates nothing while it runs, unless it is to balance queues.
+/// and publishes figures that no worker should spend time on. It allocates nothing while it runs.
 /// </summary>
 public sealed unsafe class Housekeeping
 {
@@ -31,16 +31,14 @@ public sealed unsafe class Housekeeping
     private readonly int[] _bridgeOfBlock = new int[Fids.Blocks + 1];
     private readonly int _collectionsAtStart;
     private readonly NeighbourAgeing _neighbours;
-    private readonly QueueBalancer? _balancer;
     private Thread? _thread;
     private int _nextBucket;
     private ulong _grace;
     private ulong _generation;
     private uint _now, _settledAt;
 
-    internal Housekeeping(Engine engine, bool balance)
+    internal Housekeeping(Engine engine)
     {
-        _balancer = balance ? new QueueBalancer(engine) : null;
         _engine = engine;
         _segment = engine.Segment;
         _ageingOfBridge = new uint[_segment.MaxBridges];
@@ -76,7 +74,6 @@ public sealed unsafe class Housekeeping
         {
             AgeSlice();
         }
-        _balancer?.RunOnce();
         _neighbours.RunOnce(_engine.Clock.Seconds, 1000 / PeriodMilliseconds);
     }
 

@@ -3,7 +3,7 @@ using Dataplane.Memory;
 namespace Dataplane.Workers;
 
 /// <summary>
-/// Looks at the workers once per second, and gives a queue of the busiest one to the idlest one when the difference stays. What a queue
+/// Looks at the workers once per second, on a thread of its own, and gives a queue of the busiest one to the idlest one when the difference stays. What a queue
 /// costs is estimated from its packets: a worker's time is divided among its queues by them.
 /// </summary>
 internal sealed unsafe class QueueBalancer(Engine engine)
@@ -14,21 +14,38 @@ internal sealed unsafe class QueueBalancer(Engine engine)
     private readonly double[] _loads = new double[engine.Workers.Count];
     private readonly ulong[] _cycles = new ulong[engine.Workers.Count];
     private readonly ulong[,] _packets = new ulong[engine.Workers.Count, engine.Segment.MaxPorts];
+    private readonly ManualResetEventSlim _stop = new();
     private ulong _lookedAt;
     private int _wanted;
+    private Thread? _thread;
 
-    /// <summary>Called from time to time; does something once per second.</summary>
-    public void RunOnce()
+    public void Start()
     {
-        const ulong Second = 1_000_000_000;
-        ulong now = engine.Clock.Nanoseconds, since = now - _lookedAt;
-        if (since < Second)
+        _thread = new Thread(Run) { Name = "balancer", IsBackground = true };
+        _thread.Start();
+    }
+
+    public void Stop()
+    {
+        _stop.Set();
+        _thread?.Join();
+    }
+
+    private void Run()
+    {
+        while (!_stop.Wait(TimeSpan.FromSeconds(1)))
         {
-            return;
+            RunOnce();
         }
+    }
+
+    private void RunOnce()
+    {
+        const double Second = 1e9;
+        ulong now = engine.Clock.Nanoseconds, since = now - _lookedAt;
         bool first = _lookedAt == 0;
         _lookedAt = now;
-        List<QueueLoad> queues = Look(since / (double)Second);
+        List<QueueLoad> queues = Look(since / Second);
         if (first || QueueBalance.Choose(_loads, queues) is not var (queue, worker))
         {
             _wanted = 0;
