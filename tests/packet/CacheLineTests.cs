@@ -2,6 +2,7 @@ using System.Reflection;
 using System.Reflection.Emit;
 using System.Runtime.CompilerServices;
 using Dataplane.Memory;
+using Dataplane.Observation;
 using Dataplane.PacketTests.Harness;
 using Dataplane.Packets;
 using Dataplane.Workers;

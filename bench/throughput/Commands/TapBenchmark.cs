@@ -3,7 +3,7 @@ using System.Globalization;
 using Dataplane.Interop.Linux;
 using Dataplane.ThroughputBench.Harness;
 using Dataplane.ThroughputBench.Report;
-using Dataplane.ThroughputBench.Tap;
+using Dataplane.ThroughputBench.Containers;
 
 namespace Dataplane.ThroughputBench.Commands;
 

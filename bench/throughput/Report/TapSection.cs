@@ -1,7 +1,7 @@
 using System.Globalization;
 using Dataplane.ThroughputBench.Commands;
 using Dataplane.ThroughputBench.Harness;
-using Dataplane.ThroughputBench.Tap;
+using Dataplane.ThroughputBench.Containers;
 
 namespace Dataplane.ThroughputBench.Report;
 

@@ -2,7 +2,7 @@ using System.Globalization;
 using Dataplane.ThroughputBench.Harness;
 using Dataplane.ThroughputBench.Ovs;
 
-namespace Dataplane.ThroughputBench.Tap;
+namespace Dataplane.ThroughputBench.Containers;
 
 /// <summary>Open vSwitch's datapath in user space (no DPDK), with a veth pair for each container.</summary>
 public sealed class OvsNetwork : ContainerNetwork

@@ -1,6 +1,6 @@
 using Dataplane.ThroughputBench.Harness;
 
-namespace Dataplane.ThroughputBench.Tap;
+namespace Dataplane.ThroughputBench.Containers;
 
 /// <summary>Pairs of virtual Ethernet devices; veth(4).</summary>
 internal static class Veth

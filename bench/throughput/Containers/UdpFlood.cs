@@ -4,7 +4,7 @@ using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using Dataplane.Interop.Linux;
 
-namespace Dataplane.ThroughputBench.Tap;
+namespace Dataplane.ThroughputBench.Containers;
 
 /// <summary>
 /// Small UDP packets from one container to the other, as many as a sender can make with <c>sendmmsg</c>(2), and how many of them a

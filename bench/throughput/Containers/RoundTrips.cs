@@ -3,7 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 using Dataplane.ThroughputBench.Harness;
 
-namespace Dataplane.ThroughputBench.Tap;
+namespace Dataplane.ThroughputBench.Containers;
 
 /// <summary>One byte to the other container and one back, over one TCP connection, one at a time: what a request waits at least.</summary>
 public static class RoundTrips

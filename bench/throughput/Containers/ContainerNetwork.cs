@@ -1,7 +1,7 @@
 using Dataplane.ThroughputBench.Harness;
 using Dataplane.ThroughputBench.Machine;
 
-namespace Dataplane.ThroughputBench.Tap;
+namespace Dataplane.ThroughputBench.Containers;
 
 /// <summary>Two containers (network namespaces) with an <c>eth0</c> each, and what connects them.</summary>
 public abstract class ContainerNetwork : IDisposable

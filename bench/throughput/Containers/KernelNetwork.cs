@@ -1,6 +1,6 @@
 using Dataplane.ThroughputBench.Harness;
 
-namespace Dataplane.ThroughputBench.Tap;
+namespace Dataplane.ThroughputBench.Containers;
 
 /// <summary>docker0's way: a bridge of the kernel and a veth pair for each container. The bridge has a namespace of its own.</summary>
 public sealed class KernelNetwork : ContainerNetwork

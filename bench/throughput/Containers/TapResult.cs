@@ -1,6 +1,6 @@
 using Dataplane.ThroughputBench.Harness;
 
-namespace Dataplane.ThroughputBench.Tap;
+namespace Dataplane.ThroughputBench.Containers;
 
 /// <summary>What is measured between two containers.</summary>
 public enum TapFigure

@@ -1,6 +1,6 @@
 using Dataplane.ThroughputBench.Control;
 
-namespace Dataplane.ThroughputBench.Tap;
+namespace Dataplane.ThroughputBench.Containers;
 
 /// <summary>Our switch as it is installed, with its defaults, and a TAP device in each container.</summary>
 public sealed class SwitchNetwork : ContainerNetwork

@@ -3,7 +3,7 @@ using System.Text.Json;
 using Dataplane.ThroughputBench.Harness;
 using Dataplane.ThroughputBench.Machine;
 
-namespace Dataplane.ThroughputBench.Tap;
+namespace Dataplane.ThroughputBench.Containers;
 
 /// <summary>TCP streams between two containers, by iperf3.</summary>
 public static class Iperf
