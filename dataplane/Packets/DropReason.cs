@@ -58,7 +58,6 @@ public enum DropReason : byte
     VxlanChecksum,
     VxlanFragment,
     VxlanCongestion,
-    WorkerFull,
 
     // Egress: counted on the port that the packet was meant for.
     EgressDetached,
@@ -133,7 +132,6 @@ public static class DropReasons
         ("vxlan-checksum", "outer UDP checksum is wrong, or missing where there must be one (RFC 6935)"),
         ("vxlan-fragment", "outer packet is a fragment (RFC 7348, 4.3)"),
         ("vxlan-congestion", "outer packet says congestion, and the inner one has no way to be told (RFC 6040, 4.2)"),
-        ("worker-full", "too many packets wait for the worker that the flow belongs to"),
         ("egress-detached", "output port has no device"),
         ("egress-full", "output queue is full"),
         ("egress-mtu", "larger than the output port's MTU"),

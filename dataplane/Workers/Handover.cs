@@ -37,8 +37,7 @@ public sealed unsafe class Handover : IDisposable
     public int Put(int port, rte_mbuf** mbufs, int count)
     {
         ulong head = _indices->Head;
-        int room = (int)(Capacity - (head - Volatile.Read(ref _indices->Tail)));
-        int n = Math.Min(room, count);
+        int n = Math.Min(Room, count);
         for (int i = 0; i < n; i++)
         {
             _entries[(head + (uint)i) % Capacity] = new Entry { Mbuf = mbufs[i], Port = port };
@@ -46,6 +45,9 @@ public sealed unsafe class Handover : IDisposable
         Volatile.Write(ref _indices->Head, head + (uint)n);
         return n;
     }
+
+    /// <summary>How many more the producer can put.</summary>
+    public int Room => (int)(Capacity - (_indices->Head - Volatile.Read(ref _indices->Tail)));
 
     /// <summary>Called by the consumer. False when the ring is empty.</summary>
     public bool TryTake(out int port, out rte_mbuf* mbuf)

@@ -10,6 +10,10 @@ namespace Dataplane.Workers;
 /// (receive-side scaling). The worker that polls such a queue looks at each packet's flow (<see cref="FlowHash"/>): what is another
 /// worker's goes into a ring to it, and enters the switch there. A flow has one worker, so its packets keep their order.
 /// <para>
+/// A port is polled only while every ring has room for a whole burst: what the others do not get done waits in the device, and is
+/// lost there as it would be with one worker that is too slow.
+/// </para>
+/// <para>
 /// What it costs: a hash and one more pass for the worker that polls, and a cache line that goes from one core to another for
 /// the other packets. It pays where the stages cost more than that, which bridging does not.
 /// </para>
@@ -39,6 +43,19 @@ public sealed unsafe partial class Worker
 
     /// <summary>Whether packets of a port are to be shared among the workers.</summary>
     private bool Distributes(EnginePort port) => _distribute && port.RxQueues == 1;
+
+    /// <summary>Whether every other worker can be given a burst.</summary>
+    private bool OthersHaveRoom()
+    {
+        foreach (Worker other in _siblings)
+        {
+            if (other._distributed[Index] is { } ring && ring.Room < BurstSize)
+            {
+                return false;
+            }
+        }
+        return true;
+    }
 
     /// <summary>Passes on what is other workers'. Gives how many packets are left at the front of the array, in their order.</summary>
     private int Distribute(EnginePort port, rte_mbuf** mbufs, int count)
@@ -74,14 +91,7 @@ public sealed unsafe partial class Worker
 
     private void PassOn(int port, Worker worker, rte_mbuf** mbufs, int count)
     {
-        int taken = worker._distributed[Index]!.Put(port, mbufs, count);
-        _record->Distributed += (uint)taken;
-        for (int i = taken; i < count; i++)
-        {
-            _counters[port].RxPackets++;
-            _counters[port].RxBytes += mbufs[i]->pkt_len;
-            Drop(port, mbufs[i], DropReason.WorkerFull);
-        }
+        _record->Distributed += (uint)worker._distributed[Index]!.Put(port, mbufs, count);
         Wake(worker);
     }
 

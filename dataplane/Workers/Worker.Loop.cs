@@ -286,6 +286,10 @@ public sealed unsafe partial class Worker
     private int Receive(EnginePort port, int queue)
     {
         LeaveStages();
+        if (Distributes(port) && !OthersHaveRoom())
+        {
+            return 0;
+        }
         int n = port.Rx(queue, _rx, _burst);
         if (n == 0)
         {

@@ -42,6 +42,37 @@ public sealed unsafe class DistributionTests
     }
 
     [Fact]
+    public void WhatAWorkerDoesNotTakeWaitsInTheDeviceInOrder()
+    {
+        const int Count = 2000;
+        using TestSwitch sw = new TestSwitch(workers: 2, distribute: true).Port(1, depth: 4096).Port(2, depth: 4096);
+        sw.SetStatic(B, 2);
+        // A flow that is the first worker's, at a port that the second one polls.
+        byte[] frame = Enumerable.Range(1, 64).Select(i => Of(B, Mac(i))).First(IsOfFirstOfTwoWorkers);
+        for (int i = 0; i < Count; i++)
+        {
+            frame[20] = (byte)i;
+            sw.Inject(1, frame);
+        }
+        while (sw.Engine.Workers[1].PollOnce() != 0)
+        {
+        }
+        Assert.InRange(sw.Segment.Workers[1].Distributed, 1ul, Count - 1ul);
+        Assert.Equal(0, sw.Drain(2));
+        sw.Poll();
+        Assert.Equal(Enumerable.Range(0, Count).Select(i => (byte)i), sw.Take(2).Select(received => received[20]));
+        Assert.Equal("", sw.Drops());
+    }
+
+    private static bool IsOfFirstOfTwoWorkers(byte[] frame)
+    {
+        fixed (byte* data = frame)
+        {
+            return FlowHash.OfFrame(data, frame.Length, out _) < 1u << 31;
+        }
+    }
+
+    [Fact]
     public void WithoutItTheWorkerThatPollsDoesAll()
     {
         using TestSwitch sw = new TestSwitch(workers: 2).Port(1).Port(2);

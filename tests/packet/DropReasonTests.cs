@@ -280,20 +280,6 @@ public sealed unsafe class DropReasonTests
             sw.Send(1, Arp.Request(RouteLab.PeerMac(1), "10.0.1.2", "10.0.1.1").ToAll()[..41])),
         new("a neighbour solicitation from far away", DropReason.BadNeighbourDiscovery, 1, NoNeighbours, sw =>
             sw.Send(1, (Nd.Ask(RouteLab.PeerMac(1), "fd00:1::2", "fd00:1::1") with { HopLimit = 254 }).ToGroup(RouteLab.PeerMac(1)))),
-        new("more for another worker than its ring holds", DropReason.WorkerFull, 1, () => new TestSwitch(workers: 2, distribute: true).Port(1, depth: 4096).Port(2, depth: 4096), sw =>
-        {
-            // A flow that is the first worker's, at a port that the second one polls.
-            sw.SetStatic(B, 2);
-            byte[] frame = Enumerable.Range(1, 64).Select(i => Of(B, Mac(i))).First(IsOfFirstOfTwoWorkers);
-            for (int i = 0; i < 1024 + 3; i++)
-            {
-                sw.Inject(1, frame);
-            }
-            while (sw.Engine.Workers[1].PollOnce() != 0)
-            {
-            }
-            sw.Poll();
-        }, Count: 3),
         new("an output port without device", DropReason.EgressDetached, 2, Two, sw =>
         {
             sw.SetStatic(B, 2);
@@ -385,14 +371,6 @@ public sealed unsafe class DropReasonTests
 
     private static TestSwitch NoNeighbours() => new RouteLab().Routed(1, "10.0.1.1/24", "fd00:1::1/64").Routed(2, "10.0.2.1/24", "fd00:2::1/64").Switch;
     private static byte[] ToNobody() => RouteLab.ToRouter(1, Ip.OfUdp("10.0.1.2", "10.0.2.2", 1, 2));
-    private static bool IsOfFirstOfTwoWorkers(byte[] frame)
-    {
-        fixed (byte* data = frame)
-        {
-            return FlowHash.OfFrame(data, frame.Length, out _) < 1u << 31;
-        }
-    }
-
     private static TestSwitch Two() => Two(null);
     private static TestSwitch Two(Func<BridgeRecord, BridgeRecord>? bridge) => new TestSwitch(bridge: bridge).Port(1).Port(2);
     private static TestSwitch Trunks() => new TestSwitch(bridge: TestSwitch.VlanAware).Trunk(1, [10]).Trunk(2, [10]);
