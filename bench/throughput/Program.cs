@@ -12,5 +12,6 @@ return BenchHost.Commands(
         new TapBenchmark(),
         new InstructionsBenchmark(),
         new OverlayBenchmark(),
+        new ServiceBenchmark(),
         new ControlBenchmark(),
     ]).Parse(args).Invoke();

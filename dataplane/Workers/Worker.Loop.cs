@@ -246,6 +246,7 @@ public sealed unsafe partial class Worker
     internal bool Finish()
     {
         NeighbourStage.GiveUpAll(this);
+        Nat.Fragments.GiveUp(this);
         FlushAll();
         bool any = false;
         while (TakeHandedOver() + TakeDistributed() != 0)

@@ -118,6 +118,7 @@ public sealed unsafe partial class Worker : OwnCacheLines, IDisposable
     public EgressMatrix Egress { get; }
     public StormControl Storm { get; }
     public RouteState Routing { get; }
+    public NatState Nat { get; set; } = new();
     public TunnelState Tunnels { get; }
     public PacketWatch Watcher { get; }
     public BridgeEntry* Bridged { get; }
@@ -441,6 +442,7 @@ public sealed unsafe partial class Worker : OwnCacheLines, IDisposable
     public void Dispose()
     {
         NeighbourStage.GiveUpAll(this);
+        Nat.Fragments.GiveUp(this);
         FlushAll();
         Resolutions.Dispose();
         foreach (Handover? handover in _incoming)
