@@ -392,11 +392,11 @@ out/bench/ a page with plots (.html) and all figures (.json). Without a name: ev
   updates the bridge while static addresses are committed as fast as can be
   tap     two containers: TCP, small UDP packets, round trips, idle CPU, beside Linux bridge + veth and Open vSwitch in
           user space (as root)
+  instructions  executed per packet in the stages, counted by callgrind over a fixed run
   overlay as the bridge, of routing (up to a million prefixes, and what they take in memory), and of VXLAN encapsulation and
           decapsulation beside Open vSwitch with DPDK (as root)
   control updates per second through the API (durable or not, visible to a worker), time until visible, memory; packets
           lost while a million entries are pushed (as root); the same load on Open vSwitch
-  instructions  executed per packet in the stages, counted by callgrind over a fixed run
   micro   BenchmarkDotNet: MAC look-ups, single and batched. Options go to BenchmarkDotNet (--filter "*Batch*")
 ./build.sh bench <what> --help lists the options.'
 cmd_bench() {
@@ -410,7 +410,12 @@ cmd_bench() {
       cd "$out/bench"
       PATH=$DOTNET_ROOT:$PATH exec "$root/bench/micro/bin/Release/net10.0/MicroBench" "$@"
       ;;
-    '' | -* | bridge | latency | updates | tap | instructions | overlay | control)
+    '' | -* | bridge | overlay | control)
+      install_missing build bench
+      build_all
+      exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$@"
+      ;;
+    latency | updates | tap | instructions)
       install_missing build bench
       build_all
       exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$@"

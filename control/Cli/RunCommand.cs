@@ -51,10 +51,11 @@ internal static class RunCommand
 
     public static Command Build() => new Command(Name, "Start the switch: this process, which serves the API, and the engine, which forwards packets")
     {
-        Config, Workers, Cores, BusyPoll, Distribute, Balance, Hugepages, Memory, MacCapacity, MaxPorts, MaxNetworks, NeighbourCapacity, MaxVrfs, RouteMemory, MaxNextHops, MaxNextHopGroups,
+        Config, Workers, Cores, BusyPoll, Hugepages, Memory, MacCapacity, MaxPorts, MaxNetworks, NeighbourCapacity, MaxVrfs, RouteMemory, MaxNextHops, MaxNextHopGroups,
         MaxFrontends, MaxBackends, ServiceMemory, MaxNatPools, SocketGroup, KeepEngine, Engine,
         StateDirectory, Store, StoreCa, StoreCert, StoreKey, StoreUser, StorePasswordFile, Node,
         FlannelRunOptions.Enabled, FlannelRunOptions.Prefix, FlannelRunOptions.SubnetFile, FlannelRunOptions.Underlay, FlannelRunOptions.PublicIP, FlannelRunOptions.PublicIPv6,
+        Distribute, Balance,
         ListenOptions.Listen, ListenOptions.Certificate, ListenOptions.Key, ListenOptions.ClientAuthorities,
     }.Does((parsed, _) => RunAsync(Read(parsed)))
         .WithExamples(
