@@ -395,6 +395,7 @@ out/bench/ a page with plots (.html) and all figures (.json). Without a name: ev
   instructions  executed per packet in the stages, counted by callgrind over a fixed run
   overlay as the bridge, of routing (up to a million prefixes, and what they take in memory), and of VXLAN encapsulation and
           decapsulation beside Open vSwitch with DPDK (as root)
+  service the same of services: addresses and ports rewritten both ways, at up to a million connections; new connections
   control updates per second through the API (durable or not, visible to a worker), time until visible, memory; packets
           lost while a million entries are pushed (as root); the same load on Open vSwitch
   micro   BenchmarkDotNet: MAC look-ups, single and batched. Options go to BenchmarkDotNet (--filter "*Batch*")
@@ -410,7 +411,7 @@ cmd_bench() {
       cd "$out/bench"
       PATH=$DOTNET_ROOT:$PATH exec "$root/bench/micro/bin/Release/net10.0/MicroBench" "$@"
       ;;
-    '' | -* | bridge | overlay | control)
+    '' | -* | bridge | overlay | service | control)
       install_missing build bench
       build_all
       exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$@"
