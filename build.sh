@@ -58,7 +58,9 @@ needs_test() {
   need util-linux command -v setpriv
   need mount command -v mount
   need etcd-server command -v etcd
+  need nftables nft_command
 }
+nft_command() { command -v nft || test -x /usr/sbin/nft; }
 iputils_arping() { arping -V | grep iputils; }
 
 needs_bench() {
@@ -267,7 +269,7 @@ usage[setup]='Usage: ./build.sh setup [build] [demo] [test] [bench]
 Installs the system packages that are missing, and says which; silent when nothing is. Without a name: build and test.
   build  gcc, cmake, make, pkgconf, libdpdk-dev, the .NET 10 SDK (of the distribution, or of Microsoft into ~/.dotnet)
   demo   iproute2, iputils-ping, iperf3
-  test   those of the demo, iputils-arping, tcpdump, ethtool, tshark, etcd-server, util-linux, mount
+  test   those of the demo, iputils-arping, tcpdump, ethtool, tshark, etcd-server, nftables, util-linux, mount
   bench  dpdk-dev (dpdk-testpmd) and openvswitch-switch, which the benchmarks compare with, iproute2'
 cmd_setup() {
   local group
