@@ -77,6 +77,16 @@ public struct NewConnection
     public uint Backend;
     /// <summary>Of the packet that begins it; see <see cref="ConnectionTracking"/>.</summary>
     public byte Signal;
+
+    /// <summary>
+    /// An endpoint mapping: found by its inner side (<see cref="ConnectionKey.OfEndpoint"/>) its outer side is the new source. It lives as long
+    /// as connections with <see cref="ConnectionFlags.EndpointMapped"/> from there do, and a while longer.
+    /// </summary>
+    public static NewConnection OfEndpoint(ushort vrf, byte protocol, bool isIPv6, IPv6Number inner, ushort innerPort, IPv6Number outer, ushort outerPort) => new()
+    {
+        Original = ConnectionKey.OfEndpoint(vrf, protocol, isIPv6, inner, innerPort),
+        Reply = ConnectionKey.OfOuterEndpoint(vrf, protocol, isIPv6, outer, outerPort),
+    };
 }
 
 /// <summary>What became of a connection to be made.</summary>

@@ -52,6 +52,14 @@ public readonly record struct ConnectionKey(ulong Flow, IPv6Number Source, IPv6N
     public static ConnectionKey OfFragment(in PacketFlow fragment, ushort vrf) =>
         new(FlowOf(vrf, fragment.Protocol, fragment.Identification, ConnectionKind.Fragment), fragment.Source, fragment.Destination, fragment.IsIPv6);
 
+    /// <summary>The inner side of an endpoint mapping.</summary>
+    public static ConnectionKey OfEndpoint(ushort vrf, byte protocol, bool isIPv6, IPv6Number inner, ushort port) =>
+        new(vrf, protocol, isIPv6, inner, default, port, 0, ConnectionKind.Endpoint);
+
+    /// <summary>The outer side of an endpoint mapping: no two inner endpoints have the same one.</summary>
+    public static ConnectionKey OfOuterEndpoint(ushort vrf, byte protocol, bool isIPv6, IPv6Number outer, ushort port) =>
+        new(vrf, protocol, isIPv6, default, outer, 0, port, ConnectionKind.Endpoint);
+
     /// <summary>The first word of a key.</summary>
     /// <param name="vrf">VRF in which the packet is routed.</param>
     /// <param name="protocol">Protocol of the transport header.</param>

@@ -45,13 +45,13 @@ public sealed unsafe partial class ConnectionTable
             _mine->Refused++;
             return InsertResult.Full;
         }
-        byte protocol = connection.Original.Protocol;
-        ConnectionState state = ConnectionTracking.Begin(protocol, connection.Signal);
+        bool isConnection = connection.Original.Kind == ConnectionKind.Connection;
+        ConnectionState state = isConnection ? ConnectionTracking.Begin(connection.Original.Protocol, connection.Signal) : ConnectionState.None;
         ConnectionFlags flags = RewriteFlags(in connection) | (connection.Flags & ConnectionFlags.OfCaller);
-        ConnectionFlags hot = ConnectionTracking.IsSteady(state) ? ConnectionFlags.Hot : ConnectionFlags.None;
+        ConnectionFlags begin = (ConnectionTracking.IsSteady(state) ? ConnectionFlags.Hot : 0) | (isConnection ? ConnectionFlags.HalfOpen : 0);
         var owner = new ConnectionOwner { Frontend = connection.Frontend, Backend = connection.Backend };
         Fill(in slots, original.Index, in connection.Original, in connection.Reply, reply.Index, in owner, now);
-        if (!Propose(in slots, ref original, state, flags | hot | ConnectionFlags.HalfOpen, in connection.Original, home))
+        if (!Propose(in slots, ref original, state, flags | begin, in connection.Original, home))
         {
             // Not proposed yet, and so nobody else's to take.
             Withdraw(in slots, reply);
@@ -74,9 +74,12 @@ public sealed unsafe partial class ConnectionTable
             FreeReply(in slots, reply.Index, original.Index);
             return InsertResult.Exists;
         }
-        _mine->Inserted++;
-        _mine->Connections++;
-        _mine->HalfOpen++;
+        if (isConnection)
+        {
+            _mine->Inserted++;
+            _mine->Connections++;
+            _mine->HalfOpen++;
+        }
         handle = new ConnectionHandle(original.Index, slots.IsIPv6, original.Control);
         return InsertResult.Inserted;
     }
@@ -160,9 +163,8 @@ public sealed unsafe partial class ConnectionTable
         long left = slots.IsIPv6 ? _limit6 - SlotsInUse(true) : _limit4 - SlotsInUse(false);
         if (left < 2)
         {
-            // Behind the last home there is little to be found.
-            uint last = slots.Homes - Window;
-            return Evict(in slots, Math.Min(home, last), now) || Evict(in slots, Math.Min(otherHome, last), now);
+            // Anywhere will do. Homes are a circle for this, so that none is nearer to an end than others and every place has its turn alike.
+            return Evict(in slots, home, slots.Homes, now) || Evict(in slots, otherHome, slots.Homes, now);
         }
         // Half of what is left is shared among all, so that together they cannot take too many.
         credit = (int)Math.Min(MaxCredit, Math.Max(0, left - 2) / (2 * _writers));
@@ -198,7 +200,7 @@ public sealed unsafe partial class ConnectionTable
                 Withdraw(in slots, taken);
                 return false;
             }
-            if (round == 0 && !Evict(in slots, home, now))
+            if (round == 0 && !Evict(in slots, home, slots.Count, now))
             {
                 break;
             }
@@ -292,8 +294,8 @@ public sealed unsafe partial class ConnectionTable
         }
     }
 
-    /// <summary>Removes the oldest of the first half-open entries that lie in a window.</summary>
-    private bool Evict(in ConnectionSlots slots, uint start, uint now)
+    /// <summary>Removes the oldest of the first half-open entries that lie in a window, which goes on from slot 0 where it comes to an end.</summary>
+    private bool Evict(in ConnectionSlots slots, uint start, uint end, uint now)
     {
         // Another one may be quicker: with what it leaves the search begins anew, a few times.
         for (int attempt = 0; attempt < 4; attempt++)
@@ -301,8 +303,9 @@ public sealed unsafe partial class ConnectionTable
             uint oldest = 0, age = 0;
             ulong control = 0;
             int n = 0;
-            for (uint index = start; index < start + Window && n < Candidates; index++)
+            for (uint i = start; i < start + Window && n < Candidates; i++)
             {
+                uint index = i < end ? i : i - end;
                 ConnectionHead* head = slots.At(index);
                 ulong found = Volatile.Read(ref head->Control);
                 if (ConnectionControl.Phase(found) != ConnectionPhase.Valid || !ConnectionControl.Has(found, ConnectionFlags.HalfOpen))

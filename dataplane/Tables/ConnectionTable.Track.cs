@@ -30,7 +30,7 @@ public sealed unsafe partial class ConnectionTable
             ConnectionState state = ConnectionControl.State(control);
             ConnectionFlags flags = ConnectionControl.Flags(control);
             (ConnectionState nextState, ConnectionFlags nextFlags) =
-                ConnectionTracking.Next((byte)(original->Flow >> 40), state, flags, signal, isReply, out bool isNew);
+                ConnectionTracking.Next(ProtocolOf(original->Flow), state, flags, signal, isReply, out bool isNew);
             if (isNew)
             {
                 TryRemove(in slots, index, control);
@@ -132,6 +132,9 @@ public sealed unsafe partial class ConnectionTable
         return new ConnectionStatistics(_limit4 / 2, _limit6 / 2, sum.Slots4, sum.Slots6, sum.Connections, sum.HalfOpen,
             sum.Inserted, sum.Evicted, sum.Expired, sum.Refused, sum.Swept);
     }
+
+    /// <summary>The protocol whose states an entry has; 0 for one without.</summary>
+    private static byte ProtocolOf(ulong flow) => (ConnectionKind)(byte)(flow >> 32) == ConnectionKind.Connection ? (byte)(flow >> 40) : (byte)0;
 
     /// <summary>
     /// Removes an entry of the original direction, or a single one, if it is still as it was; and then the one of the other direction.

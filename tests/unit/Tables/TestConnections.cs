@@ -72,5 +72,38 @@ internal sealed unsafe class TestConnections : IDisposable
         return entry;
     }
 
+    /// <summary>See <see cref="ConnectionAudit.Problem"/>.</summary>
+    public string? Problem() => ConnectionAudit.Problem(Table, _slots4, _slots6);
+
+    public ConnectionHead* Slot(ConnectionHandle handle) => handle.IsIPv6 ? &_slots6[handle.Index].Head : &_slots4[handle.Index].Head;
+
+    /// <summary>The reach of all IPv4 homes.</summary>
+    public int TotalReach()
+    {
+        int sum = 0;
+        for (uint i = 0; i < Table.SlotCount(false); i++)
+        {
+            sum += ConnectionWay.Reach(_slots4[i].Head.Way);
+        }
+        return sum;
+    }
+
+    /// <summary>A whole pass of housekeeping, with a record for each frontend.</summary>
+    public void Pass(uint now, Versioned<FrontendRecord>* frontends = null, uint count = 0, ConnectionSweep? sweep = null, uint reachTurn = 0)
+    {
+        var pass = new ConnectionPass
+        {
+            Frontends = frontends,
+            FrontendCount = count,
+            Generation = 1,
+            Now = now,
+            Sweeps = sweep != null,
+            Sweep = sweep ?? default,
+            ReachTurn = reachTurn,
+        };
+        Table.Age(false, 0, Table.SlotCount(false), in pass);
+        Table.Age(true, 0, Table.SlotCount(true), in pass);
+    }
+
     public ConnectionEntry Read(in ConnectionKey key) => Read(Table.Find(key));
 }
