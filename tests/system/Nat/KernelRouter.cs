@@ -81,6 +81,10 @@ public sealed class KernelRouter : INatRouter
                 continue;
             }
             var packet = Ip.Of(frame);
+            if (packet.Protocol == Ip.Icmp6 && packet.Ttl == 255)
+            {
+                continue; // a redirect
+            }
             if (packet.Protocol == Ip.Udp && packet.Source == _from && packet.Word(2) == DiscardPort)
             {
                 markers.Add(packet.IsV6 ? _marked : packet.Id);

@@ -4,7 +4,10 @@ using Dataplane.PacketTests.Harness;
 namespace Dataplane.SystemTests.Nat;
 
 /// <summary>An address with a port, or with the identifier of an echo.</summary>
-public readonly record struct End(string Address, int Port);
+public readonly record struct End(string Address, int Port)
+{
+    public override string ToString() => NatNet.At(Address, Port);
+}
 
 /// <summary>Where a TCP connection is, as its ends see it.</summary>
 public enum TcpPhase
@@ -13,20 +16,28 @@ public enum TcpPhase
 }
 
 /// <summary>A flow between a client and a server: what each of them sends, with the sequence numbers that belong there.</summary>
-/// <param name="Protocol">ICMP for echoes.</param>
-/// <param name="Client">As it knows itself.</param>
-/// <param name="To">Whom the client speaks to.</param>
-/// <param name="Server">Who that is.</param>
-public sealed record NatFlow(byte Protocol, End Client, End To, End Server)
+/// <param name="protocol">ICMP for echoes.</param>
+/// <param name="client">As it knows itself.</param>
+/// <param name="to">Whom the client speaks to.</param>
+/// <param name="server">Who that is.</param>
+public sealed class NatFlow(byte protocol, End client, End to, End server)
 {
+    private const byte Rst = 4;
+
     private uint _clientNext = 1000, _serverNext = 500_000;
 
+    public byte Protocol { get; } = protocol;
+    public End Client { get; } = client;
+    public End To { get; } = to;
+    public End Server { get; } = server;
     public TcpPhase Phase { get; private set; }
 
     /// <summary>Whether the server has something to answer.</summary>
     public bool HasBegun { get; private set; }
 
     public bool IsEcho => Protocol is Ip.Icmp4 or Ip.Icmp6;
+
+    public override string ToString() => $"protocol {Protocol}, {Client} to {To}, which is {Server}, {Phase}";
 
     /// <summary>What the client sends next, as it sends it.</summary>
     public Ip FromClient(Random random)
@@ -67,7 +78,7 @@ public sealed record NatFlow(byte Protocol, End Client, End To, End Server)
     }
 
     /// <summary>What the server answers next. Null when it has nothing to say.</summary>
-    /// <returns>A packet for each of the ends that a router may have made of the client.</returns>
+    /// <returns>The packet for any of the ends that a router may have made of the client.</returns>
     public Func<End, Ip>? FromServer(Random random)
     {
         if (Protocol != Ip.Tcp)
@@ -105,7 +116,7 @@ public sealed record NatFlow(byte Protocol, End Client, End To, End Server)
         (Protocol == Ip.Tcp ? Segment(from, to, Inet.Ack, 1, 1, 0) : Datagram(from, to, isReply, 16)) with { Ttl = 63 };
 
     /// <summary>The ends of one of the flow's packets, and the packet without what they make of it: ports, identifier and checksum.</summary>
-    public (End From, End To, Ip Rest) Read(Ip packet, bool isReply)
+    public (End From, End To, Ip Others) Read(Ip packet, bool isReply)
     {
         Assert.Equal(Protocol, packet.Protocol);
         Assert.True(packet.IsPayloadGood, $"a wrong checksum in {packet}");
@@ -115,7 +126,7 @@ public sealed record NatFlow(byte Protocol, End Client, End To, End Server)
         int from = packet.Word(0), to = packet.Word(2);
         if (IsEcho)
         {
-            (from, to) = isReply ? (To.Port, packet.Word(4)) : (packet.Word(4), To.Port);
+            (from, to) = isReply ? (To.Port, (int)packet.Word(4)) : (packet.Word(4), To.Port);
             rest.AsSpan(4, 2).Clear();
         }
         else
@@ -124,8 +135,6 @@ public sealed record NatFlow(byte Protocol, End Client, End To, End Server)
         }
         return (new End(packet.Source, from), new End(packet.Destination, to), packet with { Payload = rest });
     }
-
-    private const byte Rst = 4;
 
     private Ip Reset(End from, End to, uint sequence, uint acknowledged)
     {

@@ -101,12 +101,12 @@ public sealed class NatOracle
         bool begins = flow.Phase is TcpPhase.Closed or TcpPhase.TimeWait;
         Ip packet = flow.FromClient(_random);
         (int Link, Ip Packet)[] passed = Exchange(NatTraffic.FromClient, flow.Client.Address, _ => packet);
-        (End From, End To, Ip Rest)[] read = [.. passed.Select(p => flow.Read(p.Packet, isReply: false))];
+        (End From, End To, Ip Others)[] read = [.. passed.Select(p => flow.Read(p.Packet, isReply: false))];
         AssertSame(passed[0].Link, passed[1].Link, flow);
         Assert.Equal((passed[0].Link, flow.Server), (_net.StationOf(flow.Server.Address).Link, read[0].To));
         Assert.Equal(read[0].To, read[1].To);
         Assert.Equal(read[0].From.Address, read[1].From.Address);
-        AssertSame(read[0].Rest, read[1].Rest, flow);
+        AssertSame(read[0].Others, read[1].Others, flow);
         for (int router = 0; router < 2; router++)
         {
             Note(router, flow, read[router].From, begins);
@@ -179,8 +179,8 @@ public sealed class NatOracle
     /// <summary>Whatever the router itself says to it, it is for nobody inside.</summary>
     private void SendUnsolicited()
     {
-        // Ports that no flow has.
-        Ip packet = Ip.OfUdp(_net.World[_random.Next(2)], _net.Masqueraded, 80, 7000 + _random.Next(100));
+        // From whom nobody has called.
+        Ip packet = Ip.OfUdp(_net.World[2], _net.Masqueraded, 80, 5000 + _random.Next(100));
         foreach (INatRouter router in _routers)
         {
             Assert.DoesNotContain(router.Exchange(NatNet.Outside, 2, packet), passed => passed.Link != NatNet.Outside);
