@@ -63,6 +63,15 @@ needs_test() {
 nft_command() { command -v nft || test -x /usr/sbin/nft; }
 iputils_arping() { arping -V | grep iputils; }
 
+needs_vm() {
+  need qemu-system-x86 command -v qemu-system-x86_64
+  need busybox-static command -v busybox
+  need cpio command -v cpio
+  need kmod test -x /usr/sbin/depmod
+  need iproute2 command -v ip
+  need ethtool command -v ethtool
+}
+
 needs_bench() {
   need dpdk-dev command -v dpdk-testpmd
   need openvswitch-switch command -v ovs-vswitchd
@@ -224,6 +233,8 @@ do_control() {
   publish_control "${options[@]}"
 }
 
+do_guest() { tests/vm/guest.sh "$out/vm" linux-image-amd64; }
+
 do_publish() {
   local stage=out/publish/$package
   rm -rf out/publish
@@ -264,16 +275,17 @@ build_all() {
 
 declare -A usage
 
-usage[setup]='Usage: ./build.sh setup [build] [demo] [test] [bench]
+usage[setup]='Usage: ./build.sh setup [build] [demo] [test] [vm] [bench]
 
 Installs the system packages that are missing, and says which; silent when nothing is. Without a name: build and test.
   build  gcc, cmake, make, pkgconf, libdpdk-dev, the .NET 10 SDK (of the distribution, or of Microsoft into ~/.dotnet)
   demo   iproute2, iputils-ping, iperf3
   test   those of the demo, iputils-arping, tcpdump, ethtool, tshark, etcd-server, nftables, util-linux, mount
+  vm     qemu-system-x86, busybox-static, cpio, kmod, iproute2, ethtool
   bench  dpdk-dev (dpdk-testpmd) and openvswitch-switch, which the benchmarks compare with, iproute2'
 cmd_setup() {
   local group
-  for group in "$@"; do [[ $group =~ ^(build|demo|test|bench)$ ]] || usage_error setup "$group"; done
+  for group in "$@"; do [[ $group =~ ^(build|demo|test|vm|bench)$ ]] || usage_error setup "$group"; done
   [[ $# -gt 0 ]] || set -- build test
   install_missing "$@"
 }
@@ -288,18 +300,20 @@ cmd_build() {
   build_all
 }
 
-usage[test]='Usage: ./build.sh test [unit] [packet] [system] [--filter <expression>]
+usage[test]='Usage: ./build.sh test [unit] [packet] [system] [vm] [--filter <expression>]
 
-Builds, then runs the tests; without a name all three kinds.
+Builds, then runs the tests; without a name the first three kinds.
   unit    tables, parsers, layouts: no root, no DPDK port
   packet  whole stages on memory ports: no root, no hugepages
   system  both processes, network namespaces, ping, iperf3, tcpdump: as root, otherwise skipped
+  vm      network cards that QEMU emulates, taken from a virtual machine'"'"'s kernel and given back: no root. Downloads Debian'"'"'s
+          kernel (70 MB, unpacked into out/vm, not installed); some minutes, since without KVM the processors are emulated too
   --filter  an expression of dotnet test, for example FullyQualifiedName~MacTable'
 cmd_test() {
   local kinds=() options=() kind project failed=()
   while [[ $# -gt 0 ]]; do
     case $1 in
-      unit | packet | system) kinds+=("$1") ;;
+      unit | packet | system | vm) kinds+=("$1") ;;
       --filter) [[ $# -gt 1 ]] || usage_error test "$1 without an expression"; options+=(--filter "$2"); shift ;;
       --filter=*) options+=(--filter "${1#*=}") ;;
       *) usage_error test "$1" ;;
@@ -317,14 +331,26 @@ cmd_test() {
     fi
   fi
   install_missing build test
+  if [[ " ${kinds[*]} " == *" vm "* ]]; then
+    [[ $rid == linux-x64 ]] || die "the virtual machine is one of x86-64, and runs the programs that are built here"
+    install_missing vm
+  fi
   build_all
+  if [[ " ${kinds[*]} " == *" vm "* ]]; then
+    lock
+    step guest "Virtual machine: kernel and RAM disk" "$out/vm/initramfs" do_guest tests/vm/guest.sh tests/vm/init native "${managed[@]}" control
+    unlock
+    export DATAPLANE_VM=$out/vm
+  fi
   for kind in "${kinds[@]}"; do
     project=$root/tests/$kind/${kind^}Tests.csproj
     say "Tests: $kind"
+    local patience=3m
+    [[ $kind != vm ]] || patience=15m
     # A test that hangs is named and ended, so that a whole run has an end too. What a script runs in the background ignores
     # Ctrl-C, and all that it starts: tests that press it would wait for ever.
     env --default-signal=INT,QUIT "$dotnet" test "$project" -c Release --no-build --nologo --logger "console;verbosity=minimal" \
-      --blame-hang-timeout 3m --blame-hang-dump-type none --results-directory "$out/tests/$kind" "${options[@]}" ||
+      --blame-hang-timeout $patience --blame-hang-dump-type none --results-directory "$out/tests/$kind" "${options[@]}" ||
       failed+=("$kind")
   done
   [[ ${#failed[@]} -eq 0 ]] || die "failed: ${failed[*]}"

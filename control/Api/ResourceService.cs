@@ -26,7 +26,7 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
         int size = request.PageSize is 0 or > LargestPage ? LargestPage : (int)request.PageSize;
         var response = new ListResponse { Revision = state.Revision };
         // The token is the last name of the page before: a listing goes on where it was, whatever has changed meanwhile.
-        foreach (string name in Names(state, request.Kind, after: request.PageToken))
+        foreach (string name in Candidates(state, request))
         {
             if (!Matches(state, request.Kind, name, request.Filter))
             {
@@ -133,6 +133,11 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
         }
     }
 
+    /// <summary>Of a service's backends there are a few among a million.</summary>
+    private IEnumerable<string> Candidates(DesiredState state, ListRequest request) => request is { Kind: Kind.Backend, Filter.Service: { Length: > 0 } service }
+        ? state.Services.BackendsOf(service).Keys.Where(n => string.CompareOrdinal(n, request.PageToken) > 0)
+        : Names(state, request.Kind, after: request.PageToken);
+
     /// <summary>Nodes are no part of desired state, and come from elsewhere.</summary>
     private IEnumerable<string> Names(DesiredState state, Kind kind, string after = "") => kind == Kind.Node
         ? controller.Nodes.All.Select(n => n.Name).Where(n => string.CompareOrdinal(n, after) > 0)
@@ -150,7 +155,8 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
         }
         return (filter.Name.Length == 0 || System.IO.Enumeration.FileSystemName.MatchesSimpleExpression(filter.Name, name, ignoreCase: false))
             && (filter.Network.Length == 0 || IsOfNetwork(state, kind, name, filter.Network))
-            && (filter.Vrf.Length == 0 || filter.Vrf == VrfOf(state, kind, name));
+            && (filter.Vrf.Length == 0 || (kind == Kind.Service ? state.Services.Services[name].Spec.VrfsInForce.Contains(filter.Vrf) : filter.Vrf == VrfOf(state, kind, name)))
+            && (filter.Service.Length == 0 || (kind == Kind.Backend && ResourceKeys.SplitBackend(name).Service == filter.Service));
     }
 
     private static bool IsOfNetwork(DesiredState state, Kind kind, string name, string network) => kind switch
@@ -160,7 +166,8 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
         Kind.TunnelPeer => state.Peers[name].Spec.Network == network,
         Kind.Neighbour => state.Neighbours[name].Network == network,
         Kind.Route => state.Routes[name].NextHops.Any(n => n.Network == network),
-        _ => name == network,
+        Kind.Network => name == network,
+        _ => false,
     };
 
     private static string? VrfOf(DesiredState state, Kind kind, string name) => kind switch
@@ -170,6 +177,7 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
         Kind.TunnelPeer => state.Topology.OfNetwork(state.Peers[name].Spec.Network)?.Vrf,
         Kind.Neighbour when state.Neighbours[name] is { } n => (n.Port.Length > 0 ? state.Topology.OfPort(n.Port) : state.Topology.OfNetwork(n.Network))?.Vrf,
         Kind.Route => state.Routes[name].VrfInForce,
+        Kind.PublishedPort => state.Services.Published[name].Spec.VrfInForce,
         _ => null,
     };
 
@@ -177,7 +185,7 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
     {
         if (!s_kinds.Contains(kind))
         {
-            throw new ProblemException(StatusCode.InvalidArgument, "the kind is missing; kinds are NETWORK, PORT, STATIC_MAC, TUNNEL_PEER, NEIGHBOUR, ROUTE, NODE");
+            throw new ProblemException(StatusCode.InvalidArgument, "the kind is missing; kinds are NETWORK, PORT, STATIC_MAC, TUNNEL_PEER, NEIGHBOUR, ROUTE, SERVICE, BACKEND, PUBLISHED_PORT, NODE");
         }
     }
 

@@ -42,13 +42,14 @@ internal static class NetworkCommands
         var vrf = new Option<string>("--vrf") { Description = "Routing table of its own for the networks and routed ports that name it (default main)", HelpName = "VRF" };
         var sourceCheck = new Option<bool>("--source-check") { Description = "Route nothing whose source is in no subnet of the network" };
         var proxyArp = new Option<bool>("--proxy-arp") { Description = "Answer ARP and neighbour solicitations for everything that is routed elsewhere" };
+        var masquerade = new Option<bool>("--masquerade") { Description = "Give packets that leave the switch by a routed port an address of that port as their source; implies --router" };
         var vni = new Option<uint?>("--vni") { Description = "Extend the network over VXLAN with this identifier", HelpName = "VNI" };
         var vtep = new Option<string>("--vtep") { Description = "Address of the tunnel end point here (default: the first IPv4 address of the routed ports; :: for IPv6)", HelpName = "ADDRESS" };
         var udpPort = new Option<uint>("--vxlan-port") { Description = "UDP port of the tunnel (default 4789; flannel has 8472)", HelpName = "PORT" };
         var noFlood = new Option<bool>("--no-flood") { Description = "Flood nothing into tunnels, and learn no addresses from them" };
         return new Command("add", "Create a network")
         {
-            name, subnet, gateway, mac, mtu, ageing, limit, vlans, router, vrf, sourceCheck, proxyArp, vni, vtep, udpPort, noFlood, Options.DryRun, Options.Output,
+            name, subnet, gateway, mac, mtu, ageing, limit, vlans, router, vrf, sourceCheck, proxyArp, masquerade, vni, vtep, udpPort, noFlood, Options.DryRun, Options.Output,
         }
             .Calls((parsed, client, cancel) =>
             {
@@ -59,8 +60,9 @@ internal static class NetworkCommands
                     Mtu = parsed.GetValue(mtu),
                     LearnLimit = parsed.GetValue(limit),
                     VlanFiltering = parsed.GetValue(vlans),
+                    Masquerade = parsed.GetValue(masquerade),
                 };
-                Option[] routers = [router, vrf, sourceCheck, proxyArp], tunnels = [vtep, udpPort, noFlood];
+                Option[] routers = [router, vrf, sourceCheck, proxyArp, masquerade], tunnels = [vtep, udpPort, noFlood];
                 if (routers.Any(o => Options.IsGiven(parsed, o)))
                 {
                     network.Router = new Router { Vrf = parsed.GetValue(vrf) ?? "", SourceCheck = parsed.GetValue(sourceCheck), ProxyArp = parsed.GetValue(proxyArp) };
@@ -90,6 +92,7 @@ internal static class NetworkCommands
                 "dataplane network add dual -s 10.1.0.0/24 -g 10.1.0.1 -s fd00:1::/64 -g fd00:1::1",
                 "dataplane network add trunked --vlan-filtering --ageing 60",
                 "dataplane network add web -s 10.1.0.0/24 -g 10.1.0.1 --router                     routed to other networks with --router",
+                "dataplane network add app -s 172.19.0.0/16 -g 172.19.0.1 --masquerade            to the outside by an address of the uplink",
                 "dataplane network add guests -s 10.9.0.0/24 -g 10.9.0.1 --vrf guests              to none but those of the same VRF",
                 "dataplane network add far -s 10.244.1.0/24 -g 10.244.1.1 --router --vni 100       to other nodes, see: dataplane peer add");
     }

@@ -61,6 +61,12 @@ internal static class Output
         _ => state.ToString().ToLowerInvariant(),
     };
 
+    public static string State(ServiceStatus.Types.State state) => state switch
+    {
+        ServiceStatus.Types.State.NoBackends => "no-backends",
+        _ => state.ToString().ToLowerInvariant(),
+    };
+
     /// <summary>A value of an enumeration as people write it.</summary>
     public static string Word(Enum value) => value.ToString().ToLowerInvariant();
 

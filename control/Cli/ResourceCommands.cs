@@ -153,6 +153,7 @@ internal static class ResourceCommands
         (string State, string Reason)? became = change.Type == WatchEvent.Types.Type.Deleted ? null
             : resource.Port?.Status is { } port ? (Output.State(port.State), port.Reason)
             : resource.TunnelPeer?.Status is { } peer ? (Output.Word(peer.State), peer.Reason)
+            : resource.Service?.Status is { } service ? (Output.State(service.State), service.Reason)
             : null;
         string state = became is { } now ? $"  {now.State}{(now.Reason.Length > 0 ? ": " + now.Reason : "")}" : "";
         return $"{change.Revision,6}  {type,-8}  {resource.Kind.Text} \"{resource.Name}\"{state}";

@@ -13,6 +13,14 @@ internal static class ResourceOutput
     public static Task CreateAsync(Client client, Resource resource, ParseResult parsed, CancellationToken cancel) =>
         ApplyAsync(client, new ApplyRequest { Resources = { resource }, CreateOnly = true }, parsed, cancel);
 
+    /// <summary>Creates resources, all of them or none; refused when one exists.</summary>
+    public static Task CreateAsync(Client client, IEnumerable<Resource> resources, ParseResult parsed, CancellationToken cancel) =>
+        ApplyAsync(client, new ApplyRequest { Resources = { resources }, CreateOnly = true }, parsed, cancel);
+
+    /// <summary>Creates resources, or puts them in the place of those that exist, all of them or none.</summary>
+    public static Task ReplaceAsync(Client client, IEnumerable<Resource> resources, ParseResult parsed, CancellationToken cancel) =>
+        ApplyAsync(client, new ApplyRequest { Resources = { resources } }, parsed, cancel);
+
     /// <summary>Creates a resource, or puts it in the place of the one that exists.</summary>
     public static Task ReplaceAsync(Client client, Resource resource, ParseResult parsed, CancellationToken cancel) =>
         ApplyAsync(client, new ApplyRequest { Resources = { resource } }, parsed, cancel);
@@ -28,11 +36,15 @@ internal static class ResourceOutput
         }
     }
 
-    public static async Task DeleteAsync(Client client, Kind kind, IEnumerable<string> names, ParseResult parsed, CancellationToken cancel)
+    public static Task DeleteAsync(Client client, Kind kind, IEnumerable<string> names, ParseResult parsed, CancellationToken cancel) =>
+        DeleteAsync(client, names.Select(n => new ResourceKey { Kind = kind, Name = n }), parsed, cancel);
+
+    /// <summary>Deletes resources, all of them or none.</summary>
+    public static async Task DeleteAsync(Client client, IEnumerable<ResourceKey> keys, ParseResult parsed, CancellationToken cancel)
     {
         bool dryRun = parsed.GetValue(Options.DryRun);
         var request = new DeleteRequest { DryRun = dryRun };
-        request.Keys.AddRange(names.Select(n => new ResourceKey { Kind = kind, Name = n }));
+        request.Keys.AddRange(keys);
         DeleteResponse response = await client.Resources.DeleteAsync(request, deadline: Client.Deadline, cancellationToken: cancel);
         if (!Output.TryPrint(parsed.GetValue(Options.Output), response))
         {
@@ -113,6 +125,41 @@ internal static class ResourceOutput
                         r.VrfInForce, r.Prefix, Output.Word(r.Type), Join(r.NextHops.Select(Hop)), Output.Word(r.Status.State),
                     }));
                 break;
+            case Kind.Service when format == OutputFormat.Wide:
+                Output.Table(
+                    ["NAME", "CLUSTER IPS", "EXTERNAL IPS", "PORTS", "STATE", ">READY", ">DRAINING", ">DOWN", ">LOCAL", "VRFS", "SETTINGS", ">NUMBER", ">REVISION", "REASON"],
+                    resources.Select(r => r.Service).Select(s => new[]
+                    {
+                        s.Name, Join(s.ClusterIps), Join(s.ExternalIps.Concat(s.LoadBalancerIps)), Join(s.Ports.Select(PortWords.Text)), Output.State(s.Status.State),
+                        $"{s.Status.Ready}", $"{s.Status.Draining}", $"{s.Status.Down}", $"{s.Status.Local}", Join(s.VrfsInForce), Settings(s), $"{s.Status.Number}", $"{s.Revision}", s.Status.Reason,
+                    }));
+                break;
+            case Kind.Service:
+                Output.Table(
+                    ["NAME", "CLUSTER IPS", "EXTERNAL IPS", "PORTS", "STATE", ">BACKENDS", "REASON"],
+                    resources.Select(r => r.Service).Select(s => new[]
+                    {
+                        s.Name, Join(s.ClusterIps), Join(s.ExternalIps.Concat(s.LoadBalancerIps)), Join(s.Ports.Select(PortWords.Text)), Output.State(s.Status.State),
+                        $"{s.Status.Ready}/{s.Status.Ready + s.Status.Draining + s.Status.Down}", s.Status.Reason,
+                    }));
+                break;
+            case Kind.Backend:
+                Output.Table(
+                    ["SERVICE", "ID", "ADDRESS", "PORTS", ">WEIGHT", "STATE", "NODE"],
+                    resources.Select(r => r.Backend).Select(b => new[]
+                    {
+                        b.Service, ResourceKeys.SplitBackend(b.Name).Id, b.Address, Join(b.Ports.Select(p => p.Name.Length > 0 ? $"{p.Name}={p.Port}" : $"{p.Port}")), $"{b.WeightInForce}",
+                        Output.Word(b.State), Or(b.Node),
+                    }));
+                break;
+            case Kind.PublishedPort:
+                Output.Table(
+                    ["NAME", "VRF", "AT", "PROTOCOL", "TO", "CONTAINER"],
+                    resources.Select(r => r.PublishedPort).Select(p => new[]
+                    {
+                        p.Name, p.VrfInForce, Join(p.Status.At), PortWords.Word(p.Protocol), Join(p.Status.To), p.Port.Length > 0 ? p.Port : p.Address,
+                    }));
+                break;
             case Kind.Node:
                 Output.Table(
                     ["NAME", "STATE", "VERSION", "STARTED", ">PORTS"],
@@ -163,6 +210,19 @@ internal static class ResourceOutput
             (port is { HasLearning: true, Learning: false }, "no-learning"), (port is { HasFloodUnknownUnicast: true, FloodUnknownUnicast: false }, "no-flood-unknown-unicast"),
             (port is { HasFloodMulticast: true, FloodMulticast: false }, "no-flood-multicast"), (port is { HasFloodBroadcast: true, FloodBroadcast: false }, "no-flood-broadcast"),
             (port.StormControl is { PacketsPerSecond: > 0 }, $"storm {port.StormControl?.PacketsPerSecond}/s"),
+        ];
+        return Join(settings.Where(s => s.Differs).Select(s => s.Name));
+    }
+
+    /// <summary>What differs from a service's defaults.</summary>
+    private static string Settings(Service service)
+    {
+        (bool Differs, string Name)[] settings =
+        [
+            (service.Affinity is not null, $"affinity {service.Affinity?.SecondsInForce}s"), (service.Distribution == Service.Types.Distribution.Maglev, "maglev"), (service.Dsr, "dsr"),
+            (service.InternalPolicy == Service.Types.Policy.Local, "internal-local"), (service.ExternalPolicy == Service.Types.Policy.Local, "external-local"),
+            (service.Ping != Service.Types.Ping.Never, $"ping {Output.Word(service.Ping)}"), (service.HasSourceNat, service.SourceNat ? "source-nat" : "no-source-nat"),
+            (service.BackendRemoval == Service.Types.Removal.Reset, "reset-on-removal"),
         ];
         return Join(settings.Where(s => s.Differs).Select(s => s.Name));
     }

@@ -30,6 +30,10 @@ internal static class RunCommand
     private static readonly Option<int> RouteMemory = new("--route-memory") { Description = "MiB for the routes of all VRFs, up to 65536", HelpName = "MIB", DefaultValueFactory = _ => (int)(Defaults.RouteBytes >> 20) };
     private static readonly Option<int> MaxNextHops = Size("--max-next-hops", "Different next hops of routes that must fit, at most 16777215", Defaults.MaxNextHops - 1);
     private static readonly Option<int> MaxNextHopGroups = Size("--max-next-hop-groups", "Different sets of several next hops that must fit, at most 65536", Defaults.MaxNextHopGroups);
+    private static readonly Option<int> MaxFrontends = Size("--max-frontends", "Ports and addresses of services that must fit, at most 4194303: one per address and VRF, and one more per port", Defaults.MaxFrontends - 1);
+    private static readonly Option<int> MaxBackends = Size("--max-backends", "Ports of backends that must fit, at most 16777215", Defaults.MaxBackends - 1);
+    private static readonly Option<int> ServiceMemory = new("--service-memory") { Description = "MiB for sets of backends, up to 65536; a set takes 16 bytes and 8 for each backend, 128 KiB more with Maglev", HelpName = "MIB", DefaultValueFactory = _ => (int)(Defaults.BackendSetBytes >> 20) };
+    private static readonly Option<int> MaxNatPools = Size("--max-nat-pools", "Routed ports with addresses for masquerade that must fit, at most 1023", Defaults.MaxNatPools - 1);
     private static readonly Option<string> SocketGroup = new("--socket-group") { Description = "Group that may use the API besides root", HelpName = "GROUP" };
     private static readonly Option<bool> KeepEngine = new("--keep-engine") { Description = "When ended leave the engine forwarding; the next run takes it over" };
     private static readonly Option<string> Engine = new("--engine") { Description = "The engine's executable (default: $DATAPLANE_ENGINE, or beside this program)", HelpName = "PATH" };
@@ -45,7 +49,8 @@ internal static class RunCommand
 
     public static Command Build() => new Command(Name, "Start the switch: this process, which serves the API, and the engine, which forwards packets")
     {
-        Config, Workers, Cores, BusyPoll, Hugepages, Memory, MacCapacity, MaxPorts, MaxNetworks, NeighbourCapacity, MaxVrfs, RouteMemory, MaxNextHops, MaxNextHopGroups, SocketGroup, KeepEngine, Engine,
+        Config, Workers, Cores, BusyPoll, Hugepages, Memory, MacCapacity, MaxPorts, MaxNetworks, NeighbourCapacity, MaxVrfs, RouteMemory, MaxNextHops, MaxNextHopGroups,
+        MaxFrontends, MaxBackends, ServiceMemory, MaxNatPools, SocketGroup, KeepEngine, Engine,
         StateDirectory, Store, StoreCa, StoreCert, StoreKey, StoreUser, StorePasswordFile, Node,
         FlannelRunOptions.Enabled, FlannelRunOptions.Prefix, FlannelRunOptions.SubnetFile, FlannelRunOptions.Underlay, FlannelRunOptions.PublicIP, FlannelRunOptions.PublicIPv6,
         ListenOptions.Listen, ListenOptions.Certificate, ListenOptions.Key, ListenOptions.ClientAuthorities,
@@ -115,6 +120,10 @@ internal static class RunCommand
                 RouteBytes = (long)parsed.GetValue(RouteMemory) << 20,
                 MaxNextHops = parsed.GetValue(MaxNextHops) + 1,
                 MaxNextHopGroups = parsed.GetValue(MaxNextHopGroups),
+                MaxFrontends = parsed.GetValue(MaxFrontends) + 1,
+                MaxBackends = parsed.GetValue(MaxBackends) + 1,
+                BackendSetBytes = (long)parsed.GetValue(ServiceMemory) << 20,
+                MaxNatPools = parsed.GetValue(MaxNatPools) + 1,
             },
             Config = parsed.GetValue(Config) is { } config ? ManifestReader.ReadPath(config) : [],
             StateDirectory = parsed.GetValue(StateDirectory) is { Length: > 0 } directory ? Path.GetFullPath(directory) : null,

@@ -49,7 +49,7 @@ public readonly record struct CompiledRoute(RouteKey Key, RouteTarget Target);
 
 /// <summary>Desired state in the form of the segment's tables. Records are keyed by their index.</summary>
 /// <remarks>
-/// Static MACs, neighbours and routes are compiled while they are read: there may be a million, which nobody keeps twice.
+/// Static MACs, neighbours, routes and services are compiled while they are read: there may be a million, which nobody keeps twice.
 /// </remarks>
 public sealed record CompiledState
 {
@@ -72,6 +72,18 @@ public sealed record CompiledState
 
     /// <summary>What adjacencies have besides their keys, by output port.</summary>
     public IReadOnlyDictionary<int, Adjacency> Adjacencies { get; init; } = new Dictionary<int, Adjacency>();
+
+    /// <summary>Pools of addresses for NAT by number.</summary>
+    public IReadOnlyDictionary<int, NatPoolRecord> NatPools { get; init; } = new Dictionary<int, NatPoolRecord>();
+
+    /// <summary>Indices of VRFs in which a network masquerades.</summary>
+    public IReadOnlySet<int> MasqueradingVrfs { get; init; } = new HashSet<int>();
+
+    /// <summary>Services and published ports.</summary>
+    public IEnumerable<CompiledService> Services { get; init; } = [];
+
+    /// <summary>Addresses of services as such; the sets of their records are 0.</summary>
+    public IEnumerable<FrontendRecord> ServiceAddresses { get; init; } = [];
 
     /// <summary>Static entries of the MAC table: the operator's, and those of routers and tunnels.</summary>
     public IEnumerable<CompiledMac> StaticMacs { get; init; } = [];
@@ -113,10 +125,12 @@ public readonly record struct RouteStep(RouteKey Key, RouteTarget? Before, Route
 
 /// <summary>A change in the form of the segment's tables.</summary>
 /// <param name="After">Everything as it is to be.</param>
-/// <param name="Records">Whether records of ports, bridges, interfaces, tunnels and adjacencies may differ from before.</param>
+/// <param name="Records">Whether records of ports, bridges, interfaces, tunnels, adjacencies and NAT pools may differ from before.</param>
 /// <param name="Macs">Static MAC entries that may differ from before; null when any of them may.</param>
 /// <param name="Neighbours">Neighbours that may differ from before; null when any of them may.</param>
 /// <param name="Routes">Routes that differ from before; null when any of them may.</param>
+/// <param name="Services">Services that differ from before, perhaps; null when any of them may.</param>
 /// <param name="HostRoutes">Routes of the host that differ from before; null when any of them may.</param>
 public sealed record CompiledChange(
-    CompiledState After, bool Records, CompiledMacs? Macs, CompiledNeighbours? Neighbours, IReadOnlyList<RouteStep>? Routes, CompiledHostRoutes? HostRoutes);
+    CompiledState After, bool Records, CompiledMacs? Macs, CompiledNeighbours? Neighbours, IReadOnlyList<RouteStep>? Routes, CompiledServices? Services,
+    CompiledHostRoutes? HostRoutes);

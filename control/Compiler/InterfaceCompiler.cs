@@ -56,14 +56,18 @@ internal static class InterfaceCompiler
         };
     }
 
-    public static InterfaceRecord Interface(RoutedInterface one)
+    /// <param name="one">The interface.</param>
+    /// <param name="natPool">Number of the pool for masqueraded packets to it, 0 for none.</param>
+    public static InterfaceRecord Interface(RoutedInterface one, int natPool)
     {
         var record = new InterfaceRecord
         {
             Mac = one.Mac.Value,
             AliasMac = one is { Host: not null, Network: { } network } ? network.Spec.SecondMac.Value : 0,
             Flags = InterfaceFlags.Exists | Flag(InterfaceFlags.SourceCheck, one.SourceCheck) | Flag(InterfaceFlags.Proxy, one.Proxy)
-                | Flag(InterfaceFlags.Suppress, one.Suppress) | Flag(InterfaceFlags.ClampMss, one.ClampMss),
+                | Flag(InterfaceFlags.Suppress, one.Suppress) | Flag(InterfaceFlags.ClampMss, one.ClampMss)
+                | Flag(InterfaceFlags.Masqueraded, one.Network?.Spec.Masquerade == true),
+            NatPool = (ushort)natPool,
             Vrf = (ushort)one.VrfIndex,
             Mtu = (ushort)one.Mtu,
             HostPort = (ushort)(one.Host?.Index ?? 0),

@@ -14,8 +14,11 @@ public static class StateCompiler
     private const uint MinStormBurst = 32;
 
     /// <summary>Compiles a state that was validated.</summary>
-    public static CompiledState Compile(DesiredState state)
+    /// <param name="state">The state.</param>
+    /// <param name="node">This node's name, by which backends are its own.</param>
+    public static CompiledState Compile(DesiredState state, string node = "")
     {
+        IReadOnlyDictionary<int, (int Number, NatPoolRecord Record)> pools = NatCompiler.Pools(state);
         Topology topology = state.Topology;
         var members = new Dictionary<string, PortSet>(StringComparer.Ordinal);
         foreach (NamedPort port in topology.Ports)
@@ -24,7 +27,7 @@ public static class StateCompiler
             PortSet.Add(ref set, port.Index);
             members[port.Network] = set;
         }
-        return InnerTables(state, new CompiledState
+        return InnerTables(state, node, new CompiledState
         {
             Bridges = state.Networks.Values.ToDictionary(n => n.Index, n => Record(state, n, members.GetValueOrDefault(n.Spec.Name))),
             Ports = state.Ports.Values.ToDictionary(p => p.Index, p => Compile(p, state.Networks.GetValueOrDefault(p.Spec.Network))),
@@ -32,32 +35,38 @@ public static class StateCompiler
                 .Select(n => (Index: n.RouterPort, Record: InterfaceCompiler.RouterPort(n)))
                 .Concat(state.Peers.Values.Select(p => (p.Index, Record: InterfaceCompiler.TunnelPort(p, state.Networks[p.Spec.Network], topology.VtepOf(p.Spec.Network)))))
                 .ToDictionary(p => p.Index, p => p.Record),
-            Interfaces = topology.Interfaces.ToDictionary(i => i.Port, InterfaceCompiler.Interface),
+            Interfaces = topology.Interfaces.ToDictionary(i => i.Port, i => InterfaceCompiler.Interface(i, pools.GetValueOrDefault(i.Port).Number)),
             Tunnels = state.Peers.Values.Where(p => topology.VtepOf(p.Spec.Network) is not null)
                 .ToDictionary(p => p.Index, p => InterfaceCompiler.Tunnel(p, state.Networks[p.Spec.Network].Spec.Vxlan, topology.VtepOf(p.Spec.Network)!)),
             Adjacencies = InterfaceCompiler.Adjacencies(state),
+            NatPools = pools.Values.ToDictionary(p => p.Number, p => p.Record),
+            MasqueradingVrfs = NatCompiler.Vrfs(state),
         });
     }
 
-    /// <summary>Compiles a change, at a cost that does not depend on how many static MACs, neighbours and routes there are besides those it names.</summary>
+    /// <summary>Compiles a change, at a cost that does not depend on how many static MACs, neighbours, routes and services there are besides those it names.</summary>
     /// <param name="change">A step between two states that were validated.</param>
     /// <param name="before">The first of them, compiled.</param>
     /// <param name="everything">The tables may differ from it anywhere.</param>
-    public static CompiledChange Compile(StateChange change, CompiledState before, bool everything)
+    /// <param name="node">This node's name.</param>
+    public static CompiledChange Compile(StateChange change, CompiledState before, bool everything, string node = "")
     {
         bool records = everything || change.Changes.Any(c => c.Kind is Kind.Network or Kind.Port or Kind.TunnelPeer);
-        CompiledState after = records ? Compile(change.After) : InnerTables(change.After, before);
+        CompiledState after = records ? Compile(change.After, node) : InnerTables(change.After, node, before);
         return everything
-            ? new CompiledChange(after, Records: true, Macs: null, Neighbours: null, Routes: null, HostRoutes: null)
+            ? new CompiledChange(after, Records: true, Macs: null, Neighbours: null, Routes: null, Services: null, HostRoutes: null)
             : new CompiledChange(
-                after, records, MacCompiler.Changed(change), NeighbourCompiler.Changed(change), RouteCompiler.Changed(change), HostRouteCompiler.Changed(change));
+                after, records, MacCompiler.Changed(change), NeighbourCompiler.Changed(change), RouteCompiler.Changed(change), ServiceCompiler.Changed(change, node),
+                HostRouteCompiler.Changed(change));
     }
 
-    private static CompiledState InnerTables(DesiredState state, CompiledState records) => records with
+    private static CompiledState InnerTables(DesiredState state, string node, CompiledState records) => records with
     {
         StaticMacs = MacCompiler.All(state),
         Neighbours = NeighbourCompiler.All(state),
         Routes = RouteCompiler.All(state),
+        Services = ServiceCompiler.All(state, node),
+        ServiceAddresses = ServiceCompiler.Addresses(state),
         HostRoutes = HostRouteCompiler.All(state),
     };
 

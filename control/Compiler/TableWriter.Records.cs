@@ -58,6 +58,19 @@ public sealed partial class TableWriter
                 records++;
             }
         }
+        for (int i = 1; i < _segment.MaxNatPools; i++)
+        {
+            NatPoolRecord wanted = state.NatPools.GetValueOrDefault(i);
+            if (!Same(in wanted, in _writer.NatPool(i)))
+            {
+                _writer.SetNatPool(i, in wanted);
+                records++;
+            }
+        }
+        if (state.NatPools.Count >= _segment.MaxNatPools)
+        {
+            throw new TableFullException($"{state.NatPools.Count} routed ports have a pool of addresses for NAT, {_segment.MaxNatPools - 1} fit; start the daemon with a larger --max-nat-pools");
+        }
         return records;
     }
 

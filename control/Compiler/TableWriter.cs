@@ -15,12 +15,14 @@ public sealed partial class TableWriter
     private readonly Segment _segment;
     private readonly SegmentWriter _writer;
     private readonly NextHopTable _nextHops;
+    private readonly ServiceRegister _services;
 
     public TableWriter(Segment segment)
     {
         _segment = segment;
         _writer = new SegmentWriter(segment);
         _nextHops = new NextHopTable(segment, _writer);
+        _services = new ServiceRegister(segment, _writer);
     }
 
     /// <summary>What a commit changed.</summary>
@@ -29,40 +31,44 @@ public sealed partial class TableWriter
     /// <param name="FlushedMacs">Learned entries that no longer hold.</param>
     /// <param name="Routes">Routes.</param>
     /// <param name="Neighbours">Neighbours, those included that were learned where they cannot be any more.</param>
-    public sealed record Outcome(int Records, int StaticMacs, int FlushedMacs, int Routes = 0, int Neighbours = 0);
+    /// <param name="Services">Frontends and backends of services.</param>
+    public sealed record Outcome(int Records, int StaticMacs, int FlushedMacs, int Routes = 0, int Neighbours = 0, int Services = 0);
 
     /// <summary>
-    /// Commits: all records, static MACs and routes become visible to a burst together. Then neighbours follow, and what was
+    /// Commits: all records, static MACs, routes and services become visible to a burst together. Then neighbours follow, and what was
     /// learned is forgotten where its port no longer is.
     /// </summary>
     /// <exception cref="TimeoutException">A worker hangs.</exception>
     /// <exception cref="TableFullException">Something did not fit. The caller commits the state before again.</exception>
     public Outcome Commit(CompiledState state) =>
-        Commit(new CompiledChange(state, Records: true, Macs: null, Neighbours: null, Routes: null, HostRoutes: null));
+        Commit(new CompiledChange(state, Records: true, Macs: null, Neighbours: null, Routes: null, Services: null, HostRoutes: null));
 
     /// <summary>The same for a change, at the cost of what it changes: nothing else is compared.</summary>
     /// <inheritdoc cref="Commit(CompiledState)"/>
     public Outcome Commit(CompiledChange change)
     {
         var moved = new Moved();
-        int records, macs, routes, nextHops;
+        int records, macs, routes, nextHops, services;
         _writer.Begin();
         try
         {
             records = change.Records ? WriteRecords(change.After, moved) : 0;
             macs = WriteStaticMacs(change.Macs ?? DifferingMacs(change.After));
             (routes, nextHops) = WriteRoutes(change);
+            services = WriteServices(change);
+            records += WriteTracking(change);
         }
         catch
         {
-            _routesKnown = false;
+            _routesKnown = _servicesKnown = _trackingKnown = false;
             _writer.Abandon();
             throw;
         }
-        if (records + macs + routes + nextHops > 0)
+        if (records + macs + routes + nextHops + services > 0)
         {
             _writer.Commit();
             _nextHops.Committed();
+            _services.Committed();
             _writer.TrySettle();
         }
         else
@@ -70,7 +76,7 @@ public sealed partial class TableWriter
             _writer.Abandon();
         }
         int neighbours = WriteNeighbours(change.Neighbours ?? DifferingNeighbours(change.After)) + FlushNeighbours(moved.Interfaces);
-        return new Outcome(records, macs, FlushWhatMoved(moved), routes, neighbours);
+        return new Outcome(records, macs, FlushWhatMoved(moved), routes, neighbours, services);
     }
 
     /// <summary>Waits until no worker uses what the last commit removed.</summary>

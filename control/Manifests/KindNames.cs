@@ -5,7 +5,7 @@ namespace Dataplane.Control.Manifests;
 /// <summary>Kinds as the command line and files name them.</summary>
 public static class KindNames
 {
-    public const string All = "network, port, static-mac, tunnel-peer, neighbour, route, node";
+    public const string All = "network, port, static-mac, tunnel-peer, neighbour, route, service, backend, published-port, node";
 
     /// <summary>Reads "network", "networks", "static-mac", "static_macs", "StaticMac" …</summary>
     public static bool TryParse(string text, out Kind kind)
@@ -19,6 +19,9 @@ public static class KindNames
             "tunnelpeer" or "tunnelpeers" or "peer" or "peers" => Kind.TunnelPeer,
             "neighbour" or "neighbours" or "neighbor" or "neighbors" or "neigh" => Kind.Neighbour,
             "route" or "routes" => Kind.Route,
+            "service" or "services" or "svc" => Kind.Service,
+            "backend" or "backends" or "be" => Kind.Backend,
+            "publishedport" or "publishedports" or "pub" => Kind.PublishedPort,
             "node" or "nodes" => Kind.Node,
             _ => Kind.Unspecified,
         };
@@ -34,6 +37,9 @@ public static class KindNames
         Kind.TunnelPeer => "tunnel-peer",
         Kind.Neighbour => "neighbour",
         Kind.Route => "route",
+        Kind.Service => "service",
+        Kind.Backend => "backend",
+        Kind.PublishedPort => "published-port",
         Kind.Node => "node",
         _ => "resource",
     };

@@ -161,6 +161,10 @@ public sealed class MessageReader(string file)
         "StormControl" => "storm control",
         "TunnelPeer" => "tunnel peer",
         "NextHop" => "next hop",
+        "ServicePort" => "port of a service",
+        "BackendPort" => "port of a backend",
+        "PublishedPort" => "published port",
+        "Nat" => "NAT",
         "Vxlan" => "VXLAN",
         string name => name.ToLowerInvariant(),
     };

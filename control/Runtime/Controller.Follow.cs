@@ -40,7 +40,7 @@ public sealed partial class Controller
             throw new ProblemException(StatusCode.Unavailable, reason);
         }
         StateChange change = plan.From(before);
-        CompiledChange wanted = StateCompiler.Compile(change, _compiled, everything: !_tablesKnown);
+        CompiledChange wanted = StateCompiler.Compile(change, _compiled, everything: !_tablesKnown, _store.Node);
         try
         {
             // Ports are told by their index: one that is made anew at the same index is another.

@@ -63,11 +63,11 @@ public sealed partial class Controller : IDisposable
         _limits = Limits.Of(segment);
         _tables = new TableWriter(segment);
         _state = store.Load();
-        _compiled = StateCompiler.Compile(_state);
+        _compiled = StateCompiler.Compile(_state, store.Node);
         Changes = new ChangeLog(_state.Revision);
         Events = new EventLog(clock);
         Nodes = new NodeReader(store, clock, () => _state);
-        Status = new StatusReader(segment, engine, () => _health);
+        Status = new StatusReader(segment, engine, () => _health, store.Node);
     }
 
     public Segment Segment { get; }
@@ -192,7 +192,7 @@ public sealed partial class Controller : IDisposable
         }
         CheckOwners(before, plan);
         StateChange change = plan.From(before);
-        CompiledChange wanted = StateCompiler.Compile(change, compiledBefore, everything: !_tablesKnown);
+        CompiledChange wanted = StateCompiler.Compile(change, compiledBefore, everything: !_tablesKnown, _store.Node);
         List<PortStep> steps = wanted.Records ? PlanPorts(wanted.After) : [];
         Probe(steps);
         if (dryRun)
@@ -216,7 +216,7 @@ public sealed partial class Controller : IDisposable
             current = null;
             _store.Save(change);
             undo.Push(() => _store.Save(change.Reversed));
-            undo.Push(() => _tables.Commit(StateCompiler.Compile(change.Reversed, wanted.After, everything: !_tablesKnown)));
+            undo.Push(() => _tables.Commit(StateCompiler.Compile(change.Reversed, wanted.After, everything: !_tablesKnown, _store.Node)));
             _tables.Commit(wanted);
             _tablesKnown = true;
         }

@@ -9,7 +9,7 @@ using Dataplane.Packets;
 namespace Dataplane.Control.Runtime;
 
 /// <summary>Says what became of resources, from the segment and from what the controller knows. Safe on any thread.</summary>
-public sealed unsafe class StatusReader(Segment segment, IEngineLink engine, Func<IReadOnlyDictionary<int, PortHealth>> health)
+public sealed unsafe partial class StatusReader(Segment segment, IEngineLink engine, Func<IReadOnlyDictionary<int, PortHealth>> health, string node)
 {
     /// <summary>A resource with its status, or null when there is none.</summary>
     public Resource? Find(DesiredState state, Kind kind, string name) => kind switch
@@ -18,12 +18,14 @@ public sealed unsafe class StatusReader(Segment segment, IEngineLink engine, Fun
         Kind.Port when state.Ports.TryGetValue(name, out PortEntry? port) => ResourceKeys.Of(With(state, port)),
         Kind.TunnelPeer when state.Peers.TryGetValue(name, out PeerEntry? peer) => ResourceKeys.Of(With(state, peer)),
         Kind.Route when state.Routes.TryGetValue(name, out Route? route) => ResourceKeys.Of(With(state, route)),
+        Kind.Service when state.Services.Services.TryGetValue(name, out ServiceEntry? service) => ResourceKeys.Of(With(state, service)),
+        Kind.PublishedPort when state.Services.Published.TryGetValue(name, out PublishedEntry? published) => ResourceKeys.Of(With(state, published)),
         _ => state.Find(kind, name),
     };
 
     /// <summary>The resource of a change; with its status, where it has one and a state has it as the change made it.</summary>
     public Resource Of(DesiredState state, in ResourceChange change) =>
-        change.After is null or StaticMac or Neighbour || !ReferenceEquals(state.Find(change.Kind, change.Name)?.Content, change.After)
+        change.After is null or StaticMac or Neighbour or Backend || !ReferenceEquals(state.Find(change.Kind, change.Name)?.Content, change.After)
             ? change.Resource
             : Find(state, change.Kind, change.Name)!;
 

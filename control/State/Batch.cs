@@ -125,6 +125,20 @@ public static partial class BatchPlanner
                 route.Prefix = ResourceKeys.Prefix(route.Prefix);
                 route.Name = MadeName(Kind.Route, route.Name, ResourceKeys.NameOf(route), problems);
                 break;
+            case Resource.ResourceOneofCase.Service:
+                copy.Service.Status = null;
+                NormaliseAddresses(copy.Service.ClusterIps);
+                NormaliseAddresses(copy.Service.ExternalIps);
+                NormaliseAddresses(copy.Service.LoadBalancerIps);
+                break;
+            case Resource.ResourceOneofCase.Backend:
+                NormaliseBackend(before, copy.Backend, problems);
+                break;
+            case Resource.ResourceOneofCase.PublishedPort:
+                copy.PublishedPort.Status = null;
+                copy.PublishedPort.HostAddress = ResourceKeys.Address(copy.PublishedPort.HostAddress);
+                copy.PublishedPort.Address = ResourceKeys.Address(copy.PublishedPort.Address);
+                break;
             case Resource.ResourceOneofCase.Node:
                 problems.Add(Kind.Node, copy.Name, "", ReadOnly);
                 break;
@@ -133,6 +147,33 @@ public static partial class BatchPlanner
                 break;
         }
         return copy;
+    }
+
+    private static void NormaliseBackend(DesiredState before, Backend backend, ProblemCollector problems)
+    {
+        backend.Address = ResourceKeys.Address(backend.Address);
+        if (backend.Name.Length == 0)
+        {
+            backend.Name = ResourceKeys.NameOf(backend);
+        }
+        else if (ResourceKeys.SplitBackend(backend.Name).Service != backend.Service)
+        {
+            problems.Add(Kind.Backend, backend.Name, "name", $"the name of a backend of service \"{backend.Service}\" begins with \"{backend.Service}/\"",
+                "write it so, or leave the name empty");
+        }
+        // One text of a name for all that use it: there may be a million.
+        if (before.Services.Services.TryGetValue(backend.Service, out ServiceEntry? service))
+        {
+            backend.Service = service.Spec.Name;
+        }
+    }
+
+    private static void NormaliseAddresses(IList<string> addresses)
+    {
+        for (int i = 0; i < addresses.Count; i++)
+        {
+            addresses[i] = ResourceKeys.Address(addresses[i]);
+        }
     }
 
     /// <summary>The name that is made from the other fields, which the operator may have written too.</summary>
@@ -215,6 +256,9 @@ public static partial class BatchPlanner
             case StaticMac mac: editor.Set(mac); break;
             case Neighbour neighbour: editor.Set(neighbour); break;
             case Route route: editor.Set(route); break;
+            case Service service: editor.Services.Set(service); break;
+            case Backend backend: editor.Services.Set(backend); break;
+            case PublishedPort published: editor.Services.Set(published); break;
         }
         return new ResourceChange(resource.Kind, resource.Name, existing, content);
     }

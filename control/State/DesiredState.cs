@@ -39,6 +39,9 @@ public sealed record DesiredState(
 {
     private Topology? _topology;
 
+    /// <summary>Services, their backends, and published ports.</summary>
+    public ServiceState Services { get; init; } = ServiceState.Empty;
+
     public static DesiredState Empty { get; } = new(0, None<NetworkEntry>(), None<PortEntry>(), None<StaticMac>(), None<PeerEntry>(), None<Neighbour>(), None<Route>());
 
     /// <summary>
@@ -67,22 +70,22 @@ public sealed record DesiredState(
         Kind.TunnelPeer when Peers.TryGetValue(name, out PeerEntry? t) => ResourceKeys.Of(t.Spec),
         Kind.Neighbour when Neighbours.TryGetValue(name, out Neighbour? n) => ResourceKeys.Of(n),
         Kind.Route when Routes.TryGetValue(name, out Route? r) => ResourceKeys.Of(r),
+        Kind.Service when Services.Services.TryGetValue(name, out ServiceEntry? s) => ResourceKeys.Of(s.Spec),
+        Kind.Backend when Services.FindBackend(name) is { } b => ResourceKeys.Of(b),
+        Kind.PublishedPort when Services.Published.TryGetValue(name, out PublishedEntry? p) => ResourceKeys.Of(p.Spec),
         _ => null,
     };
 
-    /// <summary>The state without a resource.</summary>
-    public DesiredState Without(Kind kind, string name) => kind switch
+    /// <summary>The state without a network, a port, or a tunnel peer.</summary>
+    internal DesiredState WithoutLink(Kind kind, string name) => kind switch
     {
         Kind.Network => this with { Networks = Networks.Remove(name) },
         Kind.Port => this with { Ports = Ports.Remove(name) },
-        Kind.StaticMac => this with { StaticMacs = StaticMacs.Remove(name) },
         Kind.TunnelPeer => this with { Peers = Peers.Remove(name) },
-        Kind.Neighbour => this with { Neighbours = Neighbours.Remove(name) },
-        Kind.Route => this with { Routes = Routes.Remove(name) },
         _ => this,
     };
 
-    /// <summary>Names of a kind that come behind <paramref name="after"/>, in order.</summary>
+    /// <summary>Names of a kind that come behind <paramref name="after"/>, in order; those of backends service by service.</summary>
     public IEnumerable<string> Names(Kind kind, string after = "")
     {
         IEnumerable<string> all = kind switch
@@ -93,9 +96,12 @@ public sealed record DesiredState(
             Kind.TunnelPeer => Peers.Keys,
             Kind.Neighbour => Neighbours.Keys,
             Kind.Route => Routes.Keys,
+            Kind.Service => Services.Services.Keys,
+            Kind.Backend => Services.BackendNames(after),
+            Kind.PublishedPort => Services.Published.Keys,
             _ => [],
         };
-        return after.Length == 0 ? all : all.Where(n => string.CompareOrdinal(n, after) > 0);
+        return after.Length == 0 || kind == Kind.Backend ? all : all.Where(n => string.CompareOrdinal(n, after) > 0);
     }
 
     /// <summary>All resources, as what makes the state of nothing.</summary>
@@ -111,6 +117,9 @@ public sealed record DesiredState(
             .. Peers.Where(p => p.Value.Spec.Owner == owner).Select(p => (Kind.TunnelPeer, p.Key)),
             .. Neighbours.Where(n => n.Value.Owner == owner).Select(n => (Kind.Neighbour, n.Key)),
             .. Routes.Where(r => r.Value.Owner == owner).Select(r => (Kind.Route, r.Key)),
+            .. Services.Services.Where(s => s.Value.Spec.Owner == owner).Select(s => (Kind.Service, s.Key)),
+            .. Services.Backends.Values.SelectMany(b => b).Where(b => b.Value.Owner == owner).Select(b => (Kind.Backend, b.Key)),
+            .. Services.Published.Where(p => p.Value.Spec.Owner == owner).Select(p => (Kind.PublishedPort, p.Key)),
         ];
         IEnumerable<(Kind, string)> unkept = owner.Length > 0 ? [] : Ports.Keys.Select(p => (Kind.Port, p)).Concat(StaticMacs.Keys.Select(m => (Kind.StaticMac, m)));
         return kept.Concat(unkept).Select(k => new ResourceKey { Kind = k.Item1, Name = k.Item2 });

@@ -10,7 +10,7 @@ namespace Dataplane.Control.State;
 /// What is in force where a resource leaves a field at its default. Resources are stored as the operator wrote them, so
 /// that they can be read back and edited; everything that acts on them asks here.
 /// </summary>
-public static class Effective
+public static partial class Effective
 {
     public const uint DefaultMtu = 1500;
 

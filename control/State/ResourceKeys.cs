@@ -12,7 +12,7 @@ public static class ResourceKeys
     public const string MainVrf = "main";
 
     /// <summary>All kinds of desired state, in an order in which none names one that comes behind it.</summary>
-    public static IReadOnlyList<Kind> Kinds { get; } = [Kind.Network, Kind.Port, Kind.StaticMac, Kind.TunnelPeer, Kind.Neighbour, Kind.Route];
+    public static IReadOnlyList<Kind> Kinds { get; } = [Kind.Network, Kind.Port, Kind.StaticMac, Kind.TunnelPeer, Kind.Neighbour, Kind.Route, Kind.Service, Kind.Backend, Kind.PublishedPort];
 
     extension(Resource resource)
     {
@@ -28,6 +28,9 @@ public static class ResourceKeys
             Resource.ResourceOneofCase.TunnelPeer => resource.TunnelPeer,
             Resource.ResourceOneofCase.Neighbour => resource.Neighbour,
             Resource.ResourceOneofCase.Route => resource.Route,
+            Resource.ResourceOneofCase.Service => resource.Service,
+            Resource.ResourceOneofCase.Backend => resource.Backend,
+            Resource.ResourceOneofCase.PublishedPort => resource.PublishedPort,
             Resource.ResourceOneofCase.Node => resource.Node,
             _ => null,
         };
@@ -42,6 +45,9 @@ public static class ResourceKeys
                 Resource.ResourceOneofCase.TunnelPeer => resource.TunnelPeer.Name,
                 Resource.ResourceOneofCase.Neighbour => resource.Neighbour.Name,
                 Resource.ResourceOneofCase.Route => resource.Route.Name,
+                Resource.ResourceOneofCase.Service => resource.Service.Name,
+                Resource.ResourceOneofCase.Backend => resource.Backend.Name,
+                Resource.ResourceOneofCase.PublishedPort => resource.PublishedPort.Name,
                 Resource.ResourceOneofCase.Node => resource.Node.Name,
                 _ => "",
             };
@@ -55,6 +61,9 @@ public static class ResourceKeys
                     case Resource.ResourceOneofCase.TunnelPeer: resource.TunnelPeer.Name = value; break;
                     case Resource.ResourceOneofCase.Neighbour: resource.Neighbour.Name = value; break;
                     case Resource.ResourceOneofCase.Route: resource.Route.Name = value; break;
+                    case Resource.ResourceOneofCase.Service: resource.Service.Name = value; break;
+                    case Resource.ResourceOneofCase.Backend: resource.Backend.Name = value; break;
+                    case Resource.ResourceOneofCase.PublishedPort: resource.PublishedPort.Name = value; break;
                 }
             }
         }
@@ -69,6 +78,9 @@ public static class ResourceKeys
                 Resource.ResourceOneofCase.TunnelPeer => resource.TunnelPeer.Revision,
                 Resource.ResourceOneofCase.Neighbour => resource.Neighbour.Revision,
                 Resource.ResourceOneofCase.Route => resource.Route.Revision,
+                Resource.ResourceOneofCase.Service => resource.Service.Revision,
+                Resource.ResourceOneofCase.Backend => resource.Backend.Revision,
+                Resource.ResourceOneofCase.PublishedPort => resource.PublishedPort.Revision,
                 _ => 0,
             };
             set
@@ -81,6 +93,9 @@ public static class ResourceKeys
                     case Resource.ResourceOneofCase.TunnelPeer: resource.TunnelPeer.Revision = value; break;
                     case Resource.ResourceOneofCase.Neighbour: resource.Neighbour.Revision = value; break;
                     case Resource.ResourceOneofCase.Route: resource.Route.Revision = value; break;
+                    case Resource.ResourceOneofCase.Service: resource.Service.Revision = value; break;
+                    case Resource.ResourceOneofCase.Backend: resource.Backend.Revision = value; break;
+                    case Resource.ResourceOneofCase.PublishedPort: resource.PublishedPort.Revision = value; break;
                 }
             }
         }
@@ -94,6 +109,9 @@ public static class ResourceKeys
                 Resource.ResourceOneofCase.TunnelPeer => resource.TunnelPeer.Owner,
                 Resource.ResourceOneofCase.Neighbour => resource.Neighbour.Owner,
                 Resource.ResourceOneofCase.Route => resource.Route.Owner,
+                Resource.ResourceOneofCase.Service => resource.Service.Owner,
+                Resource.ResourceOneofCase.Backend => resource.Backend.Owner,
+                Resource.ResourceOneofCase.PublishedPort => resource.PublishedPort.Owner,
                 _ => "",
             };
             set
@@ -104,6 +122,9 @@ public static class ResourceKeys
                     case Resource.ResourceOneofCase.TunnelPeer: resource.TunnelPeer.Owner = value; break;
                     case Resource.ResourceOneofCase.Neighbour: resource.Neighbour.Owner = value; break;
                     case Resource.ResourceOneofCase.Route: resource.Route.Owner = value; break;
+                    case Resource.ResourceOneofCase.Service: resource.Service.Owner = value; break;
+                    case Resource.ResourceOneofCase.Backend: resource.Backend.Owner = value; break;
+                    case Resource.ResourceOneofCase.PublishedPort: resource.PublishedPort.Owner = value; break;
                 }
             }
         }
@@ -114,6 +135,7 @@ public static class ResourceKeys
             Resource.ResourceOneofCase.StaticMac => NameOf(resource.StaticMac),
             Resource.ResourceOneofCase.Neighbour => NameOf(resource.Neighbour),
             Resource.ResourceOneofCase.Route => NameOf(resource.Route),
+            Resource.ResourceOneofCase.Backend => NameOf(resource.Backend),
             _ => "",
         };
 
@@ -140,6 +162,9 @@ public static class ResourceKeys
             Kind.TunnelPeer => "tunnel peer",
             Kind.Neighbour => "neighbour",
             Kind.Route => "route",
+            Kind.Service => "service",
+            Kind.Backend => "backend",
+            Kind.PublishedPort => "published port",
             Kind.Node => "node",
             _ => "resource",
         };
@@ -166,6 +191,9 @@ public static class ResourceKeys
     public static Resource Of(TunnelPeer peer) => new() { TunnelPeer = peer };
     public static Resource Of(Neighbour neighbour) => new() { Neighbour = neighbour };
     public static Resource Of(Route route) => new() { Route = route };
+    public static Resource Of(Service service) => new() { Service = service };
+    public static Resource Of(Backend backend) => new() { Backend = backend };
+    public static Resource Of(PublishedPort published) => new() { PublishedPort = published };
     public static Resource Of(Node node) => new() { Node = node };
 
     /// <summary>A resource of the kind that a message has.</summary>
@@ -178,6 +206,9 @@ public static class ResourceKeys
         TunnelPeer peer => Of(peer),
         Neighbour neighbour => Of(neighbour),
         Route route => Of(route),
+        Service service => Of(service),
+        Backend backend => Of(backend),
+        PublishedPort published => Of(published),
         _ => throw new ArgumentException($"{content.Descriptor.Name} is no resource", nameof(content)),
     };
 
@@ -190,6 +221,9 @@ public static class ResourceKeys
         Kind.TunnelPeer => TunnelPeer.Descriptor,
         Kind.Neighbour => Neighbour.Descriptor,
         Kind.Route => Route.Descriptor,
+        Kind.Service => Service.Descriptor,
+        Kind.Backend => Backend.Descriptor,
+        Kind.PublishedPort => PublishedPort.Descriptor,
         Kind.Node => Node.Descriptor,
         _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, "is no kind of resource"),
     };
@@ -199,6 +233,7 @@ public static class ResourceKeys
     [
         .. manifest.Networks.Select(Of), .. manifest.Ports.Select(Of), .. manifest.StaticMacs.Select(Of),
         .. manifest.TunnelPeers.Select(Of), .. manifest.Neighbours.Select(Of), .. manifest.Routes.Select(Of),
+        .. manifest.Services.Select(Of), .. manifest.Backends.Select(Of), .. manifest.PublishedPorts.Select(Of),
         .. manifest.Nodes.Select(Of),
     ];
 
@@ -216,6 +251,9 @@ public static class ResourceKeys
                 case Resource.ResourceOneofCase.TunnelPeer: manifest.TunnelPeers.Add(resource.TunnelPeer); break;
                 case Resource.ResourceOneofCase.Neighbour: manifest.Neighbours.Add(resource.Neighbour); break;
                 case Resource.ResourceOneofCase.Route: manifest.Routes.Add(resource.Route); break;
+                case Resource.ResourceOneofCase.Service: manifest.Services.Add(resource.Service); break;
+                case Resource.ResourceOneofCase.Backend: manifest.Backends.Add(resource.Backend); break;
+                case Resource.ResourceOneofCase.PublishedPort: manifest.PublishedPorts.Add(resource.PublishedPort); break;
                 case Resource.ResourceOneofCase.Node: manifest.Nodes.Add(resource.Node); break;
             }
         }
@@ -225,6 +263,15 @@ public static class ResourceKeys
     internal static string NameOf(StaticMac mac) => StaticMacName(mac.Network, mac.Vlan, mac.Mac.ToLowerInvariant());
 
     internal static string NameOf(Neighbour neighbour) => NeighbourName(neighbour.Network, neighbour.Port, Address(neighbour.Address));
+
+    /// <summary>The name of a backend: "service/id", where the id is its address unless the operator chose another.</summary>
+    public static string BackendName(string service, string id) => $"{service}/{id}";
+
+    /// <summary>The service and the id that a backend's name is made of.</summary>
+    internal static (string Service, string Id) SplitBackend(string name) =>
+        name.IndexOf('/', StringComparison.Ordinal) is var slash and >= 0 ? (name[..slash], name[(slash + 1)..]) : ("", name);
+
+    internal static string NameOf(Backend backend) => BackendName(backend.Service, Address(backend.Address));
 
     internal static string NameOf(Route route) => RouteName(route.Vrf, Prefix(route.Prefix));
 

@@ -14,6 +14,9 @@ internal sealed class StateEditor(DesiredState before)
     private readonly ImmutableSortedDictionary<string, Neighbour>.Builder _neighbours = before.Neighbours.ToBuilder();
     private readonly ImmutableSortedDictionary<string, Route>.Builder _routes = before.Routes.ToBuilder();
 
+    /// <summary>Services, backends and published ports as they are now.</summary>
+    public ServiceStateEditor Services { get; } = new(before.Services);
+
     /// <summary>Networks, ports and tunnel peers as they are now. What else there is in it is of before.</summary>
     public DesiredState Links { get; set; } = before;
 
@@ -23,6 +26,7 @@ internal sealed class StateEditor(DesiredState before)
         Kind.StaticMac => _macs.GetValueOrDefault(name),
         Kind.Neighbour => _neighbours.GetValueOrDefault(name),
         Kind.Route => _routes.GetValueOrDefault(name),
+        Kind.Service or Kind.Backend or Kind.PublishedPort => Services.Find(kind, name),
         _ => Links.Find(kind, name)?.Content,
     };
 
@@ -39,7 +43,8 @@ internal sealed class StateEditor(DesiredState before)
             case Kind.StaticMac: _macs.Remove(name); break;
             case Kind.Neighbour: _neighbours.Remove(name); break;
             case Kind.Route: _routes.Remove(name); break;
-            default: Links = Links.Without(kind, name); break;
+            case Kind.Service or Kind.Backend or Kind.PublishedPort: Services.Remove(kind, name); break;
+            default: Links = Links.WithoutLink(kind, name); break;
         }
     }
 
@@ -49,5 +54,6 @@ internal sealed class StateEditor(DesiredState before)
         StaticMacs = _macs.ToImmutable(),
         Neighbours = _neighbours.ToImmutable(),
         Routes = _routes.ToImmutable(),
+        Services = Services.ToState(Links),
     };
 }

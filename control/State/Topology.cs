@@ -80,6 +80,7 @@ public sealed class Topology
     private readonly Dictionary<(string Network, string Mac), PeerEntry> _peersByMac = [];
     private readonly Dictionary<string, Vtep> _vteps = new(StringComparer.Ordinal);
     private readonly Lazy<Dictionary<(string Vrf, AddressFamily Family), List<(UInt128 Address, PeerEntry Peer)>>> _ends;
+    private readonly Lazy<HashSet<(string Vrf, IPAddress Address)>> _own;
 
     internal Topology(DesiredState state)
     {
@@ -95,6 +96,7 @@ public sealed class Topology
             _peersByMac.TryAdd((peer.Spec.Network, peer.Spec.Mac), peer);
         }
         _ends = new(SortEnds);
+        _own = new(() => [.. Interfaces.SelectMany(i => i.Addresses, (i, a) => (i.Vrf, a.Address))]);
     }
 
     /// <summary>All ports, routers' ports and tunnel peers: devices by name, then routers, then peers.</summary>
@@ -142,6 +144,17 @@ public sealed class Topology
 
     /// <summary>Subnets on the links of a VRF, the longest prefixes first.</summary>
     public IReadOnlyList<(Cidr Subnet, RoutedInterface Interface)> Connected(string vrf) => _connected.GetValueOrDefault(vrf) ?? [];
+
+    /// <summary>The node's own addresses in a VRF: those of its interfaces there.</summary>
+    public IEnumerable<IPAddress> NodeAddresses(string vrf) =>
+        Interfaces.Where(i => i.Vrf == vrf).SelectMany(i => i.Addresses).Select(a => a.Address).Distinct();
+
+    /// <summary>Whether an address is the node's own in a VRF.</summary>
+    public bool IsOwn(string vrf, IPAddress address) => _own.Value.Contains((vrf, address));
+
+    /// <summary>Whether the node has the same addresses in VRFs of the same numbers as in another topology.</summary>
+    public bool HasSameAddresses(Topology other) => ReferenceEquals(this, other)
+        || (_own.Value.SetEquals(other._own.Value) && _vrfs.Count == other._vrfs.Count && _vrfs.All(v => other._vrfs.GetValueOrDefault(v.Key) == v.Value));
 
     /// <summary>Peers whose tunnel end point lies in a prefix and is reached by way of a VRF.</summary>
     public IEnumerable<PeerEntry> PeersIn(string vrf, Cidr prefix)

@@ -25,6 +25,10 @@ public static partial class Validation
             Report("ageing_seconds", $"ageing of {network.AgeingSeconds} s is above {MaxAgeing} s", "0 means never");
         }
         CheckRouter(state, network, Report);
+        if (network.Masquerade && network.Router is null)
+        {
+            Report("masquerade", "is for packets that the network's router takes out, and there is none", "set router: {}");
+        }
         CheckVxlan(state, network, Report);
 
         void Report(string field, string message, string fix = "") => problems.Add(Kind.Network, network.Name, field, message, fix);
@@ -61,10 +65,17 @@ public static partial class Validation
                         report(field, $"subnet {subnet} overlaps {theirs} of network \"{other.Name}\"", ApartFix(other, network));
                     }
                 }
+                if (state.Services.Vips.FirstOrDefault(v => subnet.Contains(v.Key.Address) && v.Value.Any(s => IsWithin(state, s, v.Key.Address))) is { Key.Address: not null } vip)
+                {
+                    report(field, $"cluster IP {vip.Key.Address} of service \"{vip.Value[0]}\" is in subnet {subnet}, whose hosts would look for it on their link",
+                        "take another subnet, or another cluster IP");
+                }
                 mine.Add(subnet);
             }
         }
     }
+
+    private static bool IsWithin(DesiredState state, string service, IPAddress address) => state.Services.Services[service].Spec.ClusterIps.Contains(address.ToString());
 
     /// <summary>
     /// Whether a prefix is an overlay's single address inside of another network's subnet: the end of a point-to-point link, as

@@ -18,6 +18,10 @@ public static partial class Validation
             report("routed.mac", mac);
         }
         CheckRoutedAddresses(state, port, routed, report);
+        if (routed.Nat is { } nat)
+        {
+            CheckNat(port, nat, report);
+        }
         (string Field, bool Given)[] settings =
         [
             ("learning", port.HasLearning), ("isolated", port.Isolated), ("hairpin", port.Hairpin), ("bpdu_guard", port.BpduGuard),

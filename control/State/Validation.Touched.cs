@@ -17,6 +17,12 @@ public static partial class Validation
         public SortedSet<string> Peers { get; } = new(StringComparer.Ordinal);
         public SortedSet<string> Neighbours { get; } = new(StringComparer.Ordinal);
         public SortedSet<string> Routes { get; } = new(StringComparer.Ordinal);
+        public SortedSet<string> Services { get; } = new(StringComparer.Ordinal);
+        public SortedSet<string> Backends { get; } = new(StringComparer.Ordinal);
+        public SortedSet<string> Published { get; } = new(StringComparer.Ordinal);
+
+        /// <summary>Services whose backends have changed.</summary>
+        public HashSet<string> Servers { get; } = new(StringComparer.Ordinal);
 
         /// <summary>Networks of which nothing but the tunnel end point may have changed.</summary>
         public SortedSet<string> Overlays { get; } = new(StringComparer.Ordinal);
@@ -37,7 +43,9 @@ public static partial class Validation
             {
                 touched.CarryLinks(after);
                 touched.CarryRouting(before, after, deleted);
+                touched.CarryHostPorts(after);
             }
+            touched.CarryBackends(after);
             return touched;
         }
 
@@ -49,6 +57,9 @@ public static partial class Validation
             Kind.TunnelPeer => Peers,
             Kind.Neighbour => Neighbours,
             Kind.Route => Routes,
+            Kind.Service => Services,
+            Kind.Backend => Backends,
+            Kind.PublishedPort => Published,
             _ => null,
         };
 
@@ -82,6 +93,28 @@ public static partial class Validation
                     .Where(r => vrfs.Contains(r.VrfInForce) || r.NextHops.Any(h => peers.Contains(h.Peer)))
                     .Where(r => !r.NextHops.Any(h => gone.Contains((Kind.Network, h.Network)) || gone.Contains((Kind.Port, h.Port)) || gone.Contains((Kind.TunnelPeer, h.Peer))))
                     .Select(r => r.Name));
+            }
+        }
+
+        /// <summary>Backends refer to ports of their service, and differ from each other.</summary>
+        private void CarryBackends(DesiredState after)
+        {
+            Servers.UnionWith(Services);
+            Servers.UnionWith(Backends.Select(b => ResourceKeys.SplitBackend(b).Service));
+            Backends.UnionWith(Services.SelectMany(s => after.Services.BackendsOf(s).Keys));
+        }
+
+        /// <summary>Where the node or its tunnels have other addresses, ports there may be somebody else's.</summary>
+        private void CarryHostPorts(DesiredState after)
+        {
+            if (_interfaces || Networks.Any(n => after.Networks[n].Spec.Vxlan is not null))
+            {
+                Services.UnionWith(after.Services.WithNodePorts);
+                Published.UnionWith(after.Services.Published.Keys);
+            }
+            else
+            {
+                Published.UnionWith(Ports.SelectMany(p => after.Services.PublishedOfPort.GetValueOrDefault(p, [])));
             }
         }
 

@@ -61,6 +61,22 @@ public static partial class Validation
         {
             CheckRoute(after, after.Routes[name], problems);
         }
+        foreach (string name in touched.Services)
+        {
+            CheckService(after, after.Services.Services[name].Spec, problems);
+        }
+        foreach (string name in touched.Backends)
+        {
+            CheckBackend(after, after.Services.FindBackend(name)!, problems);
+        }
+        foreach (string service in touched.Servers)
+        {
+            CheckBackendsDiffer(after, service, problems);
+        }
+        foreach (string name in touched.Published)
+        {
+            CheckPublished(after, after.Services.Published[name], problems);
+        }
         foreach (PeerEntry peer in touched.Underlay(after, deleted))
         {
             CheckUnderlay(after, peer.Spec, touched, problems);

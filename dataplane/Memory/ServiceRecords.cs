@@ -55,12 +55,14 @@ public struct FrontendRecord
 }
 
 [Flags]
-public enum BackendFlags : ushort
+public enum BackendFlags : byte
 {
     None = 0,
     Exists = 1 << 0,
     /// <summary>Gets no new connections; those it has go on.</summary>
     Draining = 1 << 1,
+    /// <summary>Of its address.</summary>
+    IPv6 = 1 << 2,
 }
 
 /// <summary>One port of one backend of a service. Index 0 is none. See <see cref="Versioned{T}"/>.</summary>
@@ -73,6 +75,8 @@ public struct BackendRecord
     public uint Service;
     public ushort Port;
     public BackendFlags Flags;
+    /// <summary>As in the IP header.</summary>
+    public byte Protocol;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly bool Has(BackendFlags flags) => (Flags & flags) == flags;

@@ -64,6 +64,8 @@ public enum DropReason : byte
     ConnectionTableFull,
     NatPoolExhausted,
     NatUnreadable,
+    NatFragment,
+    ConnectionReset,
 
     // Egress: counted on the port that the packet was meant for.
     EgressDetached,
@@ -140,10 +142,12 @@ public static class DropReasons
         ("vxlan-congestion", "outer packet says congestion, and the inner one has no way to be told (RFC 6040, 4.2)"),
         ("service-no-backend", "the service has no backend"),
         ("service-not-served", "an address of services, at which none has this protocol and port"),
-        ("no-connection", "to a service or from a masqueraded host, of a connection that is unknown here, and not its first packet"),
+        ("no-connection", "not the first packet of a connection, and nothing is known of that here"),
         ("connection-table-full", "no room for a new connection, or two workers were making the same one"),
         ("nat-pool-exhausted", "no port is left towards this destination"),
-        ("nat-unreadable", "it is to be translated, and its transport header is not there or not to be understood"),
+        ("nat-unreadable", "to be translated, and without a transport header that could be read"),
+        ("nat-fragment", "a fragment whose datagram's first fragment did not come"),
+        ("connection-reset", "the connection's backend is gone, and its connections end with it"),
         ("egress-detached", "output port has no device"),
         ("egress-full", "output queue is full"),
         ("egress-mtu", "larger than the output port's MTU"),

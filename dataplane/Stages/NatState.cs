@@ -17,6 +17,9 @@ public sealed class NatState
     /// <summary>One whose numbers are known.</summary>
     public NatState(ulong secret, ulong count) => (_secret, _count) = (secret | 1, count);
 
+    /// <summary>Fragments that wait for the first one of their datagram.</summary>
+    public HeldFragments Fragments { get; } = new();
+
     /// <summary>
     /// A number below a bound, where the search for a port begins: hard to guess from outside, so that it is hard to send into a
     /// connection of somebody else (RFC 6056).

@@ -93,23 +93,27 @@ internal static unsafe partial class RouteBurst
     private static int Look4(Worker w, ref readonly InterfaceRecord itf, uint verdicts, int count)
     {
         RouteState state = w.Routing;
+        BurstPacket* entry = state.Entries;
+        ConnectionVerdict4* verdicts4 = state.Verdicts4;
+        ConnectionSlot4** homes = state.Homes4;
+        ConnectionKey4* keys = state.Keys4;
+        uint* results = state.Results4, addresses = state.Addresses4;
         uint now = w.NowSeconds;
         int plain = 0;
-        for (int i = 0; i < count; i++)
+        for (int i = 0; i < count; i++, entry++)
         {
-            BurstPacket* entry = state.Entries + i;
             if (entry->Family != 4)
             {
                 continue;
             }
-            ref ConnectionVerdict4 verdict = ref state.Verdicts4[i];
-            ConnectionSlot4* home = state.Homes4[i];
-            ref readonly ConnectionKey4 key = ref state.Keys4[i];
+            ref ConnectionVerdict4 verdict = ref verdicts4[i];
+            ConnectionSlot4* home = homes[i];
+            ref readonly ConnectionKey4 key = ref keys[i];
             if (ConnectionTable.TryHot4(home, in key, verdicts, now, ref verdict) || ConnectionTable.TryHotBeyond4(home, in key, verdicts, now, ref verdict))
             {
                 entry->Connection = By(entry->Mbuf, verdict.Flags);
-                state.Results4[i] = verdict.Route;
-                state.Addresses4[i] = verdict.Rewrite.Destination;
+                results[i] = verdict.Route;
+                addresses[i] = verdict.Rewrite.Destination;
                 continue;
             }
             uint source = (uint)(key.Addresses >> 32), destination = (uint)key.Addresses;

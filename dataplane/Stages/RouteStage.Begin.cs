@@ -33,6 +33,8 @@ public static unsafe partial class RouteStage
         public ushort LastPort;
         /// <summary>The connection's own port is the first one that is tried.</summary>
         public bool KeepsPort;
+        /// <summary>They are those of an endpoint mapping (RFC 4787, 4.1).</summary>
+        public bool IsMapping;
     }
 
     /// <summary>
@@ -48,7 +50,7 @@ public static unsafe partial class RouteStage
         ref readonly NatPoolRecord pool = ref w.NatPool(output.NatPool);
         // A pool without addresses of a family is none for it.
         bool masqueraded = leaves && packet.Interface.Has(InterfaceFlags.Masqueraded) && pool.Has(NatPoolFlags.Exists)
-            && (packet.IsIPv6 ? pool.Count6 : pool.Count4) != 0;
+            && (packet.IsIPv6 ? pool.Count6 : pool.Count4) != 0 && !(packet.IsFromHost && SpeaksForItself(ref packet, in pool));
         if (!tracked.IsNew)
         {
             return !masqueraded || IsToldInside(ref packet);
@@ -63,6 +65,11 @@ public static unsafe partial class RouteStage
             ReadAddresses(in pool, in tracked.Flow, ref sources);
             (sources.FirstPort, sources.LastPort) = (pool.FirstPort, pool.LastPort);
             sources.KeepsPort = tracked.To.SourcePort >= pool.FirstPort && tracked.To.SourcePort <= pool.LastPort;
+            if (pool.Has(NatPoolFlags.EndpointIndependent) && HasPort(ref packet) && !TryMap(ref packet, ref sources))
+            {
+                packet.Reject(DropReason.NatPoolExhausted, IcmpError.Prohibited);
+                return false;
+            }
         }
         else if (tracked.Frontend != 0 && leaves && !tracked.IsDsr && AnswersElsewhere(ref packet, in hop)
             && RouterAddress(ref packet, in hop) is var router && router != default)
@@ -101,9 +108,9 @@ public static unsafe partial class RouteStage
             Frontend = (uint)tracked.Frontend,
             Backend = (uint)tracked.Backend,
             Signal = Signal(ref packet),
-            Flags = tracked.IsDsr ? ConnectionFlags.Dsr : ConnectionFlags.None,
+            Flags = (tracked.IsDsr ? ConnectionFlags.Dsr : 0) | (sources.IsMapping ? ConnectionFlags.EndpointMapped : 0),
         };
-        bool hasPort = flow.Kind == FlowKind.Ports || IsEchoRequest(ref packet);
+        bool hasPort = HasPort(ref packet);
         ushort own = tracked.To.SourcePort;
         int range = sources.LastPort - sources.FirstPort + 1;
         int tries = !hasPort ? 0 : Math.Min(range, PortTries / Math.Max(1, sources.Count));
@@ -134,6 +141,41 @@ public static unsafe partial class RouteStage
         }
         // RFC 5508, 4.5: a sender for which there is no room is told.
         packet.Reject(DropReason.NatPoolExhausted, IcmpError.Prohibited);
+        return false;
+    }
+
+    private static bool HasPort(ref Routed packet) => packet.Tracked.Flow.Kind == FlowKind.Ports || IsEchoRequest(ref packet);
+
+    /// <summary>
+    /// Narrows the sources down to the one that this inner address and port has towards all destinations; chooses it for the first of
+    /// them. False when there is none left.
+    /// </summary>
+    private static bool TryMap(ref Routed packet, ref Sources sources)
+    {
+        Worker w = packet.Worker;
+        ref PacketFlow flow = ref packet.Tracked.Flow;
+        ushort vrf = packet.Interface.Vrf;
+        ConnectionKey inner = ConnectionKey.OfEndpoint(vrf, flow.Protocol, flow.IsIPv6, flow.Source, flow.SourcePort);
+        int range = sources.LastPort - sources.FirstPort + 1;
+        int at = (int)w.Nat.Next((uint)range);
+        for (int i = sources.KeepsPort ? -1 : 0; i < Math.Min(range, PortTries); i++)
+        {
+            if (w.Connections.TryFind(in inner, w.Connections.Hash(in inner), out _, out ConnectionEntry entry))
+            {
+                sources = new Sources { Count = 1, FirstPort = entry.NewSourcePort, LastPort = entry.NewSourcePort, IsMapping = true };
+                sources.Addresses[0] = entry.NewSource;
+                return true;
+            }
+            ushort port = i < 0 ? flow.SourcePort : (ushort)(sources.FirstPort + ((at + i) % range));
+            for (int n = 0; n < sources.Count; n++)
+            {
+                NewConnection mapping = NewConnection.OfEndpoint(vrf, flow.Protocol, flow.IsIPv6, flow.Source, flow.SourcePort, sources.Addresses[n], port);
+                if (w.Connections.TryInsert(in mapping, w.NowSeconds, out _) is InsertResult.Inserted or InsertResult.Exists)
+                {
+                    break; // and found with the next turn
+                }
+            }
+        }
         return false;
     }
 
@@ -218,6 +260,12 @@ public static unsafe partial class RouteStage
         {
             return false;
         }
+        return IsOf(in pool, in flow);
+    }
+
+    /// <summary>Whether a packet's source is an address of a pool.</summary>
+    private static bool IsOf(ref readonly NatPoolRecord pool, in PacketFlow flow)
+    {
         int count = flow.IsIPv6 ? pool.Count6 : pool.Count4;
         for (int i = 0; i < count; i++)
         {
@@ -239,6 +287,21 @@ public static unsafe partial class RouteStage
         ref PacketFlow flow = ref packet.Tracked.Flow;
         return pool.Has(NatPoolFlags.Exists) && (packet.IsIPv6 ? pool.Count6 : pool.Count4) != 0 && (flow.TcpFlags & TcpHeader.Rst) == 0
             && (flow.Kind != FlowKind.Echo || IsEchoRequest(ref packet));
+    }
+
+    /// <summary>
+    /// Whether a packet of the host keeps its source: it is one of the pool already, or the packet answers somebody who has asked for the
+    /// host by that address, which nobody has tracked.
+    /// </summary>
+    private static bool SpeaksForItself(ref Routed packet, ref readonly NatPoolRecord pool)
+    {
+        ref PacketFlow flow = ref packet.Tracked.Flow;
+        return IsOf(in pool, in flow) || flow.Kind switch
+        {
+            FlowKind.Ports => !IsFirst(ref packet),
+            FlowKind.Addresses => false,
+            _ => !IsEchoRequest(ref packet),
+        };
     }
 
     /// <summary>Whether a packet of no connection may begin one that is masqueraded; drops one that ends something unknown.</summary>

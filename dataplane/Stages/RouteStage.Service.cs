@@ -48,7 +48,7 @@ public static unsafe partial class RouteStage
             Refuse(ref packet, DropReason.NoConnection);
             return false;
         }
-        int backend = service.Set == 0 ? 0 : BackendFor(ref packet, in service);
+        int backend = service.Set == 0 ? 0 : BackendFor(ref packet, frontend, in service);
         ref readonly BackendRecord chosen = ref w.Backend(backend);
         if (backend == 0 || !chosen.Has(BackendFlags.Exists))
         {
@@ -68,12 +68,33 @@ public static unsafe partial class RouteStage
     }
 
     /// <summary>The backend that the client has, or a new one. A flow's hash is the same on every node, for Maglev tables are alike, too.</summary>
-    private static int BackendFor(ref Routed packet, ref readonly FrontendRecord service)
+    private static int BackendFor(ref Routed packet, int frontend, ref readonly FrontendRecord service)
     {
         Worker w = packet.Worker;
+        if (service.Has(FrontendFlags.Affinity))
+        {
+            return BackendOfClient(ref packet, frontend, in service);
+        }
         int readable = Math.Min(packet.Readable, (int)packet.Frame->pkt_len - Wire.EthernetHeader);
         uint hash = packet.IsIPv6 ? FlowHash.Of6(packet.Ip, readable) : FlowHash.Of4(packet.Ip, readable);
         return w.ChooseBackend(in service, hash);
+    }
+
+    /// <summary>The backend that the client has, as long as it takes connections; else one for the client's address.</summary>
+    private static int BackendOfClient(ref Routed packet, int frontend, ref readonly FrontendRecord service)
+    {
+        Worker w = packet.Worker;
+        ref PacketFlow flow = ref packet.Tracked.Flow;
+        ConnectionKey key = ConnectionKey.OfAffinity(packet.Interface.Vrf, flow.IsIPv6, flow.Source, (uint)frontend);
+        int known = (int)w.Connections.FindAffinity(in key, service.AffinitySeconds, w.NowSeconds);
+        ref readonly BackendRecord record = ref w.Backend(known);
+        if (known != 0 && record.Service == service.Service && (record.Flags & (BackendFlags.Exists | BackendFlags.Draining)) == BackendFlags.Exists)
+        {
+            return known;
+        }
+        int chosen = w.ChooseBackend(in service, (uint)(KeyHash.Mix(flow.Source.High ^ KeyHash.Golden, flow.Source.Low | 1) >> 32));
+        w.Connections.PutAffinity(in key, (uint)frontend, (uint)chosen, w.NowSeconds);
+        return chosen;
     }
 
     /// <summary>Whether a packet begins a connection: to a service nothing else does, for who takes it in the middle would not understand.</summary>

@@ -84,12 +84,34 @@ public static unsafe partial class RouteStage
         ref Tracked tracked = ref packet.Tracked;
         if (w.Connections.TryFind(in tracked.Key, w.Connections.Hash(in tracked.Key), out ConnectionHandle handle, out ConnectionEntry entry))
         {
+            if ((entry.Flags & ConnectionFlags.Hot) == 0 && w.Connections.TryReadState(handle, out _, out ConnectionFlags flags)
+                && (flags & ConnectionFlags.Reset) != 0)
+            {
+                return TryReset(ref packet, handle);
+            }
             if (w.Connections.Touch(handle, Signal(ref packet), w.NowSeconds) is TouchResult.Known or TouchResult.Proven)
             {
                 return TryContinue(ref packet, handle, in entry);
             }
         }
         return TryServe(ref packet);
+    }
+
+    /// <summary>
+    /// A packet of a connection whose backend is gone: who sent it is told, and the other side when it sends. A client that begins anew
+    /// gets another one.
+    /// </summary>
+    private static bool TryReset(ref Routed packet, ConnectionHandle handle)
+    {
+        Worker w = packet.Worker;
+        if (IsFirst(ref packet))
+        {
+            w.Connections.Remove(handle);
+            return TryServe(ref packet);
+        }
+        w.Connections.Touch(handle, packet.Tracked.Flow.Protocol == Wire.ProtocolTcp ? TcpHeader.Rst : SctpHeader.Abort, w.NowSeconds);
+        Refuse(ref packet, DropReason.ConnectionReset);
+        return false;
     }
 
     /// <summary>A packet of a known connection.</summary>

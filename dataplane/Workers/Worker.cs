@@ -441,6 +441,7 @@ public sealed unsafe partial class Worker : IDisposable
     public void Dispose()
     {
         NeighbourStage.GiveUpAll(this);
+        Nat.Fragments.GiveUp(this);
         FlushAll();
         Resolutions.Dispose();
         foreach (Handover? handover in _incoming)

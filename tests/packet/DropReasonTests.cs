@@ -292,6 +292,23 @@ public sealed unsafe class DropReasonTests
             sw.Send(1, RouteLab.ToRouter(1, Ip.OfUdp("10.0.1.2", "10.0.2.2", 5000, 53)), RouteLab.ToRouter(1, Ip.OfUdp("10.0.1.3", "10.0.2.2", 5000, 53)))),
         new("half a UDP header from a masqueraded host", DropReason.NatUnreadable, 1, Services, sw =>
             sw.Send(1, RouteLab.ToRouter(1, new Ip("10.0.1.2", "10.0.2.2", Ip.Udp, [1, 2, 3, 4])))),
+        new("a later fragment of nothing", DropReason.NatFragment, 1, Services, sw =>
+        {
+            sw.Send(1, RouteLab.ToRouter(1, new Ip("10.0.1.2", "10.96.0.1", Ip.Udp, new byte[64]) { Fragment = 100 }));
+            sw.Clock.Advance(TimeSpan.FromSeconds(1));
+            sw.Poll();
+        }),
+        new("a connection whose backend is gone", DropReason.ConnectionReset, 1, Services, sw =>
+        {
+            sw.Send(1, RouteLab.ToRouter(1, Ip.OfTcp("10.0.1.2", "10.96.0.1", 5000, 80, Inet.Syn)));
+            sw.Segment.ConnectionSweep.Add(1, BackendRemoval.Reset);
+            ulong request = sw.Segment.ConnectionSweep.Request();
+            for (int turn = 0; turn < 1000 && !sw.Segment.ConnectionSweep.IsDone(request); turn++)
+            {
+                sw.Engine.Housekeeping.RunOnce();
+            }
+            sw.Send(1, RouteLab.ToRouter(1, Ip.OfTcp("10.0.1.2", "10.96.0.1", 5000, 80, Inet.Ack)));
+        }),
         new("a connection more than there is room for", DropReason.ConnectionTableFull, 1, () => Services(firstPort: 1024), sw =>
         {
             for (int i = 0; sw.Segment.Connections.Statistics().Refused == 0; i++)

@@ -101,6 +101,31 @@ public sealed class MasqueradeTests
         Assert.InRange(lab.TakeOne(3).Word(0), 2000, 2009);
     }
 
+    /// <summary>Endpoint-independent: a host's port is the same one towards everybody, and nobody else's (RFC 4787, 4.1).</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public void A_port_can_be_the_same_towards_everybody(bool v6)
+    {
+        Net net = v6 ? Net.V6 : Net.V4;
+        using RouteLab lab = Build(new RouteLab(), net, [net.Pool], 5000, 5003, NatPoolFlags.EndpointIndependent);
+        var ports = new Dictionary<(string, int), int>();
+        foreach ((string host, int port) in ((string, int)[])[(net.Host, 5000), (net.Other, 5000), (net.Host, 7000), (net.Other, 7000)])
+        {
+            for (int i = 0; i < 6; i++)
+            {
+                lab.Send(1, Ip.OfUdp(host, i % 2 == 0 ? net.Far : net.Farther, port, 50 + i));
+                Ip sent = lab.TakeOne(3);
+                int outer = ports.TryGetValue((host, port), out int known) ? known : ports[(host, port)] = sent.Word(0);
+                Assert.Equal((net.Pool, outer), (sent.Source, sent.Word(0)));
+                lab.Send(3, Ip.OfUdp(i % 2 == 0 ? net.Far : net.Farther, net.Pool, 50 + i, outer));
+                Assert.Equal((host, port), (Ip.Of(lab.Take(1)[^1]).Destination, port));
+            }
+        }
+        Assert.Equal([5000, 5001, 5002, 5003], ports.Values.Order());
+        Assert.Equal(5000, ports[(net.Host, 5000)]);
+        lab.Send(1, Ip.OfUdp(net.Host, net.Far, 8000, 53));
+        Assert.Equal("1 NatPoolExhausted 1", lab.Switch.Drops());
+    }
+
     /// <summary>Several addresses: a host has one of them for all of its connections, as long as that has ports.</summary>
     [Theory, InlineData(false), InlineData(true)]
     public void A_host_has_one_address_of_several(bool v6)
@@ -179,6 +204,43 @@ public sealed class MasqueradeTests
         Assert.Equal(Net.V4.Host, lab.TakeOne(2).Source);
     }
 
+    /// <summary>
+    /// The host, which has the router's address inside, is masqueraded as others are when it asks, and answers who asked for it under the
+    /// address that he asked for.
+    /// </summary>
+    [Fact]
+    public void The_host_asks_as_others_and_answers_as_itself()
+    {
+        const int Host = 4, Router = 10;
+        using var lab = new RouteLab();
+        lab.Switch.Port(Host, PortFlags.Default | PortFlags.Host);
+        lab.Router(Router, Host, r => r with { AliasMac = Value(RouteFuzzTests.Alias) }, "10.0.5.1/24").Routed(3, "192.0.2.1/24").Neighbour(3, "192.0.2.254").Via("0.0.0.0/0", 3, "192.0.2.254")
+            .Masquerade(Router, 3, ["192.0.2.1"]).Tracks();
+        lab.Switch.SetStatic(RouteFuzzTests.Alias, Router);
+        (Ip Sent, string Source)[] rows =
+        [
+            (Ip.OfTcp("10.0.5.1", "198.51.100.7", 40000, 80, Syn), "192.0.2.1"),
+            (Ip.OfUdp("10.0.5.1", "198.51.100.7", 40000, 53), "192.0.2.1"),
+            (Ip.OfTcp("10.0.5.1", "198.51.100.7", 22, 40000, Syn | Ack), "10.0.5.1"),
+            (Ip.OfEcho("10.0.5.1", "198.51.100.7", type: 0), "10.0.5.1"),
+            (Ip.OfTcp("192.0.2.1", "198.51.100.7", 22, 40000, Syn | Ack), "192.0.2.1"),
+            (Ip.OfTcp("192.0.2.1", "198.51.100.7", 2222, 40000, Syn | Ack), "192.0.2.1"),
+        ];
+        foreach ((Ip sent, string source) in rows)
+        {
+            lab.Switch.Send(Host, sent.In(RouteFuzzTests.Alias, MacOf(Router)));
+            Ip arrived = lab.TakeOne(3);
+            Assert.Equal((source, sent.Word(0), sent.Word(2)), (arrived.Source, arrived.Word(0), arrived.Word(2)));
+        }
+        // What it has begun by itself under an address of the pool, nobody else gets.
+        lab.Switch.Send(Host, Ip.OfUdp("192.0.2.1", "198.51.100.7", 50000, 53).In(RouteFuzzTests.Alias, MacOf(Router)));
+        lab.Switch.Send(Host, Ip.OfUdp("10.0.5.1", "198.51.100.7", 50000, 53).In(RouteFuzzTests.Alias, MacOf(Router)));
+        Ip[] two = [.. lab.Take(3).Select(Ip.Of)];
+        Assert.Equal(50000, two[0].Word(0));
+        Assert.NotEqual(50000, two[1].Word(0));
+        Assert.Equal("", lab.Switch.Drops());
+    }
+
     /// <summary>A service whose backend is out there: both ends are replaced.</summary>
     [Theory, InlineData(false), InlineData(true)]
     public void Both_ends_can_be_replaced(bool v6)
@@ -218,12 +280,12 @@ public sealed class MasqueradeTests
 
     private static RouteLab Lab(Net net, string[]? pool = null, ushort first = 1024, ushort last = 65535) => Build(new RouteLab(), net, pool ?? [net.Pool], first, last);
 
-    private static RouteLab Build(RouteLab lab, Net net, string[] pool, ushort first, ushort last)
+    private static RouteLab Build(RouteLab lab, Net net, string[] pool, ushort first, ushort last, NatPoolFlags flags = NatPoolFlags.None)
     {
         lab.Routed(1, "10.0.1.1/24", "fd00:1::1/64").Routed(2, "10.0.2.1/24", "fd00:2::1/64").Routed(3, "192.0.2.1/24", "2001:db8::1/64")
             .Neighbour(1, net.Host).Neighbour(1, net.Other, PeerMac(1, 3)).Neighbour(2, "10.0.2.10", PeerMac(2, 10))
             .Neighbour(3, "192.0.2.254").Neighbour(3, "2001:db8::fe").Via("0.0.0.0/0", 3, "192.0.2.254").Via("::/0", 3, "2001:db8::fe");
-        return lab.Masquerade(1, 3, pool, first, last).Tracks();
+        return lab.Masquerade(1, 3, pool, first, last, flags).Tracks();
     }
 
     private static Ip Packet(byte protocol, string source, string destination, int from, int to, int number = 0) => protocol switch

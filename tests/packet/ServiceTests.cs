@@ -77,6 +77,67 @@ public sealed class ServiceTests
         Assert.InRange(counts[net.Backend], (Flows * 3 / 4) - 124, (Flows * 3 / 4) + 124);
     }
 
+    /// <summary>A client keeps its backend for some time, whatever port it has, and whatever becomes of the service.</summary>
+    [Theory, InlineData(false, false), InlineData(true, false), InlineData(false, true)]
+    public void A_client_keeps_its_backend(bool v6, bool maglev)
+    {
+        Net net = v6 ? Net.V6 : Net.V4;
+        (string, int)[] both = [(At(net.Backend, 53), 1), (At(net.Second, 53), 1)];
+        Func<FrontendRecord, FrontendRecord> affinity = r => r with { Flags = r.Flags | FrontendFlags.Affinity, AffinitySeconds = 100 };
+        using RouteLab lab = Lab().Service(17, At(net.Vip, 53), affinity, maglev, both);
+        string? first = null;
+        for (int port = 5000; port < 5050; port++)
+        {
+            lab.Send(1, Ip.OfUdp(net.Client, net.Vip, port, 53));
+            string backend = lab.TakeOne(2).Destination;
+            Assert.Equal(first ??= backend, backend);
+        }
+        lab.Service(17, At(net.Vip, 53), affinity, maglev, (At(first == net.Backend ? net.Second : net.Backend, 53), 1));
+        for (int i = 0; i < 4; i++)
+        {
+            lab.Switch.Clock.Advance(TimeSpan.FromSeconds(60));
+            lab.Send(1, Ip.OfUdp(net.Client, net.Vip, 6000 + i, 53));
+            Assert.Equal(first, lab.TakeOne(2).Destination);
+        }
+        lab.Switch.Clock.Advance(TimeSpan.FromSeconds(101));
+        lab.Send(1, Ip.OfUdp(net.Client, net.Vip, 7000, 53));
+        Assert.NotEqual(first, lab.TakeOne(2).Destination);
+    }
+
+    /// <summary>A backend is gone and its connections are to end: both sides are told, and a client that begins anew gets another one.</summary>
+    [Theory, InlineData(6, false), InlineData(6, true), InlineData(132, false), InlineData(132, true)]
+    public void Connections_end_with_their_backend_where_that_is_wanted(byte protocol, bool v6)
+    {
+        Net net = v6 ? Net.V6 : Net.V4;
+        using RouteLab lab = Lab().Service(protocol, At(net.Vip, 80), At(net.Backend, 8080));
+        lab.Send(1, First(protocol, net.Client, net.Vip, 40000, 80)).Send(2, Answer(protocol, net.Backend, net.Client, 8080, 40000))
+            .Send(1, Next(protocol, net.Client, net.Vip, 40000, 80));
+        Assert.Equal((2, 1), (lab.Take(2).Count, lab.Take(1).Count));
+        lab.Service(protocol, At(net.Vip, 80), At(net.Second, 8080));
+        ConnectionSweep sweep = lab.Switch.Segment.ConnectionSweep;
+        sweep.Add(1, BackendRemoval.Reset);
+        ulong request = sweep.Request();
+        for (int turn = 0; turn < 1000 && !sweep.IsDone(request); turn++)
+        {
+            lab.Switch.Engine.Housekeeping.RunOnce();
+        }
+        Assert.True(sweep.IsDone(request));
+
+        Ip packet = Next(protocol, net.Client, net.Vip, 40000, 80);
+        lab.Send(1, packet);
+        CheckRefusal(lab.TakeOne(1), packet, protocol, net);
+        lab.Send(2, Next(protocol, net.Backend, net.Client, 8080, 40000));
+        Assert.Equal((net.Client, net.Backend, protocol == 6 ? Rst : 6), Ending(lab.TakeOne(2), protocol));
+        Assert.Empty(lab.Take(1));
+        Assert.Equal("1 ConnectionReset 1, 2 ConnectionReset 1", lab.Switch.Drops());
+
+        lab.Send(1, First(protocol, net.Client, net.Vip, 40000, 80));
+        Assert.Equal(net.Second, lab.TakeOne(2).Destination);
+    }
+
+    /// <summary>Who ends a connection, towards whom, and by what TCP flags or chunk.</summary>
+    private static (string, string, int) Ending(Ip packet, byte protocol) => (packet.Source, packet.Destination, packet.Payload[protocol == 6 ? 13 : 12]);
+
     /// <summary>What is refused is answered in the service's name, to the station that sent it, and makes no connection.</summary>
     [Theory, MemberData(nameof(Protocols))]
     public void A_service_without_backends_says_so(byte protocol, bool v6)

@@ -7,11 +7,14 @@ namespace Dataplane.Control.State.Etcd;
 /// <code>
 /// networks/NAME                    networks
 /// static-macs/NAME                 static MACs that drop
+/// services/NAME                    services
+/// backends/SERVICE/ID              backends of services
 /// nodes/NODE/ports/NAME            ports
 /// nodes/NODE/static-macs/NAME      static MACs behind a port of the node; here they outweigh a shared one of that name
 /// nodes/NODE/tunnel-peers/NAME     tunnel peers: the other nodes as this one sees them
 /// nodes/NODE/neighbours/NAME       neighbours
 /// nodes/NODE/routes/VRF/PREFIX     routes
+/// nodes/NODE/published-ports/NAME  published ports
 /// alive/NODE                       there as long as the node is connected (by a lease), with what it says of itself
 /// </code>
 /// Whose a kind is follows from what it names: ports are a node's own, and so is what leads to them or away from the node.
@@ -22,6 +25,7 @@ public sealed class EtcdKeys(string prefix, string node)
     private static readonly (Kind Kind, string Name)[] Folders =
     [
         (Kind.Port, "ports"), (Kind.StaticMac, "static-macs"), (Kind.TunnelPeer, "tunnel-peers"), (Kind.Neighbour, "neighbours"), (Kind.Route, "routes"),
+        (Kind.PublishedPort, "published-ports"),
     ];
 
     private readonly string _root = prefix + "/", _own = $"{prefix}/nodes/{node}/";
@@ -31,6 +35,8 @@ public sealed class EtcdKeys(string prefix, string node)
 
     public string Networks => _root + "networks/";
     public string SharedMacs => _root + "static-macs/";
+    public string Services => _root + "services/";
+    public string Backends => _root + "backends/";
     public string Nodes => _root + "nodes/";
 
     /// <summary>Everything but who is there just now.</summary>
@@ -44,10 +50,17 @@ public sealed class EtcdKeys(string prefix, string node)
 
     public string Network(string name) => Networks + name;
 
+    public string Service(string name) => Services + name;
+
+    /// <summary>What the keys of a service's backends begin with.</summary>
+    public string BackendsOf(string service) => $"{Backends}{service}/";
+
     /// <summary>The key of a resource as it is to be stored.</summary>
     public string Of(Resource resource) => resource.Kind switch
     {
         Kind.Network => Network(resource.Name),
+        Kind.Service => Service(resource.Name),
+        Kind.Backend => Backends + resource.Name,
         Kind.StaticMac when resource.StaticMac.Drop => SharedMacs + resource.Name,
         Kind kind => Own(kind, resource.Name),
     };
@@ -56,6 +69,8 @@ public sealed class EtcdKeys(string prefix, string node)
     public string[] All(ResourceKey key) => key.Kind switch
     {
         Kind.Network => [Network(key.Name)],
+        Kind.Service => [Service(key.Name)],
+        Kind.Backend => [Backends + key.Name],
         Kind.StaticMac => [Own(Kind.StaticMac, key.Name), SharedMacs + key.Name],
         _ => [Own(key.Kind, key.Name)],
     };
@@ -71,6 +86,8 @@ public sealed class EtcdKeys(string prefix, string node)
         return parts switch
         {
             ["networks", var name] => ("", Kind.Network, name),
+            ["services", var name] => ("", Kind.Service, name),
+            ["backends", var name] => ("", Kind.Backend, name),
             ["static-macs", var name] => ("", Kind.StaticMac, name),
             ["nodes", var rest] when rest.Split('/', 3) is [var owner, var folder, var name] && KindOf(folder) is { } kind => (owner, kind, name),
             _ => null,

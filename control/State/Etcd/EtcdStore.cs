@@ -336,12 +336,12 @@ public sealed partial class EtcdStore : IStateStore
     }
 
     /// <summary>
-    /// A change of networks relies on all that the watch has told. So it waits until that has caught up with what this node
+    /// A change of networks or services relies on all that the watch has told. So it waits until that has caught up with what this node
     /// wrote itself, or that would look like a change behind our back.
     /// </summary>
     private void AwaitOwn(StateChange change)
     {
-        if (change.Has(Kind.Network))
+        if (change.Has(Kind.Network) || change.Has(Kind.Service))
         {
             lock (_lock)
             {
@@ -355,7 +355,12 @@ public sealed partial class EtcdStore : IStateStore
     private void CheckOthers(StateChange change)
     {
         // A change that is on its way to us. When it is one we cannot follow, this batch may be what repairs it.
-        if (_refused is null && _waiting is null && change.Changes.Any(c => _view.Pending.Contains(c.Key)))
+        // Networks and services must not have the same addresses: a change of theirs was not checked against others that are on
+        // their way.
+        if (_refused is null && _waiting is null
+            && (change.Changes.Any(c => _view.Pending.Contains(c.Key))
+                || (change.Has(Kind.Network) && _view.Pending.Any(k => k.Kind == Kind.Network))
+                || (change.Has(Kind.Service) && _view.Pending.Any(k => k.Kind is Kind.Network or Kind.Service))))
         {
             throw LostRace();
         }

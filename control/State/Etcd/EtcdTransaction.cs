@@ -6,8 +6,9 @@ namespace Dataplane.Control.State.Etcd;
 
 /// <summary>
 /// A change as one transaction of etcd. It is guarded by the revisions of everything that its check relied upon: the keys it
-/// writes, the networks that they name; and, when networks change, everything there is, because prefixes of networks must
-/// not overlap and a network with ports is not deleted.
+/// writes, the networks and services that they name; and, when networks change, everything there is, because prefixes of networks
+/// must not overlap and a network with ports is not deleted. When services change, that is all services and networks, because they
+/// must not have the same addresses; and the backends of a service that is deleted.
 /// </summary>
 internal sealed class EtcdTransaction
 {
@@ -41,9 +42,23 @@ internal sealed class EtcdTransaction
         {
             Guard(keys.Network(network));
         }
+        foreach (string service in change.Of(Kind.Backend).Select(c => c.After).OfType<Backend>().Select(b => b.Service).Distinct()
+            .Where(s => !change.Changes.Any(c => c.Kind == Kind.Service && c.Name == s)))
+        {
+            Guard(keys.Service(service));
+        }
         if (change.Has(Kind.Network))
         {
             GuardAll(keys.Lasting, EndOf(keys.Root));
+        }
+        else if (change.Has(Kind.Service))
+        {
+            GuardAll(keys.Services, EndOf(keys.Services));
+            GuardAll(keys.Networks, EndOf(keys.Networks));
+            foreach (ResourceChange gone in change.Of(Kind.Service).Where(c => c.After is null))
+            {
+                GuardAll(keys.BackendsOf(gone.Name), EndOf(keys.BackendsOf(gone.Name)));
+            }
         }
     }
 

@@ -19,7 +19,7 @@ internal sealed class RowWriter : IDisposable
     public RowWriter(SqliteConnection connection)
     {
         _database = connection.Handle ?? throw new ArgumentException("the connection is not open", nameof(connection));
-        _put = Prepare("INSERT OR REPLACE INTO resource (kind, name, revision, spec, number, fid_block, router_port, vrf) VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
+        _put = Prepare("INSERT OR REPLACE INTO resource (kind, name, revision, spec, number, fid_block, router_port, vrf, host_port) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
         _delete = Prepare("DELETE FROM resource WHERE kind = ? AND name = ?");
         _revision = Prepare("UPDATE state SET revision = ?");
     }
@@ -55,12 +55,15 @@ internal sealed class RowWriter : IDisposable
 
     private void Put(in ResourceChange change, IMessage spec, DesiredState after)
     {
-        (ulong revision, int number, int fidBlock, int routerPort, int vrf) = spec switch
+        (ulong revision, long number, int fidBlock, int routerPort, int vrf, int hostPort) = spec switch
         {
-            Network n when after.Networks[n.Name] is var entry => (n.Revision, entry.Index, entry.FidBlock, entry.RouterPort, entry.Vrf),
-            Port p when after.Ports[p.Name] is var entry => (p.Revision, entry.Index, 0, 0, entry.Vrf),
-            TunnelPeer t => (t.Revision, after.Peers[t.Name].Index, 0, 0, 0),
-            _ => (change.Resource.Revision, 0, 0, 0, 0),
+            Network n when after.Networks[n.Name] is var entry => (n.Revision, (long)entry.Index, entry.FidBlock, entry.RouterPort, entry.Vrf, 0),
+            Port p when after.Ports[p.Name] is var entry => (p.Revision, (long)entry.Index, 0, 0, entry.Vrf, 0),
+            TunnelPeer t => (t.Revision, (long)after.Peers[t.Name].Index, 0, 0, 0, 0),
+            Service s => (s.Revision, (long)after.Services.Services[s.Name].Number, 0, 0, 0, 0),
+            Backend b => (b.Revision, 0L, 0, 0, 0, 0),
+            PublishedPort p when after.Services.Published[p.Name] is var entry => (p.Revision, (long)entry.Number, 0, 0, 0, entry.HostPort),
+            _ => (change.Resource.Revision, 0L, 0, 0, 0, 0),
         };
         int size = spec.CalculateSize();
         if (size > _spec.Length)
@@ -71,10 +74,11 @@ internal sealed class RowWriter : IDisposable
         Bind(_put, change);
         raw.sqlite3_bind_int64(_put, 3, (long)revision);
         raw.sqlite3_bind_blob(_put, 4, _spec.AsSpan(0, size));
-        raw.sqlite3_bind_int(_put, 5, number);
+        raw.sqlite3_bind_int64(_put, 5, number);
         raw.sqlite3_bind_int(_put, 6, fidBlock);
         raw.sqlite3_bind_int(_put, 7, routerPort);
         raw.sqlite3_bind_int(_put, 8, vrf);
+        raw.sqlite3_bind_int(_put, 9, hostPort);
         Step(_put);
     }
 

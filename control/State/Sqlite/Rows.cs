@@ -18,9 +18,10 @@ internal static class Rows
         var peers = ImmutableSortedDictionary.CreateBuilder<string, PeerEntry>(StringComparer.Ordinal);
         var neighbours = ImmutableSortedDictionary.CreateBuilder<string, Neighbour>(StringComparer.Ordinal);
         var routes = ImmutableSortedDictionary.CreateBuilder<string, Route>(StringComparer.Ordinal);
+        var services = new ServiceStateEditor(ServiceState.Empty);
         ulong revision = (ulong)(long)(Schema.Query(connection, "SELECT revision FROM state") ?? throw new InvalidDataException("its revision is missing"));
         using SqliteCommand command = connection.CreateCommand();
-        command.CommandText = "SELECT kind, name, spec, number, fid_block, router_port, vrf FROM resource";
+        command.CommandText = "SELECT kind, name, spec, number, fid_block, router_port, vrf, host_port FROM resource";
         using SqliteDataReader rows = command.ExecuteReader();
         while (rows.Read())
         {
@@ -46,15 +47,28 @@ internal static class Rows
                 case Kind.Route:
                     routes.Add(name, Route.Parser.ParseFrom(spec));
                     break;
+                case Kind.Service:
+                    services.Set(new ServiceEntry(Named(Service.Parser.ParseFrom(spec), s => s.Name, name), (uint)rows.GetInt64(3)));
+                    break;
+                case Kind.Backend:
+                    services.Set(Named(Backend.Parser.ParseFrom(spec), b => b.Name, name));
+                    break;
+                case Kind.PublishedPort:
+                    services.Set(new PublishedEntry(Named(PublishedPort.Parser.ParseFrom(spec), p => p.Name, name), (uint)rows.GetInt64(3), (ushort)rows.GetInt32(7)));
+                    break;
                 default:
                     throw new InvalidDataException($"\"{name}\" is of kind {rows.GetInt32(0)}, which does not exist");
             }
         }
         var state = new DesiredState(
             revision, networks.ToImmutable(), ports.ToImmutable(), macs.ToImmutable(), peers.ToImmutable(), neighbours.ToImmutable(), routes.ToImmutable());
+        state = state with { Services = services.ToState(state) };
         CheckSense(state);
         return revision == 0 && !state.All.Any() ? DesiredState.Empty : state;
     }
+
+    private static T Named<T>(T spec, Func<T, string> nameOf, string name) =>
+        nameOf(spec) == name ? spec : throw new InvalidDataException($"the row \"{name}\" holds \"{nameOf(spec)}\"");
 
     /// <summary>What every reader takes for granted, and what a file that somebody edited may lack.</summary>
     private static void CheckSense(DesiredState state)
@@ -74,6 +88,9 @@ internal static class Rows
             .Concat(state.Neighbours.Where(n => (n.Value.Port.Length > 0 ? topology.OfPort(n.Value.Port) : topology.OfNetwork(n.Value.Network)) is null)
                 .Select(n => $"the interface of neighbour \"{n.Key}\" is missing"))
             .Concat(state.Routes.Where(r => !topology.Vrfs.ContainsKey(r.Value.VrfInForce)).Select(r => $"the VRF of route \"{r.Key}\" is missing"))
+            .Concat(state.Services.Backends.Keys.Where(s => !state.Services.Services.ContainsKey(s)).Select(s => $"the service \"{s}\" of a backend is missing"))
+            .Concat(GivenTwice(state.Services.Services.Values.Select(s => s.Number).Concat(state.Services.Published.Values.Select(p => p.Number)).Select(n => (int)n))
+                .Select(i => $"two services have number {i}"))
             .Concat(GivenTwice(state.Networks.Values.Select(n => n.Index)).Select(i => $"two networks have index {i}"))
             .Concat(GivenTwice(topology.Ports.Select(p => p.Index)).Select(i => $"two ports have index {i}"))
             .Concat(topology.Interfaces.Where(i => i.Port == 0 || i.VrfIndex == 0 || topology.Vrfs[i.Vrf] != i.VrfIndex).Select(i => $"interface \"{i.Name}\" has index {i.Port} in VRF {i.VrfIndex}"))

@@ -36,6 +36,10 @@ internal static class Schema
         ALTER TABLE resource ADD COLUMN router_port INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE resource ADD COLUMN vrf INTEGER NOT NULL DEFAULT 0;
         """,
+        // Of a published port: the port of the node. The number of a service or a published port is its own.
+        """
+        ALTER TABLE resource ADD COLUMN host_port INTEGER NOT NULL DEFAULT 0;
+        """,
     ];
 
     /// <summary>Brings a file to the newest version.</summary>

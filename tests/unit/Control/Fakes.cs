@@ -318,6 +318,41 @@ internal static class Make
         return ResourceKeys.Of(route);
     }
 
+    /// <summary>A service with ports such as "80", "53/udp", "http:80->8080", "80^30080" (node port).</summary>
+    public static Resource Service(string name, string clusterIps, string ports = "80", Action<Service>? more = null)
+    {
+        var service = new Service { Name = name };
+        service.ClusterIps.Add(clusterIps.Split(' ', StringSplitOptions.RemoveEmptyEntries));
+        foreach (string text in ports.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+        {
+            System.Text.RegularExpressions.Match m = System.Text.RegularExpressions.Regex.Match(text, @"^(?:(\w+):)?(\d+)(?:->(\d+))?(?:\^(\d+))?(?:/(\w+))?$");
+            service.Ports.Add(new ServicePort
+            {
+                Name = m.Groups[1].Value,
+                Port = uint.Parse(m.Groups[2].Value, System.Globalization.CultureInfo.InvariantCulture),
+                TargetPort = m.Groups[3].Success ? uint.Parse(m.Groups[3].Value, System.Globalization.CultureInfo.InvariantCulture) : 0,
+                NodePort = m.Groups[4].Success ? uint.Parse(m.Groups[4].Value, System.Globalization.CultureInfo.InvariantCulture) : 0,
+                Protocol = m.Groups[5].Value switch { "udp" => TransportProtocol.Udp, "sctp" => TransportProtocol.Sctp, _ => TransportProtocol.Tcp },
+            });
+        }
+        more?.Invoke(service);
+        return ResourceKeys.Of(service);
+    }
+
+    public static Resource Backend(string service, string address, Action<Backend>? more = null)
+    {
+        var backend = new Backend { Service = service, Address = address };
+        more?.Invoke(backend);
+        return ResourceKeys.Of(backend);
+    }
+
+    public static Resource Published(string name, string address, uint targetPort, uint hostPort = 0, Action<PublishedPort>? more = null)
+    {
+        var published = new PublishedPort { Name = name, Address = address, TargetPort = targetPort, HostPort = hostPort };
+        more?.Invoke(published);
+        return ResourceKeys.Of(published);
+    }
+
     public static Resource Mac(string network, string mac, string port = "", uint vlan = 0)
     {
         var entry = new StaticMac { Network = network, Mac = mac, Vlan = vlan };

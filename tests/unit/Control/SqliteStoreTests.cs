@@ -108,7 +108,7 @@ public sealed class SqliteStoreTests : IDisposable
         { "a kind that is none", path => Sql(path, "UPDATE resource SET kind = 77 WHERE name = 'web'") },
         { "a missing row", path => Sql(path, "DELETE FROM state") },
         { "a port without its network", path => Sql(path, "DELETE FROM resource WHERE name = 'blue'") },
-        { "a number used twice", path => Sql(path, "INSERT INTO resource SELECT kind, 'other', revision, spec, number, fid_block, router_port, vrf FROM resource WHERE name = 'web'") },
+        { "a number used twice", path => Sql(path, "INSERT INTO resource SELECT kind, 'other', revision, spec, number, fid_block, router_port, vrf, host_port FROM resource WHERE name = 'web'") },
     };
 
     [Theory]
@@ -244,6 +244,9 @@ public sealed class SqliteStoreTests : IDisposable
         Assert.Equal(expected.Peers, actual.Peers);
         Assert.Equal(expected.Neighbours, actual.Neighbours);
         Assert.Equal(expected.Routes, actual.Routes);
+        Assert.Equal(expected.Services.Services, actual.Services.Services);
+        Assert.Equal(expected.Services.Backends.SelectMany(b => b.Value), actual.Services.Backends.SelectMany(b => b.Value));
+        Assert.Equal(expected.Services.Published, actual.Services.Published);
     }
 
     private static DesiredState Step(SqliteStore store, DesiredState state, params Resource[] resources)

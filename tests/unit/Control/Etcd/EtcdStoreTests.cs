@@ -93,6 +93,27 @@ public sealed class EtcdStoreTests : IDisposable
     }
 
     [Fact]
+    public async Task ServicesAreSharedAndPublishedPortsAreTheNodes()
+    {
+        await using EtcdNode a = await Node("a"), b = await Node("b");
+        await a.Bench.Apply(Make.Routed("uplink", "192.0.2.10/24"), Make.Service("shop", "10.96.0.10"), Make.Backend("shop", "10.244.1.2", x => x.Node = "a"), Make.Published("pub", "10.244.1.2", 80));
+        Assert.Equal(["/dp/backends/shop/10.244.1.2", "/dp/nodes/a/ports/uplink", "/dp/nodes/a/published-ports/pub", "/dp/services/shop"], _etcd.Keys());
+        await b.Until(n => n.State.Services.FindBackend("shop/10.244.1.2") is not null);
+        Assert.Equal((1, 0), (b.State.Services.Services.Count, b.State.Services.Published.Count));
+        await b.Bench.Apply(Make.Backend("shop", "10.244.2.2", x => x.Node = "b"));
+        await a.Until(n => n.State.Services.BackendsOf("shop").Count == 2);
+        // Of two nodes that take the same address at the same moment, one is refused.
+        for (int round = 1; round <= 20; round++)
+        {
+            bool[] won = await Task.WhenAll(new[] { a, b }.Select((node, i) => Task.Run(() => Wins(node, Make.Service($"s{round}-{i}", $"10.97.0.{round}")))));
+            Assert.Single(won, w => w);
+        }
+        await a.Until(n => n.State.Services.Services.Count == 21);
+        _etcd.Delete("/dp/backends/shop/10.244.1.2");
+        await a.Until(n => n.State.Services.BackendsOf("shop").Count == 1);
+    }
+
+    [Fact]
     public async Task ANewProcessFindsItAll()
     {
         DesiredState before;
@@ -223,6 +244,20 @@ public sealed class EtcdStoreTests : IDisposable
     }
 
     /// <summary>Two nodes change one network at full speed. One wins each time, and both end with what etcd has.</summary>
+    private static async Task<bool> Wins(EtcdNode node, Resource resource)
+    {
+        try
+        {
+            await node.Bench.Apply(resource);
+            return true;
+        }
+        catch (ProblemException e)
+        {
+            Assert.Contains(e.Code, new[] { StatusCode.Aborted, StatusCode.InvalidArgument });
+            return false;
+        }
+    }
+
     private static async Task<StatusCode> RaceOf(EtcdNode a, EtcdNode b)
     {
         var lost = new System.Collections.Concurrent.ConcurrentBag<StatusCode>();

@@ -1,0 +1,263 @@
+using System.Runtime.InteropServices;
+using Dataplane.Memory;
+using Dataplane.Tables;
+
+namespace Dataplane.Control.Compiler;
+
+/// <summary>
+/// Writes services into the segment, and gives frontends and backends their numbers there. As with next hops, the segment is the
+/// register (<see cref="NextHopTable"/>): a record holds what tells it from others, so a process that takes over finds each under the
+/// number it has, and connections go on. A change costs what it names: what is as it was is not written, and a set of backends
+/// that has the same members is the same set.
+/// <para>
+/// Numbers that become free are given away as late as possible, and not in the same commit.
+/// </para>
+/// </summary>
+internal sealed unsafe class ServiceRegister
+{
+    private readonly Segment _segment;
+    private readonly SegmentWriter _writer;
+    private readonly Dictionary<FrontendKey, int> _frontends = [];
+    private readonly Dictionary<BackendKey, int> _backends = [];
+    private readonly Numbers _frontendNumbers, _backendNumbers;
+    private readonly int[] _perVrf;
+
+    public ServiceRegister(Segment segment, SegmentWriter writer)
+    {
+        _segment = segment;
+        _writer = writer;
+        _perVrf = new int[segment.MaxVrfs];
+        _frontendNumbers = new Numbers(segment.MaxFrontends);
+        _backendNumbers = new Numbers(segment.MaxBackends);
+        Forget();
+    }
+
+    /// <summary>Whether a frontend exists in a VRF, as it is after the commit.</summary>
+    public bool Serves(int vrf) => _perVrf[vrf] > 0;
+
+    /// <summary>Whether the last write made the first frontend of a VRF, or removed the last one.</summary>
+    public bool VrfsChanged { get; private set; }
+
+    /// <summary>Begins anew with what the segment holds.</summary>
+    public void Forget()
+    {
+        _frontends.Clear();
+        _backends.Clear();
+        Array.Clear(_perVrf);
+        _frontendNumbers.Reset();
+        _backendNumbers.Reset();
+        for (int i = 1; i < _segment.MaxFrontends; i++)
+        {
+            ref readonly FrontendRecord record = ref _writer.Frontend(i);
+            if (record.Has(FrontendFlags.Exists))
+            {
+                _frontends.Add(record.Key, i);
+                _perVrf[record.Key.Vrf]++;
+                _frontendNumbers.Take(i);
+            }
+        }
+        for (int i = 1; i < _segment.MaxBackends; i++)
+        {
+            ref readonly BackendRecord record = ref _writer.Backend(i);
+            if (record.Has(BackendFlags.Exists))
+            {
+                _backends.Add(BackendKey.Of(in record), i);
+                _backendNumbers.Take(i);
+            }
+        }
+    }
+
+    /// <summary>Writes a change. Within a commit. Gives how many records changed.</summary>
+    /// <exception cref="TableFullException">Something did not fit. The commit has to be abandoned, and <see cref="Forget"/> called.</exception>
+    public int Write(CompiledServices change)
+    {
+        VrfsChanged = false;
+        int changed = change.RemovedFrontends.Count(RemoveFrontend) + change.RemovedBackends.Count(b => RemoveBackend(b.Key));
+        foreach (CompiledService service in change.Set)
+        {
+            changed += Write(service);
+        }
+        foreach (FrontendRecord address in change.Addresses)
+        {
+            changed += Write(address);
+        }
+        return changed;
+    }
+
+    /// <summary>Compares all services with what the segment holds. Within a commit. Gives how many records changed.</summary>
+    /// <inheritdoc cref="Write(CompiledServices)"/>
+    public int WriteAll(IEnumerable<CompiledService> services, IEnumerable<FrontendRecord> addresses)
+    {
+        Forget();
+        VrfsChanged = true;
+        HashSet<FrontendKey> frontends = [.. _frontends.Keys];
+        HashSet<BackendKey> backends = [.. _backends.Keys];
+        int changed = 0;
+        foreach (CompiledService service in services)
+        {
+            changed += Write(service);
+            frontends.ExceptWith(service.Frontends.Select(f => f.Record.Key));
+            backends.ExceptWith(service.Backends.Select(b => b.Key));
+        }
+        foreach (FrontendRecord address in addresses)
+        {
+            changed += Write(address);
+            frontends.Remove(address.Key);
+        }
+        return changed + frontends.Count(RemoveFrontend) + backends.Count(RemoveBackend);
+    }
+
+    /// <summary>The commit is done: what it set free may be given away.</summary>
+    public void Committed()
+    {
+        _frontendNumbers.GiveBack();
+        _backendNumbers.GiveBack();
+    }
+
+    private int Write(CompiledService service)
+    {
+        int changed = 0;
+        foreach (CompiledBackend backend in service.Backends)
+        {
+            changed += Write(in backend);
+        }
+        Span<uint> sets = service.Sets.Count <= 64 ? stackalloc uint[service.Sets.Count] : new uint[service.Sets.Count];
+        foreach (CompiledFrontend frontend in service.Frontends)
+        {
+            FrontendRecord record = frontend.Record;
+            uint present = _frontends.TryGetValue(record.Key, out int index) ? _writer.Frontend(index).Set : 0;
+            if (frontend.Set >= 0)
+            {
+                ref uint set = ref sets[frontend.Set];
+                set = set != 0 ? set : FindOrAdd(service.Sets[frontend.Set], present);
+                record.Set = set;
+            }
+            changed += Write(record);
+        }
+        return changed;
+    }
+
+    private int Write(in CompiledBackend backend)
+    {
+        BackendKey key = backend.Key;
+        if (!_backends.TryGetValue(key, out int index))
+        {
+            index = _backendNumbers.Next() ?? throw new TableFullException("there is no room for another port of a backend; start the daemon with a larger --max-backends");
+            _backends.Add(key, index);
+        }
+        var record = new BackendRecord
+        {
+            Address = key.Address,
+            Service = key.Service,
+            Port = key.Port,
+            Protocol = key.Protocol,
+            Flags = BackendFlags.Exists | (key.IsIPv6 ? BackendFlags.IPv6 : 0) | (backend.IsDraining ? BackendFlags.Draining : 0),
+        };
+        if (Same(in record, in _writer.Backend(index)))
+        {
+            return 0;
+        }
+        _writer.SetBackend(index, in record);
+        return 1;
+    }
+
+    private int Write(FrontendRecord record)
+    {
+        if (!_frontends.TryGetValue(record.Key, out int index))
+        {
+            index = _frontendNumbers.Next() ?? throw new TableFullException("there is no room for another port or address of a service; start the daemon with a larger --max-frontends");
+            _frontends.Add(record.Key, index);
+            VrfsChanged |= _perVrf[record.Key.Vrf]++ == 0;
+        }
+        if (Same(in record, in _writer.Frontend(index)))
+        {
+            return 0;
+        }
+        _writer.SetFrontend(index, in record);
+        return 1;
+    }
+
+    private bool RemoveFrontend(FrontendKey key)
+    {
+        if (!_frontends.Remove(key, out int index))
+        {
+            return false;
+        }
+        _writer.SetFrontend(index, default);
+        _frontendNumbers.Free(index);
+        VrfsChanged |= --_perVrf[key.Vrf] == 0;
+        return true;
+    }
+
+    private bool RemoveBackend(BackendKey key)
+    {
+        if (!_backends.Remove(key, out int index))
+        {
+            return false;
+        }
+        _writer.SetBackend(index, default);
+        _backendNumbers.Free(index);
+        return true;
+    }
+
+    /// <summary>The set that the frontend has, if its members are these, else another one.</summary>
+    private uint FindOrAdd(CompiledSet wanted, uint present)
+    {
+        if (present != 0 && IsSame(wanted, BackendSet.At(_segment.BackendSets, present)))
+        {
+            return present;
+        }
+        BackendMember[] members = [.. wanted.Members.Select(b => new BackendMember((uint)_backends[b.Key], b.Weight, b.Key.Identity))];
+        try
+        {
+            return _writer.AddBackendSet(members, wanted.Maglev);
+        }
+        catch (BackendMemoryException e)
+        {
+            throw new TableFullException($"{e.Message}; start the daemon with a larger --service-memory");
+        }
+    }
+
+    private bool IsSame(CompiledSet wanted, BackendSet* present) =>
+        present->Count == wanted.Members.Count && wanted.Maglev == (present->Table != 0)
+        && BackendSet.List(present).SequenceEqual(wanted.Members.Select(b => ((uint)_backends[b.Key], (uint)b.Weight)));
+
+    private static bool Same<T>(ref readonly T a, ref readonly T b)
+        where T : unmanaged =>
+        MemoryMarshal.AsBytes(new ReadOnlySpan<T>(in a)).SequenceEqual(MemoryMarshal.AsBytes(new ReadOnlySpan<T>(in b)));
+
+    /// <summary>Numbers from 1: the free ones that were never used, then those that have been free for the longest time.</summary>
+    private sealed class Numbers(int end)
+    {
+        private readonly Queue<int> _free = new();
+        private readonly List<int> _freed = [];
+        private int _next = 1;
+
+        public void Reset()
+        {
+            _free.Clear();
+            _freed.Clear();
+            _next = 1;
+        }
+
+        /// <summary>After a reset, in ascending order: one that is in use.</summary>
+        public void Take(int number)
+        {
+            for (; _next < number; _next++)
+            {
+                _free.Enqueue(_next);
+            }
+            _next = number + 1;
+        }
+
+        public int? Next() => _next < end ? _next++ : _free.TryDequeue(out int free) ? free : null;
+
+        public void Free(int number) => _freed.Add(number);
+
+        public void GiveBack()
+        {
+            _freed.ForEach(_free.Enqueue);
+            _freed.Clear();
+        }
+    }
+}
