@@ -59,6 +59,7 @@ needs_test() {
   need mount command -v mount
   need etcd-server command -v etcd
   need nftables nft_command
+  need openvswitch-switch command -v ovs-vswitchd
 }
 nft_command() { command -v nft || test -x /usr/sbin/nft; }
 iputils_arping() { arping -V | grep iputils; }
@@ -280,7 +281,8 @@ usage[setup]='Usage: ./build.sh setup [build] [demo] [test] [vm] [bench]
 Installs the system packages that are missing, and says which; silent when nothing is. Without a name: build and test.
   build  gcc, cmake, make, pkgconf, libdpdk-dev, the .NET 10 SDK (of the distribution, or of Microsoft into ~/.dotnet)
   demo   iproute2, iputils-ping, iperf3
-  test   those of the demo, iputils-arping, tcpdump, ethtool, tshark, etcd-server, nftables, util-linux, mount
+  test   those of the demo, iputils-arping, tcpdump, ethtool, tshark, etcd-server, nftables, openvswitch-switch,
+         util-linux, mount
   vm     qemu-system-x86, busybox-static, cpio, kmod, iproute2, ethtool
   bench  dpdk-dev (dpdk-testpmd) and openvswitch-switch, which the benchmarks compare with, iproute2'
 cmd_setup() {
@@ -383,6 +385,8 @@ Measures how fast the switch is beside others, run by run in turn, and writes on
 out/bench/ a page with plots (.html) and all figures (.json). Without a name: everything but micro. --quick is short.
   bridge  packets per second and clocks per packet of a learning bridge between two DPDK ports, beside dpdk-testpmd:
           numbers of addresses, sizes of packets, bursts, workers
+  overlay the same of routing (up to a million prefixes, and what they take in memory), and of VXLAN encapsulation and
+          decapsulation beside Open vSwitch with DPDK (as root)
   control updates per second through the API (durable or not, visible to a worker), time until visible, memory; packets
           lost while a million entries are pushed (as root); the same load on Open vSwitch
   micro   BenchmarkDotNet: MAC look-ups, single and batched. Options go to BenchmarkDotNet (--filter "*Batch*")
@@ -398,7 +402,7 @@ cmd_bench() {
       cd "$out/bench"
       PATH=$DOTNET_ROOT:$PATH exec "$root/bench/micro/bin/Release/net10.0/MicroBench" "$@"
       ;;
-    '' | -* | bridge | control)
+    '' | -* | bridge | overlay | control)
       install_missing build bench
       build_all
       exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$@"
