@@ -357,6 +357,8 @@ out/bench/ a page with plots (.html) and all figures (.json). Without a name: ev
           numbers of addresses, sizes of packets, bursts, workers
   control updates per second through the API (durable or not, visible to a worker), time until visible, memory; packets
           lost while a million entries are pushed (as root); the same load on Open vSwitch
+  services
+          100,000 services with 10 backends each in one batch, then one backend changed: time, memory
   micro   BenchmarkDotNet: MAC look-ups, single and batched. Options go to BenchmarkDotNet (--filter "*Batch*")
 ./build.sh bench <what> --help lists the options.'
 cmd_bench() {
@@ -370,7 +372,7 @@ cmd_bench() {
       cd "$out/bench"
       PATH=$DOTNET_ROOT:$PATH exec "$root/bench/micro/bin/Release/net10.0/MicroBench" "$@"
       ;;
-    '' | -* | bridge | control)
+    '' | -* | bridge | control | services)
       install_missing build bench
       build_all
       exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$@"

@@ -8,4 +8,5 @@ return BenchHost.Commands(
     [
         new BridgeBenchmark(),
         new ControlBenchmark(),
+        new ServicesBenchmark(),
     ]).Parse(args).Invoke();
