@@ -116,6 +116,20 @@ public sealed unsafe class Segment : IDisposable
     public BridgeRuntime* BridgeRuntime => (BridgeRuntime*)At(SectionId.BridgeRuntime);
     public WorkerRecord* Workers => (WorkerRecord*)At(SectionId.Workers);
     public MacTable Macs => new((MacBucket*)At(SectionId.Macs), (int)Header.MacBucketBits, Header.HashSeed);
+    /// <summary>The connection table, for one that only reads it: the control plane.</summary>
+    public ConnectionTable Connections => ConnectionsOf(MaxWorkers);
+
+    /// <summary>The connection table as a worker changes it; housekeeping's number is <see cref="MaxWorkers"/>.</summary>
+    public ConnectionTable ConnectionsOf(int writer)
+    {
+        int capacity = (int)Header.ConnectionCapacity;
+        return new ConnectionTable((ConnectionSlot4*)At(SectionId.Connections4), (ConnectionSlot6*)At(SectionId.Connections6),
+            capacity, SegmentOptions.ConnectionCapacity6(capacity), (ConnectionCounters*)At(SectionId.ConnectionCounters), MaxWorkers + 1, writer, Header.HashSeed);
+    }
+
+    /// <summary>By which the control plane asks for the connections of removed backends to be removed.</summary>
+    public ConnectionSweep ConnectionSweep => new(At(SectionId.ConnectionSweep), MaxBackends);
+
     public Quiescence Quiescence => new((ulong*)Unsafe.AsPointer(ref Header.Epoch), Workers, MaxWorkers);
 
     /// <summary>The counters of a worker, one record per port.</summary>
@@ -219,6 +233,7 @@ public sealed unsafe class Segment : IDisposable
         header.MaxBackends = (uint)options.MaxBackends;
         header.MaxNatPools = (uint)options.MaxNatPools;
         header.BackendSetBytes = (ulong)options.BackendSetBytes;
+        header.ConnectionCapacity = (uint)options.ConnectionCapacity;
         header.HashSeed = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8));
         header.CreatedUnixSeconds = (ulong)DateTimeOffset.UtcNow.ToUnixTimeSeconds();
         header.Generation = 1;
@@ -272,7 +287,8 @@ public sealed unsafe class Segment : IDisposable
             || header.MaxNextHopGroups is 0 or > SegmentOptions.NextHopGroupLimit || header.RouteBytes > SegmentOptions.RouteBytesLimit
             || header.NeighbourBucketBits is < NeighbourTable.MinBits or > SegmentOptions.NeighbourBucketBitsLimit
             || header.MaxFrontends is < 2 or > SegmentOptions.FrontendLimit || header.MaxBackends is < 2 or > SegmentOptions.BackendLimit
-            || header.MaxNatPools is < 2 or > SegmentOptions.NatPoolLimit || header.BackendSetBytes > SegmentOptions.BackendSetBytesLimit)
+            || header.MaxNatPools is < 2 or > SegmentOptions.NatPoolLimit || header.BackendSetBytes > SegmentOptions.BackendSetBytesLimit
+            || header.ConnectionCapacity is < 1024 or > SegmentOptions.ConnectionLimit)
         {
             return false;
         }
@@ -291,6 +307,7 @@ public sealed unsafe class Segment : IDisposable
             MaxBackends = (int)header.MaxBackends,
             MaxNatPools = (int)header.MaxNatPools,
             BackendSetBytes = (long)header.BackendSetBytes,
+            ConnectionCapacity = (int)header.ConnectionCapacity,
         };
         ulong expected = SegmentHeader.SizeInBytes;
         for (var id = SectionId.Workers; id < SectionId.Count; id++)

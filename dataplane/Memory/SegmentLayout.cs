@@ -10,6 +10,7 @@ public enum SectionId
     Workers, Ports, PortRuntime, Bridges, BridgeRuntime, Macs, PortCounters, Events, CaptureSessions, CaptureRings,
     Interfaces, Vrfs, NextHops, NextHopGroups, Tunnels, RouteArena, TunnelBuckets, Neighbours,
     Frontends, Backends, BackendSets, ServiceBuckets, NatPools,
+    Connections4, Connections6, ConnectionCounters, ConnectionSweep,
     Count,
 }
 
@@ -34,7 +35,7 @@ public struct SegmentHeader
     public const ulong MagicValue = 0x3147_4553_4E4C_5044;
 
     /// <summary>Raised by every change of a struct in the segment, whatever its size.</summary>
-    public const uint CurrentLayoutVersion = 3;
+    public const uint CurrentLayoutVersion = 4;
 
     [FieldOffset(0)] public ulong Magic;
     [FieldOffset(8)] public uint LayoutVersion;
@@ -67,6 +68,8 @@ public struct SegmentHeader
     [FieldOffset(600)] public uint MaxFrontends;
     [FieldOffset(604)] public uint MaxBackends;
     [FieldOffset(608)] public uint MaxNatPools;
+    /// <summary>IPv4 connections that fit; IPv6: see <see cref="SegmentOptions.ConnectionCapacity6"/>.</summary>
+    [FieldOffset(612)] public uint ConnectionCapacity;
     /// <summary>Bytes for the sets of backends.</summary>
     [FieldOffset(616)] public ulong BackendSetBytes;
 
@@ -132,6 +135,7 @@ public static class SegmentLayout
             Unsafe.SizeOf<Tables.RouteNode>(), Unsafe.SizeOf<Tables.RouteLeaf>(), Tables.RouteNode.LargeHeader,
             Unsafe.SizeOf<Versioned<FrontendRecord>>(), Unsafe.SizeOf<Versioned<BackendRecord>>(), Unsafe.SizeOf<Tables.BackendSet>(),
             Unsafe.SizeOf<Tables.ServiceBucket>(), Unsafe.SizeOf<Versioned<NatPoolRecord>>(),
+            Unsafe.SizeOf<Tables.ConnectionSlot4>(), Unsafe.SizeOf<Tables.ConnectionSlot6>(), Unsafe.SizeOf<ConnectionCounters>(), Tables.ConnectionTable.Window,
         ];
         ulong hash = 0xcbf2_9ce4_8422_2325;
         foreach (int size in sizes)
@@ -169,6 +173,10 @@ public static class SegmentLayout
             SectionId.BackendSets => (ulong)o.BackendSetBytes,
             SectionId.ServiceBuckets => (ulong)Unsafe.SizeOf<Tables.ServiceBucket>() * (ulong)Tables.ServiceTable.BucketsFor(o.MaxFrontends),
             SectionId.NatPools => (ulong)Unsafe.SizeOf<Versioned<NatPoolRecord>>() * (ulong)o.MaxNatPools,
+            SectionId.Connections4 => (ulong)Unsafe.SizeOf<Tables.ConnectionSlot4>() * (ulong)Tables.ConnectionTable.SlotsFor(o.ConnectionCapacity),
+            SectionId.Connections6 => (ulong)Unsafe.SizeOf<Tables.ConnectionSlot6>() * (ulong)Tables.ConnectionTable.SlotsFor(SegmentOptions.ConnectionCapacity6(o.ConnectionCapacity)),
+            SectionId.ConnectionCounters => (ulong)Unsafe.SizeOf<ConnectionCounters>() * (ulong)(o.MaxWorkers + 1),
+            SectionId.ConnectionSweep => ConnectionSweep.SizeInBytes(o.MaxBackends),
             _ => throw new ArgumentOutOfRangeException(nameof(id)),
         };
         return (raw + 4095) & ~4095ul;

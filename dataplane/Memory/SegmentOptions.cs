@@ -2,7 +2,7 @@ using System.Numerics;
 
 namespace Dataplane.Memory;
 
-/// <summary>Sizes of a segment. They are fixed for its life; the defaults suit a laptop (about 14 MiB).</summary>
+/// <summary>Sizes of a segment. They are fixed for its life; the defaults suit a laptop (about 20 MiB).</summary>
 public sealed record SegmentOptions
 {
     /// <summary>The largest number of ports that <see cref="BridgeRecord.Members"/> can name.</summary>
@@ -20,6 +20,7 @@ public sealed record SegmentOptions
     public const int FrontendLimit = 1 << 22;
     public const int BackendLimit = 1 << 24;
     public const int NatPoolLimit = 1024;
+    public const int ConnectionLimit = 1 << 24;
     public const long BackendSetBytesLimit = 64L << 30;
 
     /// <summary>Of a table with room for twice <see cref="MacLimit"/>.</summary>
@@ -57,6 +58,14 @@ public sealed record SegmentOptions
     /// <summary>Pools of addresses for NAT, 2 to 1,024; index 0 means "none" and is never used.</summary>
     public int MaxNatPools { get; init; } = 16;
 
+    /// <summary>
+    /// IPv4 connections that must fit, 1,024 to 16,777,216; a quarter as many of IPv6, but 1,024 at least. 256 bytes each, and of IPv6 512.
+    /// </summary>
+    public int ConnectionCapacity { get; init; } = 16_384;
+
+    /// <summary>IPv6 connections that fit.</summary>
+    public static int ConnectionCapacity6(int capacity) => Math.Max(1024, capacity / 4);
+
     /// <summary>Base-2 logarithm of the number of buckets.</summary>
     internal int MacBucketBits => BucketBits(MacCapacity, Tables.MacBucket.Ways, Tables.MacTable.MinBits);
 
@@ -80,6 +89,7 @@ public sealed record SegmentOptions
         Check(nameof(MaxBackends), MaxBackends, 2, BackendLimit);
         Check(nameof(BackendSetBytes), BackendSetBytes, 64 << 10, BackendSetBytesLimit);
         Check(nameof(MaxNatPools), MaxNatPools, 2, NatPoolLimit);
+        Check(nameof(ConnectionCapacity), ConnectionCapacity, 1024, ConnectionLimit);
         return problems;
 
         void Check(string name, long value, long min, long max)

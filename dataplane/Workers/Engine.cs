@@ -257,6 +257,10 @@ public sealed unsafe class Engine : IDisposable
         }
         Segment.Macs.FreeAllDead();
         Segment.Neighbours.Restart();
+        if (Segment.Header.EnginePid != 0)
+        {
+            Segment.ConnectionsOf(Segment.MaxWorkers).Scrub();
+        }
         LearnedCounts.Recount(Segment);
         for (int i = 0; i < Segment.MaxPorts; i++)
         {

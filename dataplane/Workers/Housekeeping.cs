@@ -4,7 +4,7 @@ using Dataplane.Tables;
 namespace Dataplane.Workers;
 
 /// <summary>
-/// The engine's slow clockwork, on a thread of its own: ages MAC entries and neighbours (a slice of the tables at a time), gives a sign of life,
+/// The engine's slow clockwork, on a thread of its own: ages MAC entries, neighbours and connections (a slice of the tables at a time), gives a sign of life,
 /// and publishes figures that no worker should spend time on. It allocates nothing while it runs.
 /// </summary>
 public sealed unsafe class Housekeeping
@@ -31,6 +31,7 @@ public sealed unsafe class Housekeeping
     private readonly int[] _bridgeOfBlock = new int[Fids.Blocks + 1];
     private readonly int _collectionsAtStart;
     private readonly NeighbourAgeing _neighbours;
+    private readonly ConnectionAgeing _connections;
     private Thread? _thread;
     private int _nextBucket;
     private ulong _grace;
@@ -44,6 +45,7 @@ public sealed unsafe class Housekeeping
         _ageingOfBridge = new uint[_segment.MaxBridges];
         _isPlain = new bool[_segment.MaxBridges];
         _neighbours = new NeighbourAgeing(_segment);
+        _connections = new ConnectionAgeing(_segment);
         _isExpired = IsExpired;
         _report = Report;
         _collectionsAtStart = GC.CollectionCount(0);
@@ -75,6 +77,7 @@ public sealed unsafe class Housekeeping
             AgeSlice();
         }
         _neighbours.RunOnce(_engine.Clock.Seconds, 1000 / PeriodMilliseconds);
+        _connections.RunOnce(_engine.Clock.Seconds, 1000 / PeriodMilliseconds);
     }
 
     private void Run()

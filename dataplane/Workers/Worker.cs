@@ -75,6 +75,7 @@ public sealed unsafe partial class Worker : IDisposable
         Neighbours = segment.Neighbours;
         Routes = segment.Routes;
         Services = segment.ServiceTable;
+        Connections = segment.ConnectionsOf(index);
         PortWords = (segment.MaxPorts + 63) / 64;
         Bridged = (BridgeEntry*)NativeMemory.AlignedAlloc((nuint)(sizeof(BridgeEntry) * BurstSize), 64);
         FloodTargets = (FloodTargets*)NativeMemory.AlignedAlloc((nuint)(sizeof(FloodTargets) * Stages.FloodTargets.MaxDepth), 64);
@@ -112,6 +113,7 @@ public sealed unsafe partial class Worker : IDisposable
     public NeighbourTable Neighbours { get; }
     public RouteTable Routes { get; }
     public ServiceTable Services { get; }
+    public ConnectionTable Connections { get; }
     public EgressMatrix Egress { get; }
     public StormControl Storm { get; }
     public RouteState Routing { get; }

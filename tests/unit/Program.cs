@@ -1,9 +1,14 @@
 using Dataplane.UnitTests.Control;
+using Dataplane.UnitTests.Tables;
 
 // Tests are run by the test host. Started by itself this is one of the processes that tests kill.
 if (args is [StoreWriter.Command, .. var paths])
 {
     return StoreWriter.Run(paths);
+}
+if (args is [ConnectionWriter.Command, var segment])
+{
+    return ConnectionWriter.Run(segment);
 }
 Console.Error.WriteLine("run the tests with: dotnet test");
 return 2;

@@ -10,7 +10,7 @@ public sealed class SegmentOptionsTests
     {
         var options = new SegmentOptions();
         Assert.Empty(options.Problems());
-        Assert.InRange(Segment.RequiredLength(options), 1ul << 20, 16ul << 20);
+        Assert.InRange(Segment.RequiredLength(options), 1ul << 20, 24ul << 20);
     }
 
     [Theory]
@@ -22,6 +22,7 @@ public sealed class SegmentOptionsTests
     [InlineData(nameof(SegmentOptions.MaxFrontends), 2, 1 << 22)]
     [InlineData(nameof(SegmentOptions.MaxBackends), 2, 1 << 24)]
     [InlineData(nameof(SegmentOptions.MaxNatPools), 2, 1024)]
+    [InlineData(nameof(SegmentOptions.ConnectionCapacity), 1024, 1 << 24)]
     public void Every_size_has_its_range(string name, int min, int max)
     {
         foreach (int good in (int[])[min, min + 1, max - 1, max])
@@ -105,6 +106,7 @@ public sealed class SegmentOptionsTests
             nameof(SegmentOptions.MaxFrontends) => options with { MaxFrontends = value },
             nameof(SegmentOptions.MaxBackends) => options with { MaxBackends = value },
             nameof(SegmentOptions.MaxNatPools) => options with { MaxNatPools = value },
+            nameof(SegmentOptions.ConnectionCapacity) => options with { ConnectionCapacity = value },
             _ => options with { MacCapacity = value },
         };
     }

@@ -80,6 +80,10 @@ public sealed unsafe class SegmentTests
             (SectionId.BackendSets, (nint)segment.BackendSets, (ulong)options.BackendSetBytes),
             (SectionId.ServiceBuckets, At(segment, SectionId.ServiceBuckets), (ulong)(ServiceBucket.SizeInBytes * ServiceTable.BucketsFor(options.MaxFrontends))),
             (SectionId.NatPools, (nint)segment.NatPools, (ulong)(sizeof(Versioned<NatPoolRecord>) * options.MaxNatPools)),
+            (SectionId.Connections4, At(segment, SectionId.Connections4), (ulong)ConnectionTable.SlotsFor(options.ConnectionCapacity) * 64),
+            (SectionId.Connections6, At(segment, SectionId.Connections6), (ulong)ConnectionTable.SlotsFor(SegmentOptions.ConnectionCapacity6(options.ConnectionCapacity)) * 128),
+            (SectionId.ConnectionCounters, At(segment, SectionId.ConnectionCounters), (ulong)(ConnectionCounters.SizeInBytes * (workers + 1))),
+            (SectionId.ConnectionSweep, At(segment, SectionId.ConnectionSweep), ConnectionSweep.SizeInBytes(options.MaxBackends)),
         ];
         Assert.Equal((int)SectionId.Count, sections.Length);
 
