@@ -10,7 +10,8 @@ namespace Dataplane.Control.Compiler;
 /// number it has, and connections go on. A change costs what it names: what is as it was is not written, and a set of backends
 /// that has the same members is the same set.
 /// <para>
-/// Numbers that become free are given away as late as possible, and not in the same commit.
+/// Numbers that become free are given away as late as possible, and not in the same commit; those of backends only when their
+/// connections are gone (<see cref="ConnectionSweep"/>), for these name them.
 /// </para>
 /// </summary>
 internal sealed unsafe class ServiceRegister
@@ -20,6 +21,10 @@ internal sealed unsafe class ServiceRegister
     private readonly Dictionary<FrontendKey, int> _frontends = [];
     private readonly Dictionary<BackendKey, int> _backends = [];
     private readonly Numbers _frontendNumbers, _backendNumbers;
+
+    /// <summary>Backends removed in this commit; those whose connections are to be removed; those for which that was asked for.</summary>
+    private readonly List<(int Index, BackendRemoval Removal)> _removed = [], _unswept = [];
+    private readonly Queue<(ulong Pass, List<int> Indexes)> _sweeping = new();
     private readonly int[] _perVrf;
 
     public ServiceRegister(Segment segment, SegmentWriter writer)
@@ -46,6 +51,9 @@ internal sealed unsafe class ServiceRegister
         Array.Clear(_perVrf);
         _frontendNumbers.Reset();
         _backendNumbers.Reset();
+        _removed.Clear();
+        _unswept.Clear();
+        _sweeping.Clear();
         for (int i = 1; i < _segment.MaxFrontends; i++)
         {
             ref readonly FrontendRecord record = ref _writer.Frontend(i);
@@ -53,7 +61,7 @@ internal sealed unsafe class ServiceRegister
             {
                 _frontends.Add(record.Key, i);
                 _perVrf[record.Key.Vrf]++;
-                _frontendNumbers.Take(i);
+                _frontendNumbers.Take(i, freeBefore: true);
             }
         }
         for (int i = 1; i < _segment.MaxBackends; i++)
@@ -62,7 +70,13 @@ internal sealed unsafe class ServiceRegister
             if (record.Has(BackendFlags.Exists))
             {
                 _backends.Add(BackendKey.Of(in record), i);
-                _backendNumbers.Take(i);
+                _backendNumbers.Take(i, freeBefore: false);
+            }
+            else if (_writer.WasBackend(i))
+            {
+                // Removed by this process or one before it, and perhaps not swept.
+                _backendNumbers.Take(i, freeBefore: false);
+                _unswept.Add((i, BackendRemoval.Drain));
             }
         }
     }
@@ -72,7 +86,7 @@ internal sealed unsafe class ServiceRegister
     public int Write(CompiledServices change)
     {
         VrfsChanged = false;
-        int changed = change.RemovedFrontends.Count(RemoveFrontend) + change.RemovedBackends.Count(b => RemoveBackend(b.Key));
+        int changed = change.RemovedFrontends.Count(RemoveFrontend) + change.RemovedBackends.Count(b => RemoveBackend(b.Key, b.Reset ? BackendRemoval.Reset : BackendRemoval.Drain));
         foreach (CompiledService service in change.Set)
         {
             changed += Write(service);
@@ -104,14 +118,30 @@ internal sealed unsafe class ServiceRegister
             changed += Write(address);
             frontends.Remove(address.Key);
         }
-        return changed + frontends.Count(RemoveFrontend) + backends.Count(RemoveBackend);
+        return changed + frontends.Count(RemoveFrontend) + backends.Count(b => RemoveBackend(b, BackendRemoval.Drain));
     }
 
     /// <summary>The commit is done: what it set free may be given away.</summary>
     public void Committed()
     {
         _frontendNumbers.GiveBack();
-        _backendNumbers.GiveBack();
+        _unswept.AddRange(_removed);
+        _removed.Clear();
+        Sweep();
+    }
+
+    /// <summary>Goes on with the removal of connections whose backends are gone. Does not wait for it.</summary>
+    public void Sweep()
+    {
+        while (_sweeping.TryPeek(out (ulong Pass, List<int> Indexes) pass) && _writer.IsSwept(pass.Pass))
+        {
+            _sweeping.Dequeue().Indexes.ForEach(_backendNumbers.Return);
+        }
+        if (_unswept.Count > 0 && _writer.TrySweep(_unswept) is { } asked)
+        {
+            _sweeping.Enqueue((asked, [.. _unswept.Select(b => b.Index)]));
+            _unswept.Clear();
+        }
     }
 
     private int Write(CompiledService service)
@@ -142,7 +172,7 @@ internal sealed unsafe class ServiceRegister
         BackendKey key = backend.Key;
         if (!_backends.TryGetValue(key, out int index))
         {
-            index = _backendNumbers.Next() ?? throw new TableFullException("there is no room for another port of a backend; start the daemon with a larger --max-backends");
+            index = NextBackend() ?? throw new TableFullException("there is no room for another port of a backend; start the daemon with a larger --max-backends");
             _backends.Add(key, index);
         }
         var record = new BackendRecord
@@ -159,6 +189,16 @@ internal sealed unsafe class ServiceRegister
         }
         _writer.SetBackend(index, in record);
         return 1;
+    }
+
+    private int? NextBackend()
+    {
+        if (_backendNumbers.Next() is { } number)
+        {
+            return number;
+        }
+        Sweep(); // what is swept by now
+        return _backendNumbers.Next();
     }
 
     private int Write(FrontendRecord record)
@@ -189,14 +229,14 @@ internal sealed unsafe class ServiceRegister
         return true;
     }
 
-    private bool RemoveBackend(BackendKey key)
+    private bool RemoveBackend(BackendKey key, BackendRemoval removal)
     {
         if (!_backends.Remove(key, out int index))
         {
             return false;
         }
         _writer.SetBackend(index, default);
-        _backendNumbers.Free(index);
+        _removed.Add((index, removal));
         return true;
     }
 
@@ -241,9 +281,11 @@ internal sealed unsafe class ServiceRegister
         }
 
         /// <summary>After a reset, in ascending order: one that is in use.</summary>
-        public void Take(int number)
+        /// <param name="number">The number.</param>
+        /// <param name="freeBefore">Whether those are free that were left out since the last one.</param>
+        public void Take(int number, bool freeBefore)
         {
-            for (; _next < number; _next++)
+            for (; freeBefore && _next < number; _next++)
             {
                 _free.Enqueue(_next);
             }
@@ -256,8 +298,10 @@ internal sealed unsafe class ServiceRegister
 
         public void GiveBack()
         {
-            _freed.ForEach(_free.Enqueue);
+            _freed.ForEach(Return);
             _freed.Clear();
         }
+
+        public void Return(int number) => _free.Enqueue(number);
     }
 }

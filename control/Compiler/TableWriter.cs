@@ -80,7 +80,11 @@ public sealed partial class TableWriter
     }
 
     /// <summary>Waits until no worker uses what the last commit removed.</summary>
-    public void Synchronize() => _writer.Synchronize();
+    public void Synchronize()
+    {
+        _writer.Synchronize();
+        _services.Sweep();
+    }
 
     /// <summary>Forgets learned addresses for which a condition holds. Gives how many.</summary>
     public int Flush(Func<MacEntry, bool> condition) =>
