@@ -46,8 +46,7 @@ internal sealed class ServicesBenchmark : Benchmark
     private static ServiceLoadResult Load(ServiceLoad load, string directory, BenchRun run)
     {
         ServiceLoadResult result = ServiceLoader.Run(load, Path.Combine(directory, "state.db"), run.Cancel);
-        BenchRun.Progress(string.Create(CultureInfo.InvariantCulture,
-            $"{load.Services:N0} services x {load.Backends} backends in {result.Loaded.TotalSeconds:N1} s; one change {result.Changes.Median:N0} µs"));
+        BenchRun.Progress($"{load.Services:N0} services x {load.Backends} backends in {result.Loaded.TotalSeconds:N1} s; one change {result.Changes.Median:N0} µs");
         return result;
     }
 }
