@@ -58,8 +58,18 @@ needs_test() {
   need util-linux command -v setpriv
   need mount command -v mount
   need etcd-server command -v etcd
+  need openvswitch-switch command -v ovs-vswitchd
 }
 iputils_arping() { arping -V | grep iputils; }
+
+needs_vm() {
+  need qemu-system-x86 command -v qemu-system-x86_64
+  need busybox-static command -v busybox
+  need cpio command -v cpio
+  need kmod test -x /usr/sbin/depmod
+  need iproute2 command -v ip
+  need ethtool command -v ethtool
+}
 
 needs_bench() {
   need dpdk-dev command -v dpdk-testpmd
@@ -222,6 +232,8 @@ do_control() {
   publish_control "${options[@]}"
 }
 
+do_guest() { tests/vm/guest.sh "$out/vm" linux-image-amd64; }
+
 do_publish() {
   local stage=out/publish/$package
   rm -rf out/publish
@@ -262,16 +274,18 @@ build_all() {
 
 declare -A usage
 
-usage[setup]='Usage: ./build.sh setup [build] [demo] [test] [bench]
+usage[setup]='Usage: ./build.sh setup [build] [demo] [test] [vm] [bench]
 
 Installs the system packages that are missing, and says which; silent when nothing is. Without a name: build and test.
   build  gcc, cmake, make, pkgconf, libdpdk-dev, the .NET 10 SDK (of the distribution, or of Microsoft into ~/.dotnet)
   demo   iproute2, iputils-ping, iperf3
-  test   those of the demo, iputils-arping, tcpdump, ethtool, tshark, etcd-server, util-linux, mount
+  test   those of the demo, iputils-arping, tcpdump, ethtool, tshark, etcd-server, openvswitch-switch, util-linux,
+         mount
+  vm     qemu-system-x86, busybox-static, cpio, kmod, iproute2, ethtool
   bench  dpdk-dev (dpdk-testpmd) and openvswitch-switch, which the benchmarks compare with, iproute2'
 cmd_setup() {
   local group
-  for group in "$@"; do [[ $group =~ ^(build|demo|test|bench)$ ]] || usage_error setup "$group"; done
+  for group in "$@"; do [[ $group =~ ^(build|demo|test|vm|bench)$ ]] || usage_error setup "$group"; done
   [[ $# -gt 0 ]] || set -- build test
   install_missing "$@"
 }
@@ -286,18 +300,20 @@ cmd_build() {
   build_all
 }
 
-usage[test]='Usage: ./build.sh test [unit] [packet] [system] [--filter <expression>]
+usage[test]='Usage: ./build.sh test [unit] [packet] [system] [vm] [--filter <expression>]
 
-Builds, then runs the tests; without a name all three kinds.
+Builds, then runs the tests; without a name the first three kinds.
   unit    tables, parsers, layouts: no root, no DPDK port
   packet  whole stages on memory ports: no root, no hugepages
   system  both processes, network namespaces, ping, iperf3, tcpdump: as root, otherwise skipped
+  vm      network cards that QEMU emulates, taken from a virtual machine'"'"'s kernel and given back: no root. Downloads Debian'"'"'s
+          kernel (70 MB, unpacked into out/vm, not installed); some minutes, since without KVM the processors are emulated too
   --filter  an expression of dotnet test, for example FullyQualifiedName~MacTable'
 cmd_test() {
   local kinds=() options=() kind project failed=()
   while [[ $# -gt 0 ]]; do
     case $1 in
-      unit | packet | system) kinds+=("$1") ;;
+      unit | packet | system | vm) kinds+=("$1") ;;
       --filter) [[ $# -gt 1 ]] || usage_error test "$1 without an expression"; options+=(--filter "$2"); shift ;;
       --filter=*) options+=(--filter "${1#*=}") ;;
       *) usage_error test "$1" ;;
@@ -315,14 +331,26 @@ cmd_test() {
     fi
   fi
   install_missing build test
+  if [[ " ${kinds[*]} " == *" vm "* ]]; then
+    [[ $rid == linux-x64 ]] || die "the virtual machine is one of x86-64, and runs the programs that are built here"
+    install_missing vm
+  fi
   build_all
+  if [[ " ${kinds[*]} " == *" vm "* ]]; then
+    lock
+    step guest "Virtual machine: kernel and RAM disk" "$out/vm/initramfs" do_guest tests/vm/guest.sh tests/vm/init native "${managed[@]}" control
+    unlock
+    export DATAPLANE_VM=$out/vm
+  fi
   for kind in "${kinds[@]}"; do
     project=$root/tests/$kind/${kind^}Tests.csproj
     say "Tests: $kind"
+    local patience=3m
+    [[ $kind != vm ]] || patience=15m
     # A test that hangs is named and ended, so that a whole run has an end too. What a script runs in the background ignores
     # Ctrl-C, and all that it starts: tests that press it would wait for ever.
     env --default-signal=INT,QUIT "$dotnet" test "$project" -c Release --no-build --nologo --logger "console;verbosity=minimal" \
-      --blame-hang-timeout 3m --blame-hang-dump-type none --results-directory "$out/tests/$kind" "${options[@]}" ||
+      --blame-hang-timeout $patience --blame-hang-dump-type none --results-directory "$out/tests/$kind" "${options[@]}" ||
       failed+=("$kind")
   done
   [[ ${#failed[@]} -eq 0 ]] || die "failed: ${failed[*]}"
@@ -355,6 +383,8 @@ Measures how fast the switch is beside others, run by run in turn, and writes on
 out/bench/ a page with plots (.html) and all figures (.json). Without a name: everything but micro. --quick is short.
   bridge  packets per second and clocks per packet of a learning bridge between two DPDK ports, beside dpdk-testpmd:
           numbers of addresses, sizes of packets, bursts, workers
+  overlay the same of routing (up to a million prefixes, and what they take in memory), and of VXLAN encapsulation and
+          decapsulation beside Open vSwitch with DPDK (as root)
   control updates per second through the API (durable or not, visible to a worker), time until visible, memory; packets
           lost while a million entries are pushed (as root); the same load on Open vSwitch
   services
@@ -372,7 +402,7 @@ cmd_bench() {
       cd "$out/bench"
       PATH=$DOTNET_ROOT:$PATH exec "$root/bench/micro/bin/Release/net10.0/MicroBench" "$@"
       ;;
-    '' | -* | bridge | control | services)
+    '' | -* | bridge | overlay | control | services)
       install_missing build bench
       build_all
       exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$@"

@@ -7,6 +7,7 @@ return BenchHost.Commands(
     "Measures how fast the dataplane is, beside other switches on the same ports and packets. Without a name: everything.",
     [
         new BridgeBenchmark(),
+        new OverlayBenchmark(),
         new ControlBenchmark(),
         new ServicesBenchmark(),
     ]).Parse(args).Invoke();

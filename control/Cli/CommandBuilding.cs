@@ -91,7 +91,9 @@ internal static class CommandBuilding
         catch (RpcException e) when (e.StatusCode == StatusCode.Unavailable && IsNobodyThere(e))
         {
             string option = instance == InstancePaths.DefaultInstance ? "" : $" --instance {instance}";
-            Output.Error($"no daemon runs for instance \"{instance}\"; start it (as root) with: dataplane run{option}");
+            Output.Error(IsLeft(InstancePaths.Of(instance))
+                ? $"no daemon runs for instance \"{instance}\", and the last one did not clean up; go on with: dataplane run{option}, or remove what is left and give devices back with: dataplane clean{option}"
+                : $"no daemon runs for instance \"{instance}\"; start it (as root) with: dataplane run{option}");
             return ExitCode.NotRunning;
         }
         catch (RpcException) when (cancel.IsCancellationRequested)
@@ -144,6 +146,9 @@ internal static class CommandBuilding
         });
         return cause is SocketException ? ExitCode.NotRunning : ExitCode.Failed;
     }
+
+    /// <summary>Whether a daemon ended without cleaning up: it was killed, or was to leave the engine.</summary>
+    private static bool IsLeft(InstancePaths paths) => File.Exists(paths.Devices) || File.Exists(paths.EngineLock);
 
     private static bool IsNobodyThere(RpcException e) => SocketErrorOf(e) is SocketError.ConnectionRefused or SocketError.AddressNotAvailable
         || (SocketErrorOf(e) is { } error && error is not SocketError.AccessDenied && e.Status.DebugException is HttpRequestException);

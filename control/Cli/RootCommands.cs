@@ -14,6 +14,7 @@ internal static class RootCommands
             StopCommand.Build(),
             CleanCommand.Build(),
             StatusCommand.Build(),
+            DoctorCommand.Build(),
             DeviceCommands.Build(),
             NetworkCommands.Build(),
             PortCommands.Build(),

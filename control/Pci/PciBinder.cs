@@ -314,9 +314,12 @@ internal sealed class PciBinder(SystemFiles files, IHostNetwork network, IKernel
             ? Problem(
                 $"{function.Address} is behind no IOMMU, which {driver} needs",
                 "switch it on in the firmware (VT-d, AMD-Vi) and with intel_iommu=on on the kernel's command line; on a machine without one, such as a virtual machine: "
-                + $"`modprobe vfio enable_unsafe_noiommu_mode=1; echo 1 > {NoIommu}`, or --driver uio_pci_generic")
+                + $"{(HasNoIommuMode ? $"`modprobe vfio enable_unsafe_noiommu_mode=1; echo 1 > {NoIommu}`, or " : "")}`dataplane device bind --driver uio_pci_generic {function.Address}`")
             : null;
     }
+
+    /// <summary>Debian's kernels are made without it. What is not loaded does not say.</summary>
+    private bool HasNoIommuMode => files.Exists(NoIommu) || !files.Exists("/sys/module/vfio");
 
     private void Write(string path, string text)
     {

@@ -12,6 +12,9 @@ public sealed unsafe partial class SegmentWriter
     private readonly HashSet<NeighbourKey> _newNeighbours = [];
     private ulong _lastNeighbourChange;
 
+    /// <summary>The key of an IPv6 neighbour in this segment's table.</summary>
+    public NeighbourKey NeighbourKey6(int port, IPv6Number address) => _segment.Neighbours.Key6(port, address.High, address.Low);
+
     /// <summary>
     /// Makes an entry permanent, or a permanent one. False when its buckets are full. <see cref="Synchronize"/> after the last
     /// one: only then it is certain that it rules, if the neighbour was just being learned.

@@ -9,6 +9,9 @@ public sealed unsafe partial class ConnectionTable
     /// <summary>Half-open entries among which the oldest is looked for.</summary>
     private const int Candidates = 8;
 
+    /// <summary>Slots among which a half-open entry is looked for when the table is full and has any: some microseconds at most.</summary>
+    private const uint Search = 2048;
+
     /// <summary>Slots that may be taken before all are counted again.</summary>
     private const int MaxCredit = 256;
 
@@ -34,7 +37,7 @@ public sealed unsafe partial class ConnectionTable
             return InsertResult.ReplyTaken;
         }
         uint home = slots.Home(hash), replyHome = slots.Home(replyHash);
-        if (!MakeRoom(in slots, home, replyHome, now) || !TryTake(in slots, home, now, out Taken original))
+        if (!MakeRoom(in slots, home, now) || !TryTake(in slots, home, now, out Taken original))
         {
             _mine->Refused++;
             return InsertResult.Full;
@@ -152,7 +155,7 @@ public sealed unsafe partial class ConnectionTable
     }
 
     /// <summary>Sees to it that fewer slots are in use than may be. False when nothing near can be removed for that.</summary>
-    private bool MakeRoom(in ConnectionSlots slots, uint home, uint otherHome, uint now)
+    private bool MakeRoom(in ConnectionSlots slots, uint home, uint now)
     {
         ref int credit = ref slots.IsIPv6 ? ref _credit6 : ref _credit4;
         if (credit >= 2)
@@ -163,8 +166,10 @@ public sealed unsafe partial class ConnectionTable
         long left = slots.IsIPv6 ? _limit6 - SlotsInUse(true) : _limit4 - SlotsInUse(false);
         if (left < 2)
         {
-            // Anywhere will do. Homes are a circle for this, so that none is nearer to an end than others and every place has its turn alike.
-            return Evict(in slots, home, slots.Homes, now) || Evict(in slots, otherHome, slots.Homes, now);
+            // Anywhere will do. All slots are a circle for this, those behind the last home too: every place must have its turn alike, or
+            // what is half-open gathers where it is never looked for.
+            uint start = (uint)((ulong)home * slots.Count / slots.Homes);
+            return Evict(in slots, start, HalfOpenNow() > 0 ? Math.Min(Search, slots.Count) : Window, now);
         }
         // Half of what is left is shared among all, so that together they cannot take too many.
         credit = (int)Math.Min(MaxCredit, Math.Max(0, left - 2) / (2 * _writers));
@@ -200,7 +205,7 @@ public sealed unsafe partial class ConnectionTable
                 Withdraw(in slots, taken);
                 return false;
             }
-            if (round == 0 && !Evict(in slots, home, slots.Count, now))
+            if (round == 0 && !Evict(in slots, home, Window, now))
             {
                 break;
             }
@@ -294,8 +299,12 @@ public sealed unsafe partial class ConnectionTable
         }
     }
 
-    /// <summary>Removes the oldest of the first half-open entries that lie in a window, which goes on from slot 0 where it comes to an end.</summary>
-    private bool Evict(in ConnectionSlots slots, uint start, uint end, uint now)
+    /// <summary>Removes the oldest of the first half-open entries of a window, or the first one behind it.</summary>
+    /// <param name="slots">The family.</param>
+    /// <param name="start">Where the window begins.</param>
+    /// <param name="far">How many slots are looked at, at most.</param>
+    /// <param name="now">Seconds.</param>
+    private bool Evict(in ConnectionSlots slots, uint start, uint far, uint now)
     {
         // Another one may be quicker: with what it leaves the search begins anew, a few times.
         for (int attempt = 0; attempt < 4; attempt++)
@@ -303,9 +312,9 @@ public sealed unsafe partial class ConnectionTable
             uint oldest = 0, age = 0;
             ulong control = 0;
             int n = 0;
-            for (uint i = start; i < start + Window && n < Candidates; i++)
+            for (uint i = 0; i < far && (i < Window ? n < Candidates : n == 0); i++)
             {
-                uint index = i < end ? i : i - end;
+                uint index = (start + i) % slots.Count;
                 ConnectionHead* head = slots.At(index);
                 ulong found = Volatile.Read(ref head->Control);
                 if (ConnectionControl.Phase(found) != ConnectionPhase.Valid || !ConnectionControl.Has(found, ConnectionFlags.HalfOpen))
@@ -332,6 +341,16 @@ public sealed unsafe partial class ConnectionTable
             }
         }
         return false;
+    }
+
+    private long HalfOpenNow()
+    {
+        long n = 0;
+        for (int i = 0; i < _writers; i++)
+        {
+            n += Volatile.Read(ref _all[i].HalfOpen);
+        }
+        return n;
     }
 
     private long SlotsInUse(bool isIPv6)

@@ -35,7 +35,7 @@ namespace Dataplane.Tables;
 /// </para>
 /// <para>
 /// <b>Full.</b> When as many slots are in use as the table is for, a new connection takes the place of a half-open one near its home, the
-/// oldest of the first few. If there is none it is refused. An established connection is never removed for another. So a flood of SYNs
+/// oldest of the first few, or the first one farther off. If there is none it is refused. An established connection is never removed for another. So a flood of SYNs
 /// competes with itself.
 /// </para>
 /// <para>

@@ -42,6 +42,22 @@ internal static class EngineProcess
         }
     }
 
+    /// <summary>Loads DPDK, compares its layout with the one this was compiled for, and says which release it is.</summary>
+    public static int PrintDpdk()
+    {
+        try
+        {
+            LayoutCheck.Require();
+            Console.Out.WriteLine(Eal.Version);
+            return 0;
+        }
+        catch (DpdkUnavailableException e)
+        {
+            Console.Error.WriteLine(e.Message);
+            return 1;
+        }
+    }
+
     private static int Start(EngineArguments arguments)
     {
         if (arguments.NewSession)

@@ -24,6 +24,9 @@ var root = new RootCommand("The packet engine of the dataplane switch. Usually s
 {
     segment, socket, pidFile, workers, cores, busyPoll, memory, hugepages, burst, smallBuffers, bufferBytes, largeBuffers, session,
 };
+var dpdk = new Command("dpdk", "Print the release of DPDK that is there, or why it cannot be used");
+dpdk.SetAction(_ => EngineProcess.PrintDpdk());
+root.Add(dpdk);
 root.SetAction(parsed =>
 {
     // A collection would stop the workers: let garbage, of which there is next to none, pile up instead.

@@ -8,6 +8,7 @@
 #
 # out/engine and out/control must have been built; DOTNET_ROOT is the runtime's home.
 set -euo pipefail
+PATH=$PATH:/usr/sbin
 
 here=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
 built=$(readlink -f -- "$here/../../out")
@@ -16,8 +17,8 @@ package=$2
 tree=$out/tree
 
 # Emulated cards, what drives them, and a port that is none.
-pmds=(bus_pci bus_vdev mempool_ring net_e1000 net_virtio net_vmxnet3 net_null)
-modules=(e1000 virtio_net virtio_pci vmxnet3 vfio-pci vfio_iommu_type1 uio_pci_generic tun)
+pmds=(bus_pci bus_vdev mempool_ring net_e1000 net_virtio net_null)
+modules=(e1000 e1000e igb igbvf virtio_net virtio_pci vfio-pci vfio_iommu_type1 uio_pci_generic tun)
 
 # unpack_kernel: from the package that the metapackage stands for now; kept until there is another.
 unpack_kernel() {
@@ -105,7 +106,7 @@ done
 echo dataplane-vm >"$tree/etc/hostname"
 install -m 755 "$here/init" "$tree/init"
 install -m 755 "$(command -v busybox)" "$tree/bin/busybox"
-add "$(command -v ip)"
+add /bin/sh "$(command -v ip)" "$(command -v ethtool)"
 add_runtime
 add_dpdk
 add_modules

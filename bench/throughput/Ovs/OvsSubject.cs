@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
 using Dataplane.ThroughputBench.Control;
-using Dataplane.ThroughputBench.Harness;
 using Dataplane.ThroughputBench.Machine;
 
 namespace Dataplane.ThroughputBench.Ovs;
@@ -12,35 +11,24 @@ namespace Dataplane.ThroughputBench.Ovs;
 /// </summary>
 public sealed class OvsSubject : IDisposable
 {
-    public const string Program = "ovs-vswitchd", Package = "openvswitch-switch";
+    private const string Bridge = "bench";
 
-    private const string Schema = "/usr/share/openvswitch/vswitch.ovsschema", Bridge = "bench";
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
-
-    private readonly string _directory;
-    private readonly Dictionary<string, string> _environment;
-    private readonly ChildProcess _database, _switch;
-    private readonly CancellationToken _cancel;
+    private readonly OvsProcess _ovs;
     private int _next;
 
     /// <param name="directory">For its files and sockets.</param>
     /// <param name="cancel">Ends the start, and each load.</param>
     public OvsSubject(string directory, CancellationToken cancel)
     {
-        _directory = directory;
-        _cancel = cancel;
-        _environment = new Dictionary<string, string> { ["OVS_RUNDIR"] = directory, ["OVS_LOGDIR"] = directory, ["OVS_DBDIR"] = directory };
-        string file = Path.Combine(directory, "conf.db"), socket = Path.Combine(directory, "db.sock");
-        Do("ovsdb-tool", "create", file, Schema);
-        _database = Start("ovsdb-server", file, $"--remote=punix:{socket}", $"--unixctl={directory}/db.ctl");
+        _ovs = new OvsProcess(directory, cancel);
         try
         {
-            WaitForFile(socket, _database);
-            _switch = Start(Program, $"unix:{socket}", "--enable-dummy", "--disable-system", $"--unixctl={directory}/switch.ctl");
-            Do("ovs-vsctl", $"--db=unix:{socket}", "--timeout=30", "add-br", Bridge, "--", "set", "bridge", Bridge, "datapath_type=dummy", "fail-mode=secure",
+            string program = OvsProcess.Find(OvsProcess.Program);
+            _ovs.Start(program, ownNetwork: false, "--enable-dummy");
+            _ovs.Configure("add-br", Bridge, "--", "set", "bridge", Bridge, "datapath_type=dummy", "fail-mode=secure",
                 "--", "add-port", Bridge, "target", "--", "set", "interface", "target", "type=dummy", "ofport_request=1");
-            WaitForFile(Socket, _switch);
-            Version = Do(Program, "--version").Split('\n')[0];
+            _ovs.WaitForFile(Socket, _ovs.Switch);
+            Version = _ovs.Do(program, "--version").Split('\n')[0];
         }
         catch
         {
@@ -52,9 +40,9 @@ public sealed class OvsSubject : IDisposable
     public string Version { get; }
 
     /// <summary>Resident memory of the switch in bytes.</summary>
-    public long ResidentBytes => ProcessMemory.Resident(_switch.Id);
+    public long ResidentBytes => ProcessMemory.Resident(_ovs.Switch.Id);
 
-    private string Socket => Path.Combine(_directory, $"{Bridge}.mgmt");
+    private string Socket => _ovs.FileOf($"{Bridge}.mgmt");
 
     /// <summary>One flow after the other, each by a process of its own: there is no other way from the command line.</summary>
     public LoadResult Single(int count)
@@ -64,7 +52,7 @@ public sealed class OvsSubject : IDisposable
         for (int i = 0; i < count; i++)
         {
             long begin = Stopwatch.GetTimestamp();
-            Do("ovs-ofctl", "add-flow", $"unix:{Socket}", Flow(_next++));
+            _ovs.Do("ovs-ofctl", "add-flow", $"unix:{Socket}", Flow(_next++));
             times.Add(Stopwatch.GetElapsedTime(begin));
         }
         return Result("single, ovs-ofctl add-flow each", count, start, times);
@@ -79,7 +67,7 @@ public sealed class OvsSubject : IDisposable
         foreach (string file in files)
         {
             long begin = Stopwatch.GetTimestamp();
-            Do("ovs-ofctl", "--bundle", "add-flows", $"unix:{Socket}", file);
+            _ovs.Do("ovs-ofctl", "--bundle", "add-flows", $"unix:{Socket}", file);
             times.Add(Stopwatch.GetElapsedTime(begin));
         }
         return Result(Text($"ovs-ofctl, bundles of {batch:N0}"), count, start, times);
@@ -90,15 +78,11 @@ public sealed class OvsSubject : IDisposable
     {
         string file = File(count);
         long start = Stopwatch.GetTimestamp();
-        Do("ovs-ofctl", [.. bundle ? ["--bundle"] : Array.Empty<string>(), "add-flows", $"unix:{Socket}", file]);
+        _ovs.Do("ovs-ofctl", [.. bundle ? ["--bundle"] : Array.Empty<string>(), "add-flows", $"unix:{Socket}", file]);
         return Result(bundle ? Text($"ovs-ofctl, one bundle of {count:N0}") : "ovs-ofctl, a stream of flows", count, start, [Stopwatch.GetElapsedTime(start)]);
     }
 
-    public void Dispose()
-    {
-        _switch?.Dispose();
-        _database.Dispose();
-    }
+    public void Dispose() => _ovs.Dispose();
 
     private static LoadResult Result(string name, int count, long start, List<TimeSpan> times) =>
         // ovs-ofctl ends when the switch has answered, which is when the flows are in its tables.
@@ -108,46 +92,11 @@ public sealed class OvsSubject : IDisposable
 
     private string File(int count)
     {
-        string path = Path.Combine(_directory, Text($"flows-{_next}"));
+        string path = _ovs.FileOf(Text($"flows-{_next}"));
         System.IO.File.WriteAllLines(path, Enumerable.Range(_next, count).Select(Flow));
         _next += count;
         return path;
     }
-
-    private ChildProcess Start(string program, params string[] arguments) => new(Find(program), arguments, _directory, _environment);
-
-    private string Do(string program, params string[] arguments)
-    {
-        _cancel.ThrowIfCancellationRequested();
-        var start = new ProcessStartInfo(Find(program), arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
-        foreach ((string name, string value) in _environment)
-        {
-            start.Environment[name] = value;
-        }
-        using Process process = Process.Start(start)!;
-        Task<string> error = process.StandardError.ReadToEndAsync(_cancel);
-        string output = process.StandardOutput.ReadToEnd();
-        if (!process.WaitForExit(Patience) || process.ExitCode != 0)
-        {
-            throw new BenchException($"{program} {string.Join(' ', arguments.Take(3))} failed: {error.Result.Trim()}");
-        }
-        return output;
-    }
-
-    private void WaitForFile(string path, ChildProcess process)
-    {
-        for (long end = Environment.TickCount64 + (long)Patience.TotalMilliseconds; !System.IO.File.Exists(path); Thread.Sleep(10))
-        {
-            if (process.HasExited || Environment.TickCount64 > end)
-            {
-                throw process.Failure("did not start");
-            }
-            _cancel.ThrowIfCancellationRequested();
-        }
-    }
-
-    private static string Find(string program) =>
-        ProgramPath.Find(program) ?? throw new BenchException($"there is no {program}: install {Package}, or leave Open vSwitch out with --no-peers");
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

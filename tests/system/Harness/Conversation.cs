@@ -8,7 +8,7 @@ namespace Dataplane.SystemTests.Harness;
 /// <summary>Sockets of the test itself in two stations' namespaces.</summary>
 public sealed class Conversation
 {
-    private const int Port = 5300;
+    public const int Port = 5300;
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
 
     private readonly Station _from;
@@ -20,8 +20,35 @@ public sealed class Conversation
         _to = to;
     }
 
-    /// <summary>Sends so many bytes over TCP. Gives the address that the receiver saw. Fails unless all arrive unchanged.</summary>
-    public IPAddress StreamTcp(long bytes)
+    /// <summary>A TCP connection: the sender's address and port as it sees them itself, and as the receiver does.</summary>
+    public (IPEndPoint Own, IPEndPoint Seen) ViewsByTcp()
+    {
+        using Socket listener = Inside(_to, SocketType.Stream, ProtocolType.Tcp), client = Inside(_from, SocketType.Stream, ProtocolType.Tcp);
+        listener.Bind(new IPEndPoint(_to.Any, Port));
+        listener.Listen();
+        client.Connect(new IPEndPoint(IPAddress.Parse(_to.Address), Port));
+        using Socket server = listener.Accept();
+        return ((IPEndPoint)client.LocalEndPoint!, (IPEndPoint)server.RemoteEndPoint!);
+    }
+
+    /// <summary>A datagram and its answer: the sender's address and port as the receiver sees them, and the receiver's as the sender does.</summary>
+    public (IPEndPoint Sender, IPEndPoint Receiver) ViewsByUdp()
+    {
+        using Socket server = Inside(_to, SocketType.Dgram, ProtocolType.Udp), client = Inside(_from, SocketType.Dgram, ProtocolType.Udp);
+        server.Bind(new IPEndPoint(_to.Any, Port));
+        client.Bind(new IPEndPoint(_to.Any, Port)); // to no peer: an answer is taken from wherever it comes
+        server.ReceiveTimeout = client.ReceiveTimeout = (int)s_patience.TotalMilliseconds;
+        client.SendTo([1], new IPEndPoint(IPAddress.Parse(_to.Address), Port));
+        EndPoint sender = new IPEndPoint(_to.Any, 0), receiver = new IPEndPoint(_to.Any, 0);
+        byte[] buffer = new byte[16];
+        server.ReceiveFrom(buffer, ref sender);
+        server.SendTo([2], sender);
+        client.ReceiveFrom(buffer, ref receiver);
+        return ((IPEndPoint)sender, (IPEndPoint)receiver);
+    }
+
+    /// <summary>Sends so many bytes over TCP. Fails unless all arrive unchanged.</summary>
+    public void StreamTcp(long bytes)
     {
         using Socket listener = Inside(_to, SocketType.Stream, ProtocolType.Tcp);
         listener.Bind(new IPEndPoint(_to.Any, Port));
@@ -33,7 +60,6 @@ public sealed class Conversation
         server.ReceiveTimeout = (int)s_patience.TotalMilliseconds;
         byte[] received = Receive(server, bytes);
         Assert.Equal(Convert.ToHexString(sent.GetAwaiter().GetResult()), Convert.ToHexString(received));
-        return ((IPEndPoint)server.RemoteEndPoint!).Address;
     }
 
     /// <summary>Sends a datagram of every size of a range, and takes what comes back. Fails unless each is answered unchanged.</summary>

@@ -2,7 +2,8 @@ namespace Dataplane.SystemTests.Harness;
 
 /// <summary>
 /// The link between several nodes: a kernel bridge in a namespace of its own, to which each node has a veth pair named as in
-/// <see cref="Underlay"/>, without offloads as there. The nodes' kernels have addresses on it too, beside those of the switches.
+/// <see cref="Underlay"/>, without offloads as there, and
+/// with one queue, for AF_XDP takes packets of one. The nodes' kernels have addresses on it too, beside those of the switches.
 /// </summary>
 public sealed class Wire : IDisposable
 {
@@ -27,8 +28,9 @@ public sealed class Wire : IDisposable
     /// <param name="number">198.51.100.NUMBER is its kernel's.</param>
     public void Connect(Namespace node, int number)
     {
-        string here = $"end{++_ends}";
-        node.Do("ip", "link", "add", Underlay.Device, "type", "veth", "peer", "name", here, "netns", Namespace.Name);
+        string here = End(++_ends);
+        node.Do("ip", "link", "add", Underlay.Device, "numrxqueues", "1", "numtxqueues", "1", "type", "veth", "peer", "name", here,
+            "numrxqueues", "1", "numtxqueues", "1", "netns", Namespace.Name);
         foreach ((Namespace end, string device) in new[] { (node, Underlay.Device), (Namespace, here) })
         {
             end.Do("ethtool", "-K", device, "tx", "off", "rx", "off", "tso", "off", "gso", "off", "gro", "off");
@@ -37,6 +39,9 @@ public sealed class Wire : IDisposable
         Namespace.Do("ip", "link", "set", here, "master", Bridge);
         node.Do("ip", "address", "add", $"198.51.100.{number}/24", "dev", Underlay.Device);
     }
+
+    /// <summary>The bridge's end of a node's link, by the order in which they were connected, from 1.</summary>
+    public static string End(int number) => $"end{number}";
 
     public void Dispose() => Namespace.Dispose();
 }

@@ -1,3 +1,4 @@
+using Dataplane.Memory;
 using Dataplane.Packets;
 using Dataplane.Tables;
 
@@ -69,12 +70,12 @@ public sealed class ConnectionFloodTests
             established.Add(TestConnections.ToBackend(TestConnections.Flow(i)));
             test.Establish(established[^1]);
         }
-        ConnectionKey loyal = ConnectionKey.OfAffinity(1, false, new Dataplane.Memory.IPv6Number(0, 1), 7);
+        ConnectionKey loyal = ConnectionKey.OfAffinity(1, false, new IPv6Number(0, 1), 7);
         test.Table.PutAffinity(loyal, 7, 3, 1);
         Assert.Equal(3u, test.Table.FindAffinity(loyal, 1000, 2));
         for (uint i = 0; i < 200_000; i++)
         {
-            test.Table.PutAffinity(ConnectionKey.OfAffinity(1, false, new Dataplane.Memory.IPv6Number(0, 0x8000_0000 + i), 7), 7, 3, 3);
+            test.Table.PutAffinity(ConnectionKey.OfAffinity(1, false, new IPv6Number(0, 0x8000_0000 + i), 7), 7, 3, 3);
             var later = new PacketFlow { Source = new(0, 0x9000_0000 + i), Destination = new(0, 5), Protocol = Wire.ProtocolUdp, Identification = i & 0xFFFF, IsFirstFragment = true };
             test.Table.PutFragment(later, 1, 3);
         }

@@ -10,7 +10,7 @@ namespace Dataplane.UnitTests.Tables;
 /// A process whose threads make, change and remove connections as fast as they can is killed (SIGKILL) at random instants: what the next one
 /// finds is a table that it can use, with every connection in it that nobody was changing.
 /// </summary>
-public sealed unsafe class ConnectionKillTests : IDisposable
+public sealed class ConnectionKillTests : IDisposable
 {
     private const int Kills = 30, Established = 200;
 
@@ -46,7 +46,7 @@ public sealed unsafe class ConnectionKillTests : IDisposable
             using Segment segment = Segment.Open(path);
             ConnectionTable table = segment.ConnectionsOf(segment.MaxWorkers);
             unfinished += table.Scrub();
-            Assert.Null(ConnectionAudit.Problem(table, (ConnectionSlot4*)Section(segment, SectionId.Connections4), (ConnectionSlot6*)Section(segment, SectionId.Connections6)));
+            Assert.Null(Problem(segment, table));
             for (uint i = 0; i < Established; i++)
             {
                 Assert.True(table.TryRead(table.Find(Kept(i).Original), out ConnectionEntry entry) && entry.State == ConnectionState.Established, $"kill {kill}: {i} is gone");
@@ -65,7 +65,10 @@ public sealed unsafe class ConnectionKillTests : IDisposable
 
     private static NewConnection Kept(uint i) => TestConnections.ToBackend(TestConnections.Flow(i, isIPv6: i % 2 == 1), 1 + (i % 7));
 
-    private static byte* Section(Segment segment, SectionId id) =>
+    private static unsafe string? Problem(Segment segment, ConnectionTable table) =>
+        ConnectionAudit.Problem(table, (ConnectionSlot4*)Section(segment, SectionId.Connections4), (ConnectionSlot6*)Section(segment, SectionId.Connections6));
+
+    private static unsafe byte* Section(Segment segment, SectionId id) =>
         (byte*)System.Runtime.CompilerServices.Unsafe.AsPointer(ref segment.Header) + segment.Header.Sections[(int)id].Offset;
 }
 

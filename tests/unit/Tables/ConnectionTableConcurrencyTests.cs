@@ -101,13 +101,13 @@ public sealed class ConnectionTableConcurrencyTests
                     inserted += table.TryInsert(in made, now, out _) == InsertResult.Inserted ? 1 : 0;
                     break;
                 case < 7:
-                    byte signal = (client & 1) != 0 ? (byte)0 : random.Next(4) switch
+                    int signal = (client & 1) != 0 ? 0 : random.Next(4) switch
                     {
                         0 => TcpHeader.Fin | TcpHeader.Ack,
                         1 => TcpHeader.Syn | TcpHeader.Ack,
                         _ => TcpHeader.Ack,
                     };
-                    table.Touch(table.Find(random.Next(2) == 0 ? made.Original : made.Reply), signal, now);
+                    table.Touch(table.Find(random.Next(2) == 0 ? made.Original : made.Reply), (byte)signal, now);
                     break;
                 case 7:
                     table.Remove(table.Find(random.Next(2) == 0 ? made.Original : made.Reply));

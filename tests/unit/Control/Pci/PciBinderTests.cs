@@ -94,6 +94,26 @@ public sealed class PciBinderTests : IDisposable
         Assert.Empty(_machine.Binder.Entries);
     }
 
+    [Theory]
+    [InlineData(false, null, true)] // nobody knows before it is loaded
+    [InlineData(true, "N", true)]
+    [InlineData(true, null, false)]
+    public void AModeWithoutIommuIsAdvisedWhereTheKernelHasIt(bool loaded, string? mode, bool advised)
+    {
+        _machine.AddFunction(Card, "ixgbe", "eth1");
+        if (loaded)
+        {
+            _machine.Put("/sys/module/vfio/refcnt", "0");
+        }
+        if (mode is not null)
+        {
+            _machine.Put("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", mode);
+        }
+        string fix = _machine.Binder.WhyNot(Card, Vfio, force: false)!.Fix;
+        Assert.Equal(advised, fix.Contains("enable_unsafe_noiommu_mode", StringComparison.Ordinal));
+        Assert.Contains($"`dataplane device bind --driver uio_pci_generic {Card}`", fix, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void WhatIsNotThereIsNamed()
     {

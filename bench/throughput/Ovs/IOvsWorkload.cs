@@ -1,0 +1,10 @@
+namespace Dataplane.ThroughputBench.Ovs;
+
+/// <summary>A workload that Open vSwitch can take too.</summary>
+public interface IOvsWorkload
+{
+    /// <summary>Makes bridges and ports, of the datapath type <c>netdev</c>.</summary>
+    /// <param name="ovs">A switch that runs, in a network namespace of its own.</param>
+    /// <param name="devices">DPDK's devices, in the order of the engine's ports; see <see cref="OvsDpdkSubject.Port"/>.</param>
+    void Configure(OvsProcess ovs, IReadOnlyList<string> devices);
+}

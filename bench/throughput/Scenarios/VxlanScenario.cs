@@ -1,0 +1,143 @@
+using Dataplane.Memory;
+using Dataplane.Packets;
+using Dataplane.Tables;
+using Dataplane.ThroughputBench.Harness;
+using Dataplane.ThroughputBench.Ovs;
+using Dataplane.ThroughputBench.Traffic;
+
+namespace Dataplane.ThroughputBench.Scenarios;
+
+/// <summary>
+/// One direction of a network that two nodes share: so many containers on this one, all of them in conversation with one on the
+/// other. <see cref="EncapsulationScenario">Encapsulation</see> receives their frames on the first port and sends outer packets by the
+/// second; <see cref="DecapsulationScenario">decapsulation</see> receives outer packets on the first and sends frames by the second.
+/// </summary>
+public abstract unsafe class VxlanScenario(string name, int addresses) : Scenario(name, addresses), IOvsWorkload
+{
+    protected const int Here = 0, There = 1;
+    protected const uint Vni = 0x1001;
+    protected const ushort UdpPort = 4789;
+
+    private const int Bridge = 1, Tunnel = FirstPort + 2, ToSelf = 1, OnLink = 2;
+    private const ushort Vrf = 1;
+    private const int DefaultMacCapacity = 16_384;
+    private const string Integration = "br-int", Physical = "br-phy";
+    private const uint Subnet = 0xC000_0200; // 192.0.2.0/24
+    private const uint Mask = 0xFFFF_FF00;
+
+    /// <summary>Addresses of the nodes' end points, and of their interfaces in the underlay.</summary>
+    protected static uint EndPoint(int side) => Subnet + 1 + (uint)side;
+    protected static MacAddress Interface(int side) => MacAddress.Parse(side == Here ? "02:00:0e:00:00:01" : "02:00:0e:00:00:02");
+
+    public override int SendOnlyPorts => 1;
+    public override IReadOnlyList<int> InnerPorts => [Tunnel];
+    public override ushort Mtu => 1600;
+    public override int PacketsPerPort => Size;
+    public override SegmentOptions SegmentOptions => new() { MacCapacity = Math.Max(DefaultMacCapacity, 4 * Size) };
+
+    /// <summary>The containers' port, and the underlay's.</summary>
+    protected abstract int Container { get; }
+    protected abstract int Underlay { get; }
+
+    /// <summary>The side whose packets arrive; their sources are learned.</summary>
+    protected abstract int Sender { get; }
+
+    public override IReadOnlyList<string> WriteTraffic(string directory)
+    {
+        string path = Path.Combine(directory, "a.pcap");
+        int[] order = [.. Enumerable.Range(0, Size)];
+        new Random(Sender).Shuffle(order);
+        using var file = new PcapWriter(path);
+        foreach (int i in order)
+        {
+            // 10.0.0.0/9 has the one side's containers, 10.128.0.0/9 the other's.
+            uint from = 0x0A00_0000u | ((uint)Sender << 23) | (uint)i, to = 0x0A00_0000u | ((uint)(1 - Sender) << 23) | (uint)i;
+            file.Write(OnTheWire(UdpFrame.Of4(MacPairs.Address(1 - Sender, i), MacPairs.Address(Sender, i), from, to, (ushort)(1024 + (i % 60_000)), 53), i));
+        }
+        return [path];
+    }
+
+    public override void Configure(SegmentWriter writer)
+    {
+        var bridge = new BridgeRecord { Flags = BridgeFlags.Exists, FidBase = Bridge, AgeingSeconds = 300 };
+        foreach ((int port, PortFlags flags) in new[] { (Container, PortFlags.Default), (Tunnel, PortFlags.Default | PortFlags.Tunnel) })
+        {
+            writer.SetPort(port, new PortRecord { Flags = flags, Bridge = Bridge, Mtu = Mtu });
+            PortSet.Add(ref bridge.Members, port);
+        }
+        writer.SetBridge(Bridge, in bridge);
+        writer.SetPort(Underlay, new PortRecord { Flags = PortFlags.Default | PortFlags.Routed, Mtu = Mtu });
+        var itf = new InterfaceRecord { Flags = InterfaceFlags.Exists, Vrf = Vrf, Mtu = Mtu, Mac = Interface(Here).Value, Count4 = 1 };
+        itf.Addresses4[0] = new InterfaceAddress4(EndPoint(Here), Mask);
+        writer.SetInterface(Underlay, itf);
+        writer.SetNextHop(ToSelf, new NextHopRecord { Kind = NextHopKind.Local, Port = (ushort)Underlay });
+        writer.SetNextHop(OnLink, new NextHopRecord { Kind = NextHopKind.Connected, Port = (ushort)Underlay });
+        writer.SetRoute4(Vrf, RoutePrefix.Of4(EndPoint(Here), 32), ToSelf);
+        writer.SetRoute4(Vrf, RoutePrefix.Of4(Subnet, 24), OnLink);
+        writer.SetNeighbour(NeighbourTable.Key4(Underlay, EndPoint(There)), Interface(There).Value);
+        writer.SetTunnel(Tunnel, new TunnelRecord
+        {
+            Flags = TunnelFlags.Exists, Vni = Vni, Vrf = Vrf, UdpPort = UdpPort, Ttl = 64,
+            Local = new IPv6Number(0, EndPoint(Here)), Remote = new IPv6Number(0, EndPoint(There)),
+        });
+        // Where the packets go must be known; where they come from is learned.
+        for (int i = 0; i < Size; i++)
+        {
+            writer.SetStaticMac(MacTable.Key(Bridge, MacPairs.Address(1 - Sender, i).Value), (ushort)(Sender == Here ? Tunnel : Container), MacFlags.Static);
+        }
+    }
+
+    public override bool IsSettled(Segment segment, out string progress)
+    {
+        int known = segment.BridgeRuntime[Bridge].Learned;
+        progress = $"{known} of {Size} addresses learned";
+        return known >= Size - 8; // some may have found no slot near their bucket
+    }
+
+    public void Configure(OvsProcess ovs, IReadOnlyList<string> devices)
+    {
+        ovs.Configure("add-br", Physical, "--", "set", "bridge", Physical, "datapath_type=netdev", $"other_config:hwaddr={Interface(Here)}",
+            "--", "add-br", Integration, "--", "set", "bridge", Integration, "datapath_type=netdev", "other_config:mac-table-size=1000000");
+        // A packet to an address that it has not learned goes by the one other port, and not to the bridge's own as well.
+        ovs.Do("ovs-ofctl", "mod-port", $"unix:{ovs.FileOf($"{Integration}.mgmt")}", "LOCAL", "no-flood");
+        ovs.Inside("ip", "address", "add", $"{Text(EndPoint(Here))}/24", "dev", Physical);
+        ovs.Inside("ip", "link", "set", Physical, "up");
+        ovs.Configure([
+            .. OvsDpdkSubject.Port(Physical, "underlay", devices[Underlay - FirstPort])[1..],
+            .. OvsDpdkSubject.Port(Integration, "container", devices[Container - FirstPort]),
+            "--", "add-port", Integration, "tunnel", "--", "set", "interface", "tunnel", "type=vxlan", $"options:remote_ip={Text(EndPoint(There))}",
+            $"options:local_ip={Text(EndPoint(Here))}", $"options:key={Vni}", $"options:dst_port={UdpPort}",
+        ]);
+        ovs.Ask("tnl/neigh/set", Physical, Text(EndPoint(There)), $"{Interface(There)}");
+    }
+
+    /// <summary>A frame of a container as it arrives.</summary>
+    /// <param name="frame">The frame.</param>
+    /// <param name="flow">Its number.</param>
+    protected abstract byte[] OnTheWire(byte[] frame, int flow);
+
+    private static string Text(uint address) => $"{address >> 24}.{(byte)(address >> 16)}.{(byte)(address >> 8)}.{(byte)address}";
+}
+
+/// <summary>Bridge to tunnel.</summary>
+public sealed class EncapsulationScenario(int addresses) : VxlanScenario("encapsulation", addresses)
+{
+    public override Goal? Goal => Size switch { < 1000 => new Goal(60, 40), < 100_000 => new Goal(70, 50), _ => new Goal(130, 90) };
+    protected override int Container => FirstPort;
+    protected override int Underlay => FirstPort + 1;
+    protected override int Sender => Here;
+
+    protected override byte[] OnTheWire(byte[] frame, int flow) => frame;
+}
+
+/// <summary>Tunnel to bridge.</summary>
+public sealed class DecapsulationScenario(int addresses) : VxlanScenario("decapsulation", addresses)
+{
+    public override Goal? Goal => Size switch { < 1000 => new Goal(70, 45), < 100_000 => new Goal(80, 55), _ => new Goal(140, 100) };
+    protected override int Container => FirstPort + 1;
+    protected override int Underlay => FirstPort;
+    protected override int Sender => There;
+
+    protected override byte[] OnTheWire(byte[] frame, int flow) =>
+        UdpFrame.InVxlan(frame, Interface(Here), Interface(There), EndPoint(There), EndPoint(Here), (ushort)(0xC000 | (flow & 0x3FFF)), UdpPort, Vni);
+}
