@@ -22,8 +22,12 @@ internal sealed unsafe class ServiceRegister
     private readonly Dictionary<BackendKey, int> _backends = [];
     private readonly Numbers _frontendNumbers, _backendNumbers;
 
-    /// <summary>Backends removed in this commit; those whose connections are to be removed; those for which that was asked for.</summary>
-    private readonly List<(int Index, BackendRemoval Removal)> _removed = [], _unswept = [];
+    /// <summary>What this commit has added and removed.</summary>
+    private readonly List<(FrontendKey Key, int Index, bool Added)> _frontendSteps = [];
+    private readonly List<(BackendKey Key, int Index, bool Added, BackendRemoval Removal)> _backendSteps = [];
+
+    /// <summary>Backends whose connections are to be removed, and those for which that was asked for.</summary>
+    private readonly List<(int Index, BackendRemoval Removal)> _unswept = [];
     private readonly Queue<(ulong Pass, List<int> Indexes)> _sweeping = new();
     private readonly int[] _perVrf;
 
@@ -34,7 +38,7 @@ internal sealed unsafe class ServiceRegister
         _perVrf = new int[segment.MaxVrfs];
         _frontendNumbers = new Numbers(segment.MaxFrontends);
         _backendNumbers = new Numbers(segment.MaxBackends);
-        Forget();
+        Find();
     }
 
     /// <summary>Whether a frontend exists in a VRF, as it is after the commit.</summary>
@@ -43,17 +47,9 @@ internal sealed unsafe class ServiceRegister
     /// <summary>Whether the last write made the first frontend of a VRF, or removed the last one.</summary>
     public bool VrfsChanged { get; private set; }
 
-    /// <summary>Begins anew with what the segment holds.</summary>
-    public void Forget()
+    /// <summary>What the segment holds.</summary>
+    private void Find()
     {
-        _frontends.Clear();
-        _backends.Clear();
-        Array.Clear(_perVrf);
-        _frontendNumbers.Reset();
-        _backendNumbers.Reset();
-        _removed.Clear();
-        _unswept.Clear();
-        _sweeping.Clear();
         for (int i = 1; i < _segment.MaxFrontends; i++)
         {
             ref readonly FrontendRecord record = ref _writer.Frontend(i);
@@ -74,7 +70,7 @@ internal sealed unsafe class ServiceRegister
             }
             else if (_writer.WasBackend(i))
             {
-                // Removed by this process or one before it, and perhaps not swept.
+                // Removed by a process before, and perhaps not swept.
                 _backendNumbers.Take(i, freeBefore: false);
                 _unswept.Add((i, BackendRemoval.Drain));
             }
@@ -82,7 +78,7 @@ internal sealed unsafe class ServiceRegister
     }
 
     /// <summary>Writes a change. Within a commit. Gives how many records changed.</summary>
-    /// <exception cref="TableFullException">Something did not fit. The commit has to be abandoned, and <see cref="Forget"/> called.</exception>
+    /// <exception cref="TableFullException">Something did not fit. The commit has to be abandoned, here too.</exception>
     public int Write(CompiledServices change)
     {
         VrfsChanged = false;
@@ -102,7 +98,6 @@ internal sealed unsafe class ServiceRegister
     /// <inheritdoc cref="Write(CompiledServices)"/>
     public int WriteAll(IEnumerable<CompiledService> services, IEnumerable<FrontendRecord> addresses)
     {
-        Forget();
         VrfsChanged = true;
         HashSet<FrontendKey> frontends = [.. _frontends.Keys];
         HashSet<BackendKey> backends = [.. _backends.Keys];
@@ -124,10 +119,56 @@ internal sealed unsafe class ServiceRegister
     /// <summary>The commit is done: what it set free may be given away.</summary>
     public void Committed()
     {
-        _frontendNumbers.GiveBack();
-        _unswept.AddRange(_removed);
-        _removed.Clear();
+        foreach ((FrontendKey _, int index, bool added) in _frontendSteps)
+        {
+            if (!added)
+            {
+                _frontendNumbers.Return(index);
+            }
+        }
+        _unswept.AddRange(_backendSteps.Where(s => !s.Added).Select(s => (s.Index, s.Removal)));
+        Clear();
         Sweep();
+    }
+
+    /// <summary>The commit is taken back: everything is as it was before.</summary>
+    public void Abandon()
+    {
+        foreach ((FrontendKey key, int index, bool added) in Enumerable.Reverse(_frontendSteps))
+        {
+            _perVrf[key.Vrf] += added ? -1 : 1;
+            if (!added)
+            {
+                _frontends.Add(key, index);
+            }
+            else if (_frontends.Remove(key))
+            {
+                _frontendNumbers.Return(index);
+            }
+        }
+        foreach ((BackendKey key, int index, bool added, BackendRemoval _) in Enumerable.Reverse(_backendSteps))
+        {
+            if (!added)
+            {
+                _backends.Add(key, index);
+            }
+            else if (_backends.Remove(key))
+            {
+                _backendNumbers.Return(index);
+            }
+        }
+        Clear();
+    }
+
+    /// <summary>The room of a very large commit is not kept for the small ones that follow.</summary>
+    private void Clear()
+    {
+        _frontendSteps.Clear();
+        _backendSteps.Clear();
+        if (_backendSteps.Capacity > 1 << 16)
+        {
+            _backendSteps.Capacity = _frontendSteps.Capacity = 0;
+        }
     }
 
     /// <summary>Goes on with the removal of connections whose backends are gone. Does not wait for it.</summary>
@@ -174,6 +215,7 @@ internal sealed unsafe class ServiceRegister
         {
             index = NextBackend() ?? throw new TableFullException("there is no room for another port of a backend; start the daemon with a larger --max-backends");
             _backends.Add(key, index);
+            _backendSteps.Add((key, index, true, default));
         }
         var record = new BackendRecord
         {
@@ -207,6 +249,7 @@ internal sealed unsafe class ServiceRegister
         {
             index = _frontendNumbers.Next() ?? throw new TableFullException("there is no room for another port or address of a service; start the daemon with a larger --max-frontends");
             _frontends.Add(record.Key, index);
+            _frontendSteps.Add((record.Key, index, true));
             VrfsChanged |= _perVrf[record.Key.Vrf]++ == 0;
         }
         if (Same(in record, in _writer.Frontend(index)))
@@ -224,7 +267,7 @@ internal sealed unsafe class ServiceRegister
             return false;
         }
         _writer.SetFrontend(index, default);
-        _frontendNumbers.Free(index);
+        _frontendSteps.Add((key, index, false));
         VrfsChanged |= --_perVrf[key.Vrf] == 0;
         return true;
     }
@@ -236,7 +279,7 @@ internal sealed unsafe class ServiceRegister
             return false;
         }
         _writer.SetBackend(index, default);
-        _removed.Add((index, removal));
+        _backendSteps.Add((key, index, false, removal));
         return true;
     }
 
@@ -270,17 +313,9 @@ internal sealed unsafe class ServiceRegister
     private sealed class Numbers(int end)
     {
         private readonly Queue<int> _free = new();
-        private readonly List<int> _freed = [];
         private int _next = 1;
 
-        public void Reset()
-        {
-            _free.Clear();
-            _freed.Clear();
-            _next = 1;
-        }
-
-        /// <summary>After a reset, in ascending order: one that is in use.</summary>
+        /// <summary>At first, in ascending order: one that is in use.</summary>
         /// <param name="number">The number.</param>
         /// <param name="freeBefore">Whether those are free that were left out since the last one.</param>
         public void Take(int number, bool freeBefore)
@@ -293,14 +328,6 @@ internal sealed unsafe class ServiceRegister
         }
 
         public int? Next() => _next < end ? _next++ : _free.TryDequeue(out int free) ? free : null;
-
-        public void Free(int number) => _freed.Add(number);
-
-        public void GiveBack()
-        {
-            _freed.ForEach(Return);
-            _freed.Clear();
-        }
 
         public void Return(int number) => _free.Enqueue(number);
     }

@@ -60,8 +60,9 @@ public sealed partial class TableWriter
         }
         catch
         {
-            _routesKnown = _servicesKnown = _trackingKnown = false;
+            _routesKnown = _trackingKnown = false;
             _writer.Abandon();
+            _services.Abandon();
             throw;
         }
         if (records + macs + routes + nextHops + services > 0)
@@ -74,6 +75,7 @@ public sealed partial class TableWriter
         else
         {
             _writer.Abandon();
+            _services.Abandon();
         }
         int neighbours = WriteNeighbours(change.Neighbours ?? DifferingNeighbours(change.After)) + FlushNeighbours(moved.Interfaces);
         return new Outcome(records, macs, FlushWhatMoved(moved), routes, neighbours, services);

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using Dataplane.SystemTests.Harness;
 
@@ -121,10 +120,8 @@ public sealed class ServiceTests(ServiceNode node) : IClassFixture<ServiceNode>,
     public void WithoutBackendsItIsSaidSo()
     {
         MakeService("http=80 dns=53/udp");
-        var clock = Stopwatch.StartNew();
         node.Client.Run("curl", "-sS", "-m", "10", $"http://{Vip}/").EndsWith(7).Says("Failed to connect"); // CURLE_COULDNT_CONNECT
         Assert.Equal("refused\n", node.Client.Do("python3", "-c", UdpQuery, Vip, "53"));
-        Assert.True(clock.Elapsed < TimeSpan.FromSeconds(9), "refused, not timed out");
     }
 
     [Fact]
