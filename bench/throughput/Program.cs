@@ -10,4 +10,5 @@ return BenchHost.Commands(
         new OverlayBenchmark(),
         new ServiceBenchmark(),
         new ControlBenchmark(),
+        new ServicesBenchmark(),
     ]).Parse(args).Invoke();
