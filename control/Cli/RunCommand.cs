@@ -34,6 +34,7 @@ internal static class RunCommand
     private static readonly Option<int> MaxBackends = Size("--max-backends", "Ports of backends that must fit, at most 16777215", Defaults.MaxBackends - 1);
     private static readonly Option<int> ServiceMemory = new("--service-memory") { Description = "MiB for sets of backends, up to 65536; a set takes 16 bytes and 8 for each backend, 128 KiB more with Maglev", HelpName = "MIB", DefaultValueFactory = _ => (int)(Defaults.BackendSetBytes >> 20) };
     private static readonly Option<int> MaxNatPools = Size("--max-nat-pools", "Routed ports with addresses for masquerade that must fit, at most 1023", Defaults.MaxNatPools - 1);
+    private static readonly Option<int> ConnectionCapacity = Size("--connection-capacity", "IPv4 connections to services and of masquerade that must fit, at most 16777216; a quarter as many of IPv6. 256 bytes each, and of IPv6 512", Defaults.ConnectionCapacity);
     private static readonly Option<string> SocketGroup = new("--socket-group") { Description = "Group that may use the API besides root", HelpName = "GROUP" };
     private static readonly Option<bool> KeepEngine = new("--keep-engine") { Description = "When ended leave the engine forwarding; the next run takes it over" };
     private static readonly Option<string> Engine = new("--engine") { Description = "The engine's executable (default: $DATAPLANE_ENGINE, or beside this program)", HelpName = "PATH" };
@@ -50,7 +51,7 @@ internal static class RunCommand
     public static Command Build() => new Command(Name, "Start the switch: this process, which serves the API, and the engine, which forwards packets")
     {
         Config, Workers, Cores, BusyPoll, Hugepages, Memory, MacCapacity, MaxPorts, MaxNetworks, NeighbourCapacity, MaxVrfs, RouteMemory, MaxNextHops, MaxNextHopGroups,
-        MaxFrontends, MaxBackends, ServiceMemory, MaxNatPools, SocketGroup, KeepEngine, Engine,
+        MaxFrontends, MaxBackends, ServiceMemory, MaxNatPools, ConnectionCapacity, SocketGroup, KeepEngine, Engine,
         StateDirectory, Store, StoreCa, StoreCert, StoreKey, StoreUser, StorePasswordFile, Node,
         FlannelRunOptions.Enabled, FlannelRunOptions.Prefix, FlannelRunOptions.SubnetFile, FlannelRunOptions.Underlay, FlannelRunOptions.PublicIP, FlannelRunOptions.PublicIPv6,
         ListenOptions.Listen, ListenOptions.Certificate, ListenOptions.Key, ListenOptions.ClientAuthorities,
@@ -124,6 +125,7 @@ internal static class RunCommand
                 MaxBackends = parsed.GetValue(MaxBackends) + 1,
                 BackendSetBytes = (long)parsed.GetValue(ServiceMemory) << 20,
                 MaxNatPools = parsed.GetValue(MaxNatPools) + 1,
+                ConnectionCapacity = parsed.GetValue(ConnectionCapacity),
             },
             Config = parsed.GetValue(Config) is { } config ? ManifestReader.ReadPath(config) : [],
             StateDirectory = parsed.GetValue(StateDirectory) is { Length: > 0 } directory ? Path.GetFullPath(directory) : null,
