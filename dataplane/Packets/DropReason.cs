@@ -66,6 +66,7 @@ public enum DropReason : byte
     NatUnreadable,
     NatFragment,
     ConnectionReset,
+    RateLimit,
 
     // Egress: counted on the port that the packet was meant for.
     EgressDetached,
@@ -148,6 +149,7 @@ public static class DropReasons
         ("nat-unreadable", "to be translated, and without a transport header that could be read"),
         ("nat-fragment", "a fragment whose datagram's first fragment did not come"),
         ("connection-reset", "the connection's backend is gone, and its connections end with it"),
+        ("rate-limit", "more than the policy of the input port lets it send"),
         ("egress-detached", "output port has no device"),
         ("egress-full", "output queue is full"),
         ("egress-mtu", "larger than the output port's MTU"),

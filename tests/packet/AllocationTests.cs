@@ -58,6 +58,7 @@ public sealed unsafe class AllocationTests
         new("a link-local destination", Two, () => Plain(Of(BridgeGroup, A)), 0, Count: Fewer),
         new("a black hole", () => BlackHole(Two()), () => Plain(Of(B, A)), 0),
         new("a wrong VLAN", () => Vlans().Trunk(1, [10]).Trunk(2, [10]), () => Plain(Tagged(B, A, 11)), 0, Count: Fewer),
+        new("a policed port", () => new TestSwitch().Port(1, change: r => r with { Flags = r.Flags | PortFlags.Policed, PolicePackets = 1, PolicePacketBurst = 1, PoliceBytes = 1000, PoliceByteBurst = 1000 }).Port(2), () => Plain(Of(Broadcast, A)), 1e-6),
         new("a storm", () => new TestSwitch().Port(1, change: r => r with { StormRate = 1, StormBurst = 1 }).Port(2), () => Plain(Of(Broadcast, A)), 1e-6),
         new("larger than the MTU", () => Known(Two()), () => Plain(Of(B, A, payload: 1600)), 0, Count: Fewer),
         new("segments that cannot be cut", () => Known(new TestSwitch(largeBuffers: 2 * Burst).Port(1).Port(2)), () => Inet.Tcp(2000, 1), 0, Count: Fewer),

@@ -105,6 +105,11 @@ public sealed unsafe class DropReasonTests
             sw.Change(1, record => record with { StormRate = 1, StormBurst = 2 });
             sw.Send(1, Of(Broadcast, A), Of(Broadcast, A), Of(Broadcast, A));
         }),
+        new("the third packet where a policy allows two", DropReason.RateLimit, 1, Two, sw =>
+        {
+            sw.Change(1, record => record with { Flags = record.Flags | PortFlags.Policed, PolicePackets = 1, PolicePacketBurst = 2 });
+            sw.Send(1, Of(Broadcast, A), Of(Broadcast, A), Of(Broadcast, A));
+        }),
         new("a checksum to be completed behind the end", DropReason.BadOffload, 3, Two, sw =>
         {
             sw.Tap(3, out TapWire wire);
