@@ -8,6 +8,7 @@ return BenchHost.Commands(
     [
         new BridgeBenchmark(),
         new OverlayBenchmark(),
+        new ServiceBenchmark(),
         new ControlBenchmark(),
         new ServicesBenchmark(),
     ]).Parse(args).Invoke();

@@ -65,7 +65,7 @@ internal sealed class PushSession(Controller controller, IServerStreamWriter<Pus
 
     private async Task<PushResponse> CommitAsync(PushRequest request, CancellationToken cancel)
     {
-        var batch = new Batch { Apply = request.Resources, Delete = request.Delete, IgnoreMissing = request.IgnoreMissing };
+        var batch = new Batch { Apply = request.Resources, Delete = request.Delete, IgnoreMissing = request.IgnoreMissing, Owned = true };
         var response = new PushResponse { Sequence = request.Sequence };
         try
         {

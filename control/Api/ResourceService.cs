@@ -47,7 +47,7 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
 
     public override async Task<ApplyResponse> Apply(ApplyRequest request, ServerCallContext context)
     {
-        var batch = new Batch { Apply = request.Resources, CreateOnly = request.CreateOnly };
+        var batch = new Batch { Apply = request.Resources, CreateOnly = request.CreateOnly, Owned = true };
         CommitResult result = await controller.CommitAsync(batch, request.DryRun, context.CancellationToken);
         var response = new ApplyResponse { Revision = result.Revision };
         response.Changes.AddRange(Messages(result));
@@ -166,6 +166,7 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
         Kind.TunnelPeer => state.Peers[name].Spec.Network == network,
         Kind.Neighbour => state.Neighbours[name].Network == network,
         Kind.Route => state.Routes[name].NextHops.Any(n => n.Network == network),
+        Kind.Policy => state.PortsWith(name).Any(p => p.Spec.Network == network),
         Kind.Network => name == network,
         _ => false,
     };
@@ -185,7 +186,7 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
     {
         if (!s_kinds.Contains(kind))
         {
-            throw new ProblemException(StatusCode.InvalidArgument, "the kind is missing; kinds are NETWORK, PORT, STATIC_MAC, TUNNEL_PEER, NEIGHBOUR, ROUTE, SERVICE, BACKEND, PUBLISHED_PORT, NODE");
+            throw new ProblemException(StatusCode.InvalidArgument, "the kind is missing; kinds are NETWORK, PORT, STATIC_MAC, TUNNEL_PEER, NEIGHBOUR, ROUTE, SERVICE, BACKEND, PUBLISHED_PORT, POLICY, NODE");
         }
     }
 

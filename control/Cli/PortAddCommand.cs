@@ -38,6 +38,7 @@ internal static class PortAddCommand
     private static readonly Option<uint?> LearnLimit = Number("--learn-limit", "Most addresses to learn (default: no limit)", "N");
     private static readonly Option<uint?> StormPps = Number("--storm-pps", "Most flooded packets per second that the port may cause", "N");
     private static readonly Option<uint?> StormBurst = Number("--storm-burst", "Packets that may come at once above that", "N");
+    private static readonly Option<string> PolicyName = Text("--policy", "Policy that holds for the port: rate limit, isolation", "NAME");
     private static readonly Option<uint?> Mtu = Number("--mtu", "Largest IP packet in bytes (default: the network's)", "BYTES");
 
     public static Command Build()
@@ -46,7 +47,7 @@ internal static class PortAddCommand
         {
             Name, Options.Network, RoutedPort, Vrf, Netns, Device, Address, PeerAddress, Mac, DefaultRoute, Via, Host, DpdkDevice, Bind, PcapRx, PcapTx, PcapLoop, InMemory,
             AccessVlan, Trunk, Native, Isolated, Hairpin, BpduGuard, Disabled, NoLearning, LearnLimit, NoFloodUnicast, NoFloodMulticast,
-            NoFloodBroadcast, StormPps, StormBurst, Mtu, Options.DryRun, Options.Output,
+            NoFloodBroadcast, StormPps, StormBurst, PolicyName, Mtu, Options.DryRun, Options.Output,
         };
         return command
             .Calls((parsed, client, cancel) => ResourceOutput.CreateAsync(client, ResourceKeys.Of(Read(parsed)), parsed, cancel))
@@ -71,6 +72,7 @@ internal static class PortAddCommand
             BpduGuard = parsed.GetValue(BpduGuard),
             LearnLimit = parsed.GetValue(LearnLimit) ?? 0,
             Mtu = parsed.GetValue(Mtu) ?? 0,
+            Policy = parsed.GetValue(PolicyName) ?? "",
         };
         ReadRouted(port, parsed);
         ReadAttachment(port, parsed);

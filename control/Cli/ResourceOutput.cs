@@ -160,6 +160,15 @@ internal static class ResourceOutput
                         p.Name, p.VrfInForce, Join(p.Status.At), PortWords.Word(p.Protocol), Join(p.Status.To), p.Port.Length > 0 ? p.Port : p.Address,
                     }));
                 break;
+            case Kind.Policy:
+                Output.Table(
+                    ["NAME", ">PACKETS/S", ">BURST", ">BITS/S", ">BURST BYTES", "ISOLATED", ">PORTS"],
+                    resources.Select(r => r.Policy).Select(p => new[]
+                    {
+                        p.Name, Limit(p.RateLimit?.PacketsPerSecond), Limit(p.RateLimit?.PacketBurst), Limit(p.RateLimit?.BitsPerSecond), Limit(p.RateLimit?.ByteBurst),
+                        p.Isolated ? "yes" : "no", $"{p.Status.Ports}",
+                    }));
+                break;
             case Kind.Node:
                 Output.Table(
                     ["NAME", "STATE", "VERSION", "STARTED", ">PORTS"],
@@ -188,6 +197,8 @@ internal static class ResourceOutput
         }
     }
 
+    private static string Limit(ulong? number) => number is null or 0 ? "-" : $"{number}";
+
     private static string Device(Port port) => port.AttachmentCase switch
     {
         Port.AttachmentOneofCase.Tap when port.Tap.Netns.Length > 0 => $"{port.Status.Device}@{port.Tap.Netns}",
@@ -209,6 +220,7 @@ internal static class ResourceOutput
             (port is { HasEnabled: true, Enabled: false }, "disabled"), (port.Isolated, "isolated"), (port.Hairpin, "hairpin"), (port.BpduGuard, "bpdu-guard"),
             (port is { HasLearning: true, Learning: false }, "no-learning"), (port is { HasFloodUnknownUnicast: true, FloodUnknownUnicast: false }, "no-flood-unknown-unicast"),
             (port is { HasFloodMulticast: true, FloodMulticast: false }, "no-flood-multicast"), (port is { HasFloodBroadcast: true, FloodBroadcast: false }, "no-flood-broadcast"),
+            (port.Policy.Length > 0, $"policy {port.Policy}"),
             (port.StormControl is { PacketsPerSecond: > 0 }, $"storm {port.StormControl?.PacketsPerSecond}/s"),
         ];
         return Join(settings.Where(s => s.Differs).Select(s => s.Name));

@@ -18,6 +18,7 @@ internal static class RootCommands
             DeviceCommands.Build(),
             NetworkCommands.Build(),
             PortCommands.Build(),
+            PolicyCommands.Build(),
             MacCommands.Build(),
             RouteCommands.Build(),
             NeighbourCommands.Build(),

@@ -17,7 +17,7 @@ internal static class MacCompiler
         {
             return null;
         }
-        var set = new List<CompiledMac>();
+        var set = new List<CompiledMac>(change.Changes.Count);
         var remove = new HashSet<ulong>();
         foreach (ResourceChange resource in change.Of(Kind.StaticMac))
         {

@@ -13,6 +13,9 @@ public static class StateCompiler
     /// <summary>Least depth of a storm-control bucket: a burst of ARP when a host starts should pass.</summary>
     private const uint MinStormBurst = 32;
 
+    /// <summary>Least depths of a policer's buckets, where none is named: TCP needs some packets at once, and one large segment.</summary>
+    private const uint MinPacketBurst = 32, MinByteBurst = 65_536, MaxByteBurst = 2_000_000_000;
+
     /// <summary>Compiles a state that was validated.</summary>
     /// <param name="state">The state.</param>
     /// <param name="node">This node's name, by which backends are its own.</param>
@@ -30,7 +33,7 @@ public static class StateCompiler
         return InnerTables(state, node, new CompiledState
         {
             Bridges = state.Networks.Values.ToDictionary(n => n.Index, n => Record(state, n, members.GetValueOrDefault(n.Spec.Name))),
-            Ports = state.Ports.Values.ToDictionary(p => p.Index, p => Compile(p, state.Networks.GetValueOrDefault(p.Spec.Network))),
+            Ports = state.Ports.Values.ToDictionary(p => p.Index, p => Compile(p, state.Networks.GetValueOrDefault(p.Spec.Network), state.Policies.GetValueOrDefault(p.Spec.Policy))),
             InnerPorts = state.Networks.Values.Where(n => n.Spec.Router is not null)
                 .Select(n => (Index: n.RouterPort, Record: InterfaceCompiler.RouterPort(n)))
                 .Concat(state.Peers.Values.Select(p => (p.Index, Record: InterfaceCompiler.TunnelPort(p, state.Networks[p.Spec.Network], topology.VtepOf(p.Spec.Network)))))
@@ -51,7 +54,7 @@ public static class StateCompiler
     /// <param name="node">This node's name.</param>
     public static CompiledChange Compile(StateChange change, CompiledState before, bool everything, string node = "")
     {
-        bool records = everything || change.Changes.Any(c => c.Kind is Kind.Network or Kind.Port or Kind.TunnelPeer);
+        bool records = everything || change.Changes.Any(c => c.Kind is Kind.Network or Kind.Policy or Kind.Port or Kind.TunnelPeer);
         CompiledState after = records ? Compile(change.After, node) : InnerTables(change.After, node, before);
         return everything
             ? new CompiledChange(after, Records: true, Macs: null, Neighbours: null, Routes: null, Services: null, HostRoutes: null)
@@ -74,8 +77,31 @@ public static class StateCompiler
     public static ushort FidBase(NetworkEntry network) =>
         network.FidBlock > 0 ? Fids.BlockBase(network.FidBlock - 1) : (ushort)network.Index;
 
-    private static CompiledPort Compile(PortEntry port, NetworkEntry? network) =>
-        new(port.Index, port.Spec.Name, Device(port.Spec, network?.Spec), network is null ? RoutedRecord(port.Spec) : Record(port.Spec, network));
+    private static CompiledPort Compile(PortEntry port, NetworkEntry? network, Policy? policy)
+    {
+        PortRecord record = network is null ? RoutedRecord(port.Spec) : Record(port.Spec, network);
+        if (policy is not null)
+        {
+            SetPolicy(ref record, policy);
+        }
+        return new CompiledPort(port.Index, port.Spec.Name, Device(port.Spec, network?.Spec), record);
+    }
+
+    private static void SetPolicy(ref PortRecord record, Policy policy)
+    {
+        if (policy.Isolated && !record.Has(PortFlags.Routed))
+        {
+            record.Flags |= PortFlags.Isolated;
+        }
+        if (policy.RateLimit is { } limit)
+        {
+            record.Flags |= PortFlags.Policed;
+            record.PolicePackets = limit.PacketsPerSecond;
+            record.PolicePacketBurst = limit.PacketBurst > 0 ? limit.PacketBurst : Math.Max(MinPacketBurst, limit.PacketsPerSecond / 10);
+            record.PoliceBytes = limit.BitsPerSecond / 8;
+            record.PoliceByteBurst = limit.ByteBurst > 0 ? limit.ByteBurst : (uint)Math.Min(MaxByteBurst, Math.Max(MinByteBurst, limit.BitsPerSecond / 80));
+        }
+    }
 
     private static BridgeRecord Record(DesiredState state, NetworkEntry network, PortSet members) => new()
     {

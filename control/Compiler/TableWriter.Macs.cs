@@ -4,6 +4,9 @@ namespace Dataplane.Control.Compiler;
 
 public sealed partial class TableWriter
 {
+    /// <summary>Addresses whose buckets are on their way to the cache.</summary>
+    private const int Ahead = 8;
+
     /// <summary>All static entries that are wanted, and those in the table that are not.</summary>
     private CompiledMacs DifferingMacs(CompiledState state)
     {
@@ -15,11 +18,17 @@ public sealed partial class TableWriter
             .Where(key => !keys.Contains(key))]);
     }
 
-    private int WriteStaticMacs(CompiledMacs macs)
+    private unsafe int WriteStaticMacs(CompiledMacs macs)
     {
         int changed = macs.Remove.Count(_writer.RemoveMac);
-        foreach (CompiledMac mac in macs.Set)
+        for (int i = 0; i < macs.Set.Count; i++)
         {
+            // In a large table every address is a miss of the cache: those to come are asked for meanwhile.
+            if (i + Ahead < macs.Set.Count)
+            {
+                MacTable.Prefetch(_segment.Macs.Bucket(macs.Set[i + Ahead].Key));
+            }
+            CompiledMac mac = macs.Set[i];
             ulong present = _segment.Macs.Find(mac.Key);
             if (present != 0 && MacValue.Port(present) == mac.Port && MacValue.Flags(present) == mac.Flags)
             {

@@ -5,7 +5,7 @@ namespace Dataplane.Control.Manifests;
 /// <summary>Kinds as the command line and files name them.</summary>
 public static class KindNames
 {
-    public const string All = "network, port, static-mac, tunnel-peer, neighbour, route, service, backend, published-port, node";
+    public const string All = "network, port, static-mac, tunnel-peer, neighbour, route, service, backend, published-port, policy, node";
 
     /// <summary>Reads "network", "networks", "static-mac", "static_macs", "StaticMac" …</summary>
     public static bool TryParse(string text, out Kind kind)
@@ -22,6 +22,7 @@ public static class KindNames
             "service" or "services" or "svc" => Kind.Service,
             "backend" or "backends" or "be" => Kind.Backend,
             "publishedport" or "publishedports" or "pub" => Kind.PublishedPort,
+            "policy" or "policies" => Kind.Policy,
             "node" or "nodes" => Kind.Node,
             _ => Kind.Unspecified,
         };
@@ -40,6 +41,7 @@ public static class KindNames
         Kind.Service => "service",
         Kind.Backend => "backend",
         Kind.PublishedPort => "published-port",
+        Kind.Policy => "policy",
         Kind.Node => "node",
         _ => "resource",
     };

@@ -51,11 +51,19 @@ public static class TraceText
             TraceStep.NeighbourLearned => ("neighbour", $"its sender on {port} is {mac}, {((NeighbourState)record.B).ToString().ToUpperInvariant()}"),
             TraceStep.NeighbourAnswered => ("neighbour", $"answered on {port} with {mac}{Answered((AnswerKind)record.B)}"),
             TraceStep.NeighbourForHost => ("neighbour", $"passed on to the host, {port}"),
+            TraceStep.ConnectionFound => ("connection", $"of a known connection{Service(record.A)}{((record.B & (ulong)ConnectionFlags.Reply) != 0 ? ", coming back" : "")}"),
+            TraceStep.BackendChosen => ("service", $"a new connection{Service(record.A)} of service #{record.B}"),
+            TraceStep.SourceTranslated => ("nat", $"source becomes {Ip(record.A, record.B)}, port {record.Port}"),
+            TraceStep.DestinationTranslated => ("nat", $"destination becomes {Ip(record.A, record.B)}, port {record.Port}"),
+            TraceStep.Refused => ("service", $"the sender is told by a {(record.A == Wire.ProtocolTcp ? "TCP reset" : "SCTP abort")}, by {port}"),
             _ => ("unknown", string.Create(CultureInfo.InvariantCulture, $"step {record.Code}")),
         };
     }
 
     private static string Port(DesiredState state, int index) => state.PortName(index) is { } name ? $"port {name}" : $"port #{index}";
+
+    private static string Service(ulong frontendAndBackend) =>
+        frontendAndBackend != 0 ? $" of frontend #{frontendAndBackend >> 32}, backend #{(uint)frontendAndBackend}" : "";
 
     private static string Network(DesiredState state, int index) =>
         state.Topology.Find(index) is { Network.Length: > 0 } port ? $", network {port.Network}" : "";

@@ -20,6 +20,7 @@ public sealed unsafe partial class StatusReader(Segment segment, IEngineLink eng
         Kind.Route when state.Routes.TryGetValue(name, out Route? route) => ResourceKeys.Of(With(state, route)),
         Kind.Service when state.Services.Services.TryGetValue(name, out ServiceEntry? service) => ResourceKeys.Of(With(state, service)),
         Kind.PublishedPort when state.Services.Published.TryGetValue(name, out PublishedEntry? published) => ResourceKeys.Of(With(state, published)),
+        Kind.Policy when state.Policies.TryGetValue(name, out Policy? policy) => ResourceKeys.Of(With(state, policy)),
         _ => state.Find(kind, name),
     };
 
@@ -99,6 +100,13 @@ public sealed unsafe partial class StatusReader(Segment segment, IEngineLink eng
             status.Reason = reason;
         }
         copy.Status = status;
+        return copy;
+    }
+
+    public static Policy With(DesiredState state, Policy policy)
+    {
+        Policy copy = policy.Clone();
+        copy.Status = new PolicyStatus { Ports = (uint)state.PortsWith(policy.Name).Count() };
         return copy;
     }
 

@@ -14,6 +14,9 @@ public sealed record Batch
     public bool CreateOnly { get; init; }
     public bool IgnoreMissing { get; init; }
 
+    /// <summary>Nobody else has the resources, as those of a request: they need not be copied, and become the state's.</summary>
+    public bool Owned { get; init; }
+
     /// <summary>Who asks; empty for the operator. What it applies is its own from then on.</summary>
     public string Owner { get; init; } = "";
 }
@@ -25,7 +28,7 @@ public sealed record PlannedBatch(DesiredState After, IReadOnlyList<ResourceChan
     public bool HasEffect => Changes.Any(c => c.HasEffect);
 
     /// <summary>The same as the store takes it.</summary>
-    public StateChange From(DesiredState before) => new(before, After, [.. Changes.Where(c => c.HasEffect)]);
+    public StateChange From(DesiredState before) => new(before, After, Changes.All(c => c.HasEffect) ? Changes : [.. Changes.Where(c => c.HasEffect)]);
 }
 
 /// <summary>Turns a batch into the state after it, or into the list of everything that is wrong with it.</summary>
@@ -37,7 +40,7 @@ public static partial class BatchPlanner
     public static PlannedBatch Plan(DesiredState before, Batch batch, Limits limits)
     {
         var problems = new ProblemCollector();
-        List<Resource> wanted = [.. batch.Apply.Select(r => Normalise(before, r, problems))];
+        List<Resource> wanted = [.. batch.Apply.Select(r => Normalise(before, batch.Owned ? r : r.Clone(), problems))];
         foreach (Resource resource in wanted.Where(r => r.Kind != Kind.Unspecified))
         {
             resource.Owner = IsAsRead(before, batch, resource) ? resource.Owner : batch.Owner;
@@ -77,25 +80,24 @@ public static partial class BatchPlanner
         return copy.ToByteString() == existing.ToByteString();
     }
 
-    /// <summary>A copy without what the switch fills in, and with MAC addresses and names in one way of writing.</summary>
+    /// <summary>Takes away what the switch fills in, and gives MAC addresses and names one way of writing.</summary>
     private static Resource Normalise(DesiredState before, Resource resource, ProblemCollector problems)
     {
-        Resource copy = resource.Clone();
-        switch (copy.ResourceCase)
+        switch (resource.ResourceCase)
         {
             case Resource.ResourceOneofCase.Network:
-                copy.Network.Status = null;
-                copy.Network.Mac = NormaliseMac(copy.Network.Mac);
+                resource.Network.Status = null;
+                resource.Network.Mac = NormaliseMac(resource.Network.Mac);
                 break;
             case Resource.ResourceOneofCase.Port:
-                copy.Port.Status = null;
-                if (copy.Port.Tap is { } tap)
+                resource.Port.Status = null;
+                if (resource.Port.Tap is { } tap)
                 {
                     tap.Mac = NormaliseMac(tap.Mac);
                 }
                 break;
             case Resource.ResourceOneofCase.StaticMac:
-                StaticMac mac = copy.StaticMac;
+                StaticMac mac = resource.StaticMac;
                 mac.Mac = NormaliseMac(mac.Mac);
                 mac.Name = MadeName(Kind.StaticMac, mac.Name, ResourceKeys.StaticMacName(mac.Network, mac.Vlan, mac.Mac), problems);
                 // One text of a name for all that use it: there may be a million.
@@ -109,44 +111,47 @@ public static partial class BatchPlanner
                 }
                 break;
             case Resource.ResourceOneofCase.TunnelPeer:
-                copy.TunnelPeer.Status = null;
-                copy.TunnelPeer.Mac = NormaliseMac(copy.TunnelPeer.Mac);
-                copy.TunnelPeer.Address = ResourceKeys.Address(copy.TunnelPeer.Address);
+                resource.TunnelPeer.Status = null;
+                resource.TunnelPeer.Mac = NormaliseMac(resource.TunnelPeer.Mac);
+                resource.TunnelPeer.Address = ResourceKeys.Address(resource.TunnelPeer.Address);
                 break;
             case Resource.ResourceOneofCase.Neighbour:
-                Neighbour neighbour = copy.Neighbour;
+                Neighbour neighbour = resource.Neighbour;
                 neighbour.Mac = NormaliseMac(neighbour.Mac);
                 neighbour.Address = ResourceKeys.Address(neighbour.Address);
                 neighbour.Name = MadeName(Kind.Neighbour, neighbour.Name, ResourceKeys.NameOf(neighbour), problems);
                 break;
             case Resource.ResourceOneofCase.Route:
-                Route route = copy.Route;
+                Route route = resource.Route;
                 route.Status = null;
                 route.Prefix = ResourceKeys.Prefix(route.Prefix);
                 route.Name = MadeName(Kind.Route, route.Name, ResourceKeys.NameOf(route), problems);
                 break;
             case Resource.ResourceOneofCase.Service:
-                copy.Service.Status = null;
-                NormaliseAddresses(copy.Service.ClusterIps);
-                NormaliseAddresses(copy.Service.ExternalIps);
-                NormaliseAddresses(copy.Service.LoadBalancerIps);
+                resource.Service.Status = null;
+                NormaliseAddresses(resource.Service.ClusterIps);
+                NormaliseAddresses(resource.Service.ExternalIps);
+                NormaliseAddresses(resource.Service.LoadBalancerIps);
                 break;
             case Resource.ResourceOneofCase.Backend:
-                NormaliseBackend(before, copy.Backend, problems);
+                NormaliseBackend(before, resource.Backend, problems);
                 break;
             case Resource.ResourceOneofCase.PublishedPort:
-                copy.PublishedPort.Status = null;
-                copy.PublishedPort.HostAddress = ResourceKeys.Address(copy.PublishedPort.HostAddress);
-                copy.PublishedPort.Address = ResourceKeys.Address(copy.PublishedPort.Address);
+                resource.PublishedPort.Status = null;
+                resource.PublishedPort.HostAddress = ResourceKeys.Address(resource.PublishedPort.HostAddress);
+                resource.PublishedPort.Address = ResourceKeys.Address(resource.PublishedPort.Address);
+                break;
+            case Resource.ResourceOneofCase.Policy:
+                resource.Policy.Status = null;
                 break;
             case Resource.ResourceOneofCase.Node:
-                problems.Add(Kind.Node, copy.Name, "", ReadOnly);
+                problems.Add(Kind.Node, resource.Name, "", ReadOnly);
                 break;
             default:
                 problems.Add(Kind.Unspecified, "", "", "a resource is empty: it is of no kind");
                 break;
         }
-        return copy;
+        return resource;
     }
 
     private static void NormaliseBackend(DesiredState before, Backend backend, ProblemCollector problems)
@@ -191,7 +196,7 @@ public static partial class BatchPlanner
 
     private static void CheckBatch(DesiredState before, Batch batch, List<Resource> wanted, ProblemCollector problems)
     {
-        var seen = new HashSet<(Kind, string)>();
+        var seen = new HashSet<(Kind, string)>(wanted.Count + batch.Delete.Count);
         foreach (Resource resource in wanted.Where(r => r.Kind != Kind.Unspecified))
         {
             if (!seen.Add((resource.Kind, resource.Name)))
@@ -259,6 +264,7 @@ public static partial class BatchPlanner
             case Service service: editor.Services.Set(service); break;
             case Backend backend: editor.Services.Set(backend); break;
             case PublishedPort published: editor.Services.Set(published); break;
+            case Policy policy: editor.Links = editor.Links with { Policies = editor.Links.Policies.SetItem(policy.Name, policy) }; break;
         }
         return new ResourceChange(resource.Kind, resource.Name, existing, content);
     }

@@ -14,6 +14,9 @@ public sealed record NetworkEntry(Network Spec, int Index, int FidBlock, int Rou
 {
     /// <summary>The network's own address. Made from its name, in most cases: not anew for every static MAC that is checked against it.</summary>
     public MacAddress Mac { get; } = Spec.MacInForce;
+
+    /// <summary>With a router its other address.</summary>
+    public MacAddress? SecondMac { get; } = Spec.Router is null ? null : Spec.SecondMac;
 }
 
 /// <summary>A port and the numbers it was given for its life.</summary>
@@ -35,14 +38,15 @@ public sealed record DesiredState(
     ImmutableSortedDictionary<string, StaticMac> StaticMacs,
     ImmutableSortedDictionary<string, PeerEntry> Peers,
     ImmutableSortedDictionary<string, Neighbour> Neighbours,
-    ImmutableSortedDictionary<string, Route> Routes)
+    ImmutableSortedDictionary<string, Route> Routes,
+    ImmutableSortedDictionary<string, Policy> Policies)
 {
     private Topology? _topology;
 
     /// <summary>Services, their backends, and published ports.</summary>
     public ServiceState Services { get; init; } = ServiceState.Empty;
 
-    public static DesiredState Empty { get; } = new(0, None<NetworkEntry>(), None<PortEntry>(), None<StaticMac>(), None<PeerEntry>(), None<Neighbour>(), None<Route>());
+    public static DesiredState Empty { get; } = new(0, None<NetworkEntry>(), None<PortEntry>(), None<StaticMac>(), None<PeerEntry>(), None<Neighbour>(), None<Route>(), None<Policy>());
 
     /// <summary>
     /// What networks, ports and peers come to at layer 3. Worked out on first use; states that have the same networks, ports and
@@ -73,15 +77,17 @@ public sealed record DesiredState(
         Kind.Service when Services.Services.TryGetValue(name, out ServiceEntry? s) => ResourceKeys.Of(s.Spec),
         Kind.Backend when Services.FindBackend(name) is { } b => ResourceKeys.Of(b),
         Kind.PublishedPort when Services.Published.TryGetValue(name, out PublishedEntry? p) => ResourceKeys.Of(p.Spec),
+        Kind.Policy when Policies.TryGetValue(name, out Policy? p) => ResourceKeys.Of(p),
         _ => null,
     };
 
-    /// <summary>The state without a network, a port, or a tunnel peer.</summary>
+    /// <summary>The state without a network, a policy, a port, or a tunnel peer.</summary>
     internal DesiredState WithoutLink(Kind kind, string name) => kind switch
     {
         Kind.Network => this with { Networks = Networks.Remove(name) },
         Kind.Port => this with { Ports = Ports.Remove(name) },
         Kind.TunnelPeer => this with { Peers = Peers.Remove(name) },
+        Kind.Policy => this with { Policies = Policies.Remove(name) },
         _ => this,
     };
 
@@ -99,6 +105,7 @@ public sealed record DesiredState(
             Kind.Service => Services.Services.Keys,
             Kind.Backend => Services.BackendNames(after),
             Kind.PublishedPort => Services.Published.Keys,
+            Kind.Policy => Policies.Keys,
             _ => [],
         };
         return after.Length == 0 || kind == Kind.Backend ? all : all.Where(n => string.CompareOrdinal(n, after) > 0);
@@ -121,13 +128,15 @@ public sealed record DesiredState(
             .. Services.Backends.Values.SelectMany(b => b).Where(b => b.Value.Owner == owner).Select(b => (Kind.Backend, b.Key)),
             .. Services.Published.Where(p => p.Value.Spec.Owner == owner).Select(p => (Kind.PublishedPort, p.Key)),
         ];
-        IEnumerable<(Kind, string)> unkept = owner.Length > 0 ? [] : Ports.Keys.Select(p => (Kind.Port, p)).Concat(StaticMacs.Keys.Select(m => (Kind.StaticMac, m)));
+        IEnumerable<(Kind, string)> unkept = owner.Length > 0 ? [] : Policies.Keys.Select(p => (Kind.Policy, p)).Concat(Ports.Keys.Select(p => (Kind.Port, p))).Concat(StaticMacs.Keys.Select(m => (Kind.StaticMac, m)));
         return kept.Concat(unkept).Select(k => new ResourceKey { Kind = k.Item1, Name = k.Item2 });
     }
 
     public IEnumerable<PortEntry> PortsOf(string network) => Ports.Values.Where(p => p.Spec.Network == network);
 
     public IEnumerable<PeerEntry> PeersOf(string network) => Peers.Values.Where(p => p.Spec.Network == network);
+
+    public IEnumerable<PortEntry> PortsWith(string policy) => Ports.Values.Where(p => p.Spec.Policy == policy);
 
     /// <summary>The name of the port, router's port or tunnel peer with an index, or null.</summary>
     public string? PortName(int index) => Topology.Find(index)?.Name;

@@ -15,6 +15,12 @@ public sealed record StateChange(DesiredState Before, DesiredState After, IReadO
     /// <summary>Those of a kind.</summary>
     public IEnumerable<ResourceChange> Of(Kind kind) => Changes.Where(c => c.Kind == kind);
 
+    /// <summary>
+    /// Whether it relies on more than what it names: prefixes of networks must not overlap, nor addresses of services, and what others
+    /// name does not go.
+    /// </summary>
+    public bool ReliesOnAll => Changes.Any(c => c.Kind is Kind.Network or Kind.Service || (c.Kind == Kind.Policy && c.After is null));
+
     /// <summary>Whether resources of a kind are among them.</summary>
     public bool Has(Kind kind) => Changes.Any(c => c.Kind == kind);
 }

@@ -12,7 +12,7 @@ public static class ResourceKeys
     public const string MainVrf = "main";
 
     /// <summary>All kinds of desired state, in an order in which none names one that comes behind it.</summary>
-    public static IReadOnlyList<Kind> Kinds { get; } = [Kind.Network, Kind.Port, Kind.StaticMac, Kind.TunnelPeer, Kind.Neighbour, Kind.Route, Kind.Service, Kind.Backend, Kind.PublishedPort];
+    public static IReadOnlyList<Kind> Kinds { get; } = [Kind.Network, Kind.Policy, Kind.Port, Kind.StaticMac, Kind.TunnelPeer, Kind.Neighbour, Kind.Route, Kind.Service, Kind.Backend, Kind.PublishedPort];
 
     extension(Resource resource)
     {
@@ -31,6 +31,7 @@ public static class ResourceKeys
             Resource.ResourceOneofCase.Service => resource.Service,
             Resource.ResourceOneofCase.Backend => resource.Backend,
             Resource.ResourceOneofCase.PublishedPort => resource.PublishedPort,
+            Resource.ResourceOneofCase.Policy => resource.Policy,
             Resource.ResourceOneofCase.Node => resource.Node,
             _ => null,
         };
@@ -48,6 +49,7 @@ public static class ResourceKeys
                 Resource.ResourceOneofCase.Service => resource.Service.Name,
                 Resource.ResourceOneofCase.Backend => resource.Backend.Name,
                 Resource.ResourceOneofCase.PublishedPort => resource.PublishedPort.Name,
+                Resource.ResourceOneofCase.Policy => resource.Policy.Name,
                 Resource.ResourceOneofCase.Node => resource.Node.Name,
                 _ => "",
             };
@@ -64,6 +66,7 @@ public static class ResourceKeys
                     case Resource.ResourceOneofCase.Service: resource.Service.Name = value; break;
                     case Resource.ResourceOneofCase.Backend: resource.Backend.Name = value; break;
                     case Resource.ResourceOneofCase.PublishedPort: resource.PublishedPort.Name = value; break;
+                    case Resource.ResourceOneofCase.Policy: resource.Policy.Name = value; break;
                 }
             }
         }
@@ -81,6 +84,7 @@ public static class ResourceKeys
                 Resource.ResourceOneofCase.Service => resource.Service.Revision,
                 Resource.ResourceOneofCase.Backend => resource.Backend.Revision,
                 Resource.ResourceOneofCase.PublishedPort => resource.PublishedPort.Revision,
+                Resource.ResourceOneofCase.Policy => resource.Policy.Revision,
                 _ => 0,
             };
             set
@@ -96,6 +100,7 @@ public static class ResourceKeys
                     case Resource.ResourceOneofCase.Service: resource.Service.Revision = value; break;
                     case Resource.ResourceOneofCase.Backend: resource.Backend.Revision = value; break;
                     case Resource.ResourceOneofCase.PublishedPort: resource.PublishedPort.Revision = value; break;
+                    case Resource.ResourceOneofCase.Policy: resource.Policy.Revision = value; break;
                 }
             }
         }
@@ -149,6 +154,9 @@ public static class ResourceKeys
             Resource.ResourceOneofCase.Route => resource.Route.NextHops.Select(n => n.Network).Where(n => n.Length > 0).Distinct(),
             _ => [],
         };
+
+        /// <summary>The policy that the resource relies upon, or "".</summary>
+        public string NamedPolicy => resource.ResourceCase == Resource.ResourceOneofCase.Port ? resource.Port.Policy : "";
     }
 
     extension(Kind kind)
@@ -165,6 +173,7 @@ public static class ResourceKeys
             Kind.Service => "service",
             Kind.Backend => "backend",
             Kind.PublishedPort => "published port",
+            Kind.Policy => "policy",
             Kind.Node => "node",
             _ => "resource",
         };
@@ -194,6 +203,7 @@ public static class ResourceKeys
     public static Resource Of(Service service) => new() { Service = service };
     public static Resource Of(Backend backend) => new() { Backend = backend };
     public static Resource Of(PublishedPort published) => new() { PublishedPort = published };
+    public static Resource Of(Policy policy) => new() { Policy = policy };
     public static Resource Of(Node node) => new() { Node = node };
 
     /// <summary>A resource of the kind that a message has.</summary>
@@ -209,6 +219,7 @@ public static class ResourceKeys
         Service service => Of(service),
         Backend backend => Of(backend),
         PublishedPort published => Of(published),
+        Policy policy => Of(policy),
         _ => throw new ArgumentException($"{content.Descriptor.Name} is no resource", nameof(content)),
     };
 
@@ -224,6 +235,7 @@ public static class ResourceKeys
         Kind.Service => Service.Descriptor,
         Kind.Backend => Backend.Descriptor,
         Kind.PublishedPort => PublishedPort.Descriptor,
+        Kind.Policy => Policy.Descriptor,
         Kind.Node => Node.Descriptor,
         _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, "is no kind of resource"),
     };
@@ -231,7 +243,7 @@ public static class ResourceKeys
     /// <summary>The resources of a manifest, networks first.</summary>
     public static List<Resource> Of(Manifest manifest) =>
     [
-        .. manifest.Networks.Select(Of), .. manifest.Ports.Select(Of), .. manifest.StaticMacs.Select(Of),
+        .. manifest.Networks.Select(Of), .. manifest.Policies.Select(Of), .. manifest.Ports.Select(Of), .. manifest.StaticMacs.Select(Of),
         .. manifest.TunnelPeers.Select(Of), .. manifest.Neighbours.Select(Of), .. manifest.Routes.Select(Of),
         .. manifest.Services.Select(Of), .. manifest.Backends.Select(Of), .. manifest.PublishedPorts.Select(Of),
         .. manifest.Nodes.Select(Of),
@@ -254,6 +266,7 @@ public static class ResourceKeys
                 case Resource.ResourceOneofCase.Service: manifest.Services.Add(resource.Service); break;
                 case Resource.ResourceOneofCase.Backend: manifest.Backends.Add(resource.Backend); break;
                 case Resource.ResourceOneofCase.PublishedPort: manifest.PublishedPorts.Add(resource.PublishedPort); break;
+                case Resource.ResourceOneofCase.Policy: manifest.Policies.Add(resource.Policy); break;
                 case Resource.ResourceOneofCase.Node: manifest.Nodes.Add(resource.Node); break;
             }
         }

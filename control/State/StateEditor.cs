@@ -17,7 +17,7 @@ internal sealed class StateEditor(DesiredState before)
     /// <summary>Services, backends and published ports as they are now.</summary>
     public ServiceStateEditor Services { get; } = new(before.Services);
 
-    /// <summary>Networks, ports and tunnel peers as they are now. What else there is in it is of before.</summary>
+    /// <summary>Networks, policies, ports and tunnel peers as they are now. What else there is in it is of before.</summary>
     public DesiredState Links { get; set; } = before;
 
     /// <summary>The spec of a resource, or null.</summary>

@@ -124,7 +124,7 @@ public sealed class Topology
     public Vtep? VtepOf(string network) => _vteps.GetValueOrDefault(network);
 
     /// <summary>The tunnel peer of a network that has a MAC address, or null.</summary>
-    public PeerEntry? PeerOf(string network, string mac) => _peersByMac.GetValueOrDefault((network, mac));
+    public PeerEntry? PeerOf(string network, string mac) => _peersByMac.Count == 0 ? null : _peersByMac.GetValueOrDefault((network, mac));
 
     /// <summary>The interface of a VRF in the smallest subnet of which an address lies, or null.</summary>
     public RoutedInterface? OnLink(string vrf, IPAddress address)

@@ -9,7 +9,7 @@ public static partial class Validation
     private static void CheckDeleted(DesiredState after, IReadOnlyList<ResourceKey> deleted, ProblemCollector problems)
     {
         ILookup<(Kind, string), string>? routes = null;
-        foreach (ResourceKey key in deleted.Where(k => k.Kind is Kind.Network or Kind.Port or Kind.TunnelPeer or Kind.Service))
+        foreach (ResourceKey key in deleted.Where(k => k.Kind is Kind.Network or Kind.Policy or Kind.Port or Kind.TunnelPeer or Kind.Service))
         {
             routes ??= key.Kind == Kind.Service ? null : after.Routes.Values.SelectMany(Names).ToLookup(n => n.Key, n => n.Route);
             List<string> users =
@@ -20,6 +20,7 @@ public static partial class Validation
                         .Concat(after.StaticMacs.Values.Where(m => m.Network == key.Name).Select(m => $"static MAC \"{m.Name}\""))
                         .Concat(after.PeersOf(key.Name).Select(p => $"tunnel peer \"{p.Spec.Name}\""))
                         .Concat(after.Neighbours.Values.Where(n => n.Network == key.Name).Select(n => $"neighbour \"{n.Name}\"")),
+                    Kind.Policy => after.PortsWith(key.Name).Select(p => $"port \"{p.Spec.Name}\""),
                     Kind.Port => after.StaticMacs.Values.Where(m => m.TargetCase == StaticMac.TargetOneofCase.Port && m.Port == key.Name).Select(m => $"static MAC \"{m.Name}\"")
                         .Concat(after.Neighbours.Values.Where(n => n.Port == key.Name).Select(n => $"neighbour \"{n.Name}\""))
                         .Concat(after.Services.PublishedOfPort.GetValueOrDefault(key.Name, []).Select(p => $"published port \"{p}\"")),

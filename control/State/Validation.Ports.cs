@@ -33,6 +33,7 @@ public static partial class Validation
         {
             Report("mtu", mtu);
         }
+        CheckPolicyOf(state, port, Report);
         if (port.StormControl is { } storm)
         {
             if (storm.PacketsPerSecond is 0 or > MaxStormRate)

@@ -7,7 +7,7 @@ public static partial class Validation
 {
     private static void CheckStaticMac(DesiredState state, StaticMac mac, ProblemCollector problems)
     {
-        if (MacProblem(mac.Mac) is { } bad)
+        if (MacProblem(mac.Mac, out MacAddress address) is { } bad)
         {
             Report("mac", bad);
         }
@@ -23,11 +23,11 @@ public static partial class Validation
         {
             Report("vlan", $"network \"{mac.Network}\" looks at VLANs, and none is named", "set vlan");
         }
-        else if (MacAddress.TryParse(mac.Mac, out MacAddress address) && address == network.Mac)
+        else if (address == network.Mac)
         {
             Report("mac", $"MAC address {address} is that of network \"{mac.Network}\" itself");
         }
-        else if (network.Spec.Router is not null && address == network.Spec.SecondMac)
+        else if (address == network.SecondMac)
         {
             Report("mac", $"MAC address {address} is that of the router of network \"{mac.Network}\"");
         }
@@ -40,16 +40,17 @@ public static partial class Validation
             Report("vlan", VlanText(mac.Vlan));
         }
 
+        PortEntry? port = mac.TargetCase == StaticMac.TargetOneofCase.Port ? state.Ports.GetValueOrDefault(mac.Port) : null;
         switch (mac.TargetCase)
         {
-            case StaticMac.TargetOneofCase.Port when !state.Ports.TryGetValue(mac.Port, out PortEntry? port):
+            case StaticMac.TargetOneofCase.Port when port is null:
                 Report("port", $"port \"{mac.Port}\" does not exist");
                 break;
-            case StaticMac.TargetOneofCase.Port when state.Ports[mac.Port].Spec.IsRouted:
+            case StaticMac.TargetOneofCase.Port when port!.Spec.IsRouted:
                 Report("port", $"port \"{mac.Port}\" is a routed port, in no network");
                 break;
-            case StaticMac.TargetOneofCase.Port when state.Ports[mac.Port].Spec.Network != mac.Network:
-                Report("port", $"port \"{mac.Port}\" is in network \"{state.Ports[mac.Port].Spec.Network}\", not in \"{mac.Network}\"");
+            case StaticMac.TargetOneofCase.Port when port!.Spec.Network != mac.Network:
+                Report("port", $"port \"{mac.Port}\" is in network \"{port!.Spec.Network}\", not in \"{mac.Network}\"");
                 break;
             case StaticMac.TargetOneofCase.Drop when !mac.Drop:
                 Report("drop", "drop is false", "give a port, or drop: true");

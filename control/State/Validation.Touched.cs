@@ -12,10 +12,9 @@ public static partial class Validation
     private sealed class Touched
     {
         public SortedSet<string> Networks { get; } = new(StringComparer.Ordinal);
+        public SortedSet<string> Policies { get; } = new(StringComparer.Ordinal);
         public SortedSet<string> Ports { get; } = new(StringComparer.Ordinal);
-        public SortedSet<string> StaticMacs { get; } = new(StringComparer.Ordinal);
         public SortedSet<string> Peers { get; } = new(StringComparer.Ordinal);
-        public SortedSet<string> Neighbours { get; } = new(StringComparer.Ordinal);
         public SortedSet<string> Routes { get; } = new(StringComparer.Ordinal);
         public HashSet<string> Services { get; } = new(StringComparer.Ordinal);
         public HashSet<string> Backends { get; } = new(StringComparer.Ordinal);
@@ -23,6 +22,10 @@ public static partial class Validation
 
         /// <summary>Services whose backends have changed.</summary>
         public HashSet<string> Servers { get; } = new(StringComparer.Ordinal);
+
+        /// <summary>In the order of the batch; then those that it carries.</summary>
+        public List<StaticMac> StaticMacs { get; } = [];
+        public List<Neighbour> Neighbours { get; } = [];
 
         /// <summary>Networks of which nothing but the tunnel end point may have changed.</summary>
         public SortedSet<string> Overlays { get; } = new(StringComparer.Ordinal);
@@ -35,7 +38,12 @@ public static partial class Validation
             var touched = new Touched();
             foreach (Resource resource in wanted)
             {
-                touched.Of(resource.Kind)?.Add(resource.Name);
+                switch (resource.ResourceCase)
+                {
+                    case Resource.ResourceOneofCase.StaticMac: touched.StaticMacs.Add(resource.StaticMac); break;
+                    case Resource.ResourceOneofCase.Neighbour: touched.Neighbours.Add(resource.Neighbour); break;
+                    default: touched.Of(resource.Kind)?.Add(resource.Name); break;
+                }
             }
             bool interfaces = touched.Networks.Count + touched.Ports.Count + touched.Peers.Count > 0
                 || deleted.Any(k => k.Kind is Kind.Network or Kind.Port or Kind.TunnelPeer);
@@ -52,10 +60,9 @@ public static partial class Validation
         private ISet<string>? Of(Kind kind) => kind switch
         {
             Kind.Network => Networks,
+            Kind.Policy => Policies,
             Kind.Port => Ports,
-            Kind.StaticMac => StaticMacs,
             Kind.TunnelPeer => Peers,
-            Kind.Neighbour => Neighbours,
             Kind.Route => Routes,
             Kind.Service => Services,
             Kind.Backend => Backends,
@@ -67,11 +74,12 @@ public static partial class Validation
         private void CarryLinks(DesiredState after)
         {
             Ports.UnionWith(after.Ports.Values.Where(p => Networks.Contains(p.Spec.Network)).Select(p => p.Spec.Name));
-            StaticMacs.UnionWith(after.StaticMacs.Values
+            HashSet<string> known = [.. StaticMacs.Select(m => m.Name), .. Neighbours.Select(n => n.Name)];
+            StaticMacs.AddRange(after.StaticMacs.Values
                 .Where(m => Networks.Contains(m.Network) || (m.TargetCase == StaticMac.TargetOneofCase.Port && Ports.Contains(m.Port)))
-                .Select(m => m.Name));
+                .Where(m => !known.Contains(m.Name)));
             Peers.UnionWith(after.Peers.Values.Where(p => Networks.Contains(p.Spec.Network)).Select(p => p.Spec.Name));
-            Neighbours.UnionWith(after.Neighbours.Values.Where(n => Networks.Contains(n.Network) || Ports.Contains(n.Port)).Select(n => n.Name));
+            Neighbours.AddRange(after.Neighbours.Values.Where(n => Networks.Contains(n.Network) || Ports.Contains(n.Port)).Where(n => !known.Contains(n.Name)));
         }
 
         /// <summary>Interfaces that are other ones change what routes and tunnels rely upon.</summary>

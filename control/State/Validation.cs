@@ -41,21 +41,25 @@ public static partial class Validation
             Network network = after.Networks[name].Spec;
             CheckVtep(after, network, network.Vxlan, (field, message, fix) => problems.Add(Kind.Network, name, field, message, fix));
         }
+        foreach (string name in touched.Policies)
+        {
+            CheckPolicy(after.Policies[name], problems);
+        }
         foreach (string name in touched.Ports)
         {
             CheckPort(after, after.Ports[name].Spec, problems);
         }
-        foreach (string name in touched.StaticMacs)
+        foreach (StaticMac mac in touched.StaticMacs)
         {
-            CheckStaticMac(after, after.StaticMacs[name], problems);
+            CheckStaticMac(after, mac, problems);
         }
         foreach (string name in touched.Peers)
         {
             CheckPeer(after, after.Peers[name].Spec, problems);
         }
-        foreach (string name in touched.Neighbours)
+        foreach (Neighbour neighbour in touched.Neighbours)
         {
-            CheckNeighbour(after, after.Neighbours[name], problems);
+            CheckNeighbour(after, neighbour, problems);
         }
         foreach (string name in touched.Routes)
         {
@@ -116,8 +120,10 @@ public static partial class Validation
     }
 
     /// <summary>Gives what is wrong with a unicast MAC address, or null.</summary>
-    private static string? MacProblem(string text) =>
-        !MacAddress.TryParse(text, out MacAddress mac) ? $"\"{text}\" is not a MAC address (02:42:ac:12:00:02)"
+    private static string? MacProblem(string text) => MacProblem(text, out _);
+
+    private static string? MacProblem(string text, out MacAddress mac) =>
+        !MacAddress.TryParse(text, out mac) ? $"\"{text}\" is not a MAC address (02:42:ac:12:00:02)"
         : mac.IsZero ? "the MAC address is all zeroes"
         : mac.IsGroup ? $"{text} is a multicast MAC address: the first byte of a unicast address is even"
         : null;

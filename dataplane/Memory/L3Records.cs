@@ -106,7 +106,12 @@ public struct VrfRecord
     /// <summary>Root of the IPv6 trie, 0 when it is empty.</summary>
     public uint Root6;
     public VrfFlags Flags;
-    public uint Reserved;
+    /// <summary>
+    /// Lower 32 bits of the generation in which something last changed that decides where packets of this VRF go: routes, which
+    /// interface a next hop is on, interfaces. What a connection knows of its way is good as long as this stays the same
+    /// (<see cref="Tables.ConnectionTable"/>). Services, backends, MAC addresses and neighbours do not change it.
+    /// </summary>
+    public uint Verdicts;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly bool Has(VrfFlags flags) => (Flags & flags) == flags;

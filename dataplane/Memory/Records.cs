@@ -35,6 +35,8 @@ public enum PortFlags : uint
     Routed = 1 << 13,
     /// <summary>No device but a remote VXLAN tunnel end point. It has a <see cref="TunnelRecord"/>.</summary>
     Tunnel = 1 << 14,
+    /// <summary>What comes from the port is limited: see <see cref="PortRecord.PolicePackets"/>.</summary>
+    Policed = 1 << 15,
 
     /// <summary>What a port has unless asked otherwise.</summary>
     Default = Exists | Enabled | Learning | FloodUnicast | FloodMulticast | FloodBroadcast | AcceptUntagged,
@@ -71,6 +73,15 @@ public struct PortRecord
     public uint StormRate;
     /// <summary>Depth of the token bucket, in packets.</summary>
     public uint StormBurst;
+    /// <summary>Packets per second that the port may send into the switch, 0 for no limit. With <see cref="PortFlags.Policed"/>.</summary>
+    public uint PolicePackets;
+    /// <summary>Depth of that bucket, in packets.</summary>
+    public uint PolicePacketBurst;
+    /// <summary>Bytes per second that the port may send into the switch, 0 for no limit.</summary>
+    public ulong PoliceBytes;
+    /// <summary>Depth of that bucket, in bytes.</summary>
+    public uint PoliceByteBurst;
+    public uint Reserved2;
     /// <summary>VLANs whose frames may enter and leave; <see cref="Pvid"/> leaves untagged, the others tagged.</summary>
     public VlanSet Vlans;
 

@@ -6,6 +6,7 @@ namespace Dataplane.Memory;
 public sealed unsafe partial class SegmentWriter
 {
     private readonly RouteWriter _routes;
+    private bool _waysChanged;
 
     /// <summary>Bytes that the routes take, of <see cref="SegmentHeader.RouteBytes"/>.</summary>
     public long RouteBytesUsed => _routes.UsedBytes;
@@ -13,8 +14,7 @@ public sealed unsafe partial class SegmentWriter
     /// <summary>A VRF as it is after this commit, except for its routes.</summary>
     public ref readonly VrfRecord Vrf(int index) => ref _segment.Vrf(CheckVrf(index), Current);
 
-    public void SetVrfFlags(int index, VrfFlags flags) =>
-        Versioned<VrfRecord>.Write(ref _segment.Vrfs[CheckVrf(index)], Vrf(index) with { Flags = flags }, Pending);
+    public void SetVrfFlags(int index, VrfFlags flags) => WriteVrf(index, Vrf(index) with { Flags = flags }, Pending);
 
     /// <summary>The IPv4 routes of a VRF as they are after this commit.</summary>
     public RouteList Routes4(int vrf) => _routes.Prefixes4(CheckVrf(vrf));
@@ -81,8 +81,21 @@ public sealed unsafe partial class SegmentWriter
     {
         foreach ((int vrf, uint root4, uint root6) in _routes.Touched)
         {
-            Versioned<VrfRecord>.Write(ref _segment.Vrfs[vrf], Vrf(vrf) with { Root4 = root4, Root6 = root6 }, next);
+            WriteVrf(vrf, Vrf(vrf) with { Root4 = root4, Root6 = root6 }, next);
         }
         _routes.Commit();
+        for (int i = 1; _waysChanged && i < _segment.MaxVrfs; i++)
+        {
+            VrfRecord vrf = Vrf(i);
+            if (vrf.Flags != VrfFlags.None || (vrf.Root4 | vrf.Root6) != 0)
+            {
+                WriteVrf(i, vrf, next);
+            }
+        }
+        _waysChanged = false;
     }
+
+    /// <summary>Whatever changes in a VRF, the verdicts of its connections are to be found anew.</summary>
+    private void WriteVrf(int index, VrfRecord record, ulong next) =>
+        Versioned<VrfRecord>.Write(ref _segment.Vrfs[CheckVrf(index)], record with { Verdicts = (uint)next }, next);
 }

@@ -111,8 +111,11 @@ public sealed unsafe partial class SegmentWriter
     /// <summary>The layer-3 side of a port as it is after this commit.</summary>
     public ref readonly InterfaceRecord Interface(int port) => ref _segment.Interface(CheckPort(port), Current);
 
-    public void SetInterface(int port, in InterfaceRecord record) =>
+    public void SetInterface(int port, in InterfaceRecord record)
+    {
         Versioned<InterfaceRecord>.Write(ref _segment.Interfaces[CheckPort(port)], in record, Pending);
+        _waysChanged = true;
+    }
 
     /// <summary>The tunnel behind a port as it is after this commit.</summary>
     public ref readonly TunnelRecord Tunnel(int port) => ref _segment.Tunnel(CheckPort(port), Current);
@@ -127,14 +130,24 @@ public sealed unsafe partial class SegmentWriter
     /// <summary>A next hop as it is after this commit.</summary>
     public ref readonly NextHopRecord NextHop(int index) => ref _segment.NextHop(Check(index, 1, _segment.MaxNextHops, "next hop"), Current);
 
-    public void SetNextHop(int index, in NextHopRecord record) =>
-        Versioned<NextHopRecord>.Write(ref _segment.NextHops[Check(index, 1, _segment.MaxNextHops, "next hop")], in record, Pending);
+    /// <summary>Addresses of a next hop reach connections by themselves; another interface or kind is another way (<see cref="VrfRecord.Verdicts"/>).</summary>
+    public void SetNextHop(int index, in NextHopRecord record)
+    {
+        ulong next = Pending;
+        ref readonly NextHopRecord present = ref NextHop(index);
+        _waysChanged |= present.Kind != NextHopKind.None
+            && (record.Kind, record.Port, record.Group) != (present.Kind, present.Port, present.Group);
+        Versioned<NextHopRecord>.Write(ref _segment.NextHops[index], in record, next);
+    }
 
     /// <summary>A next-hop group as it is after this commit.</summary>
     public ref readonly NextHopGroup NextHopGroup(int index) => ref _segment.NextHopGroup(Check(index, 0, _segment.MaxNextHopGroups, "group"), Current);
 
-    public void SetNextHopGroup(int index, in NextHopGroup record) =>
+    public void SetNextHopGroup(int index, in NextHopGroup record)
+    {
         Versioned<NextHopGroup>.Write(ref _segment.NextHopGroups[Check(index, 0, _segment.MaxNextHopGroups, "group")], in record, Pending);
+        _waysChanged = true;
+    }
 
     /// <summary>Makes everything since <see cref="Begin"/> visible. Gives the new generation.</summary>
     public ulong Commit()
@@ -164,6 +177,7 @@ public sealed unsafe partial class SegmentWriter
     {
         _next = 0;
         _tunnelsChanged = false;
+        _waysChanged = false;
         _formerFids.Clear();
         for (int i = _staged.Count - 1; i >= 0; i--)
         {

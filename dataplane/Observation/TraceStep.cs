@@ -71,6 +71,19 @@ public enum TraceStep : byte
     NeighbourAnswered,
     /// <summary>The packet is an answer that the host may want, too. Port: the host's.</summary>
     NeighbourForHost,
+    /// <summary>
+    /// The packet, or the one that an ICMP error quotes, is of a known connection. A: frontend above the lower 32 bits, and backend; 0 where
+    /// it is masqueraded only. B: <see cref="Tables.ConnectionFlags"/>.
+    /// </summary>
+    ConnectionFound,
+    /// <summary>A backend is chosen for a new connection. A: frontend above the lower 32 bits, and backend. B: the number of the service.</summary>
+    BackendChosen,
+    /// <summary>The source is replaced. Port: the new port. A, B: the upper and the lower half of the new address; A is 0 for IPv4.</summary>
+    SourceTranslated,
+    /// <summary>The destination is replaced. Port, A, B as above.</summary>
+    DestinationTranslated,
+    /// <summary>The sender's connection is refused in the name of its destination. Port: the interface, A: the protocol.</summary>
+    Refused,
 
     Count,
 }

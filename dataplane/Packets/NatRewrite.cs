@@ -92,7 +92,10 @@ public static unsafe class NatRewrite
     /// <param name="mbuf">An Ethernet header, and the IP packet to its end. Nobody else holds it.</param>
     /// <param name="flow">Of the error.</param>
     /// <param name="quoted">See <see cref="PacketFlow.TryReadQuoted"/>.</param>
-    /// <param name="to">What a packet has that goes the error's way, an answer to the quoted one. Like an answer, the error is from the translated address.</param>
+    /// <param name="to">
+    /// What a packet has that goes the error's way, an answer to the quoted one. Where the source of such an answer is replaced, that of
+    /// the error is, too, whoever on the way behind it sent it.
+    /// </param>
     public static DropReason ApplyToError(rte_mbuf* mbuf, in PacketFlow flow, in PacketFlow quoted, in Translation to)
     {
         if (flow.IsFirstFragment)
@@ -108,7 +111,7 @@ public static unsafe class NatRewrite
         {
             return DropReason.BadIcmp;
         }
-        Translation inner = to.Reversed;
+        Translation inner = to.Reverse();
         int at = quoted.Transport, end = mbuf->data_len;
         ulong change = WriteAddresses(data + flow.Transport + Icmp.Header, quoted.IsIPv6, in inner);
         byte* transport = data + at;
@@ -131,7 +134,9 @@ public static unsafe class NatRewrite
         {
             Correct(transport + field, change, isUdp: quoted.Protocol == Wire.ProtocolUdp);
         }
-        WriteAddresses(ip, flow.IsIPv6, in to);
+        // A router on the way that no translation hides stays who it is.
+        Translation outer = to with { Source = to.Source == quoted.Destination ? flow.Source : to.Source };
+        WriteAddresses(ip, flow.IsIPv6, in outer);
         Unsafe.WriteUnaligned(icmp + IcmpChecksum, (ushort)0);
         Unsafe.WriteUnaligned(icmp + IcmpChecksum, Sum(mbuf, in flow));
         return DropReason.Count;

@@ -12,5 +12,5 @@ public record struct Translation(IPv6Number Source, IPv6Number Destination, usho
     public static Translation Of(in PacketFlow flow) => new(flow.Source, flow.Destination, flow.SourcePort, flow.DestinationPort);
 
     /// <summary>Of the packet that an ICMP error quotes, which went the other way.</summary>
-    public readonly Translation Reversed => new(Destination, Source, DestinationPort, SourcePort);
+    public readonly Translation Reverse() => new(Destination, Source, DestinationPort, SourcePort);
 }

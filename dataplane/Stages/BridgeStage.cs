@@ -46,6 +46,16 @@ public static unsafe class BridgeStage
         {
             return w.DropAll(inPort, mbufs, count, DropReason.PortDisabled);
         }
+        if (port.Has(PortFlags.Policed))
+        {
+            count = PolicerStage.Run(w, inPort, in port, mbufs, count, out ulong dropped);
+            return count == 0 ? dropped : dropped + Run(w, inPort, in port, mbufs, count);
+        }
+        return Run(w, inPort, in port, mbufs, count);
+    }
+
+    private static ulong Run(Worker w, int inPort, ref readonly PortRecord port, rte_mbuf** mbufs, int count)
+    {
         ref readonly BridgeRecord bridge = ref w.Bridge(port.Bridge);
         if (port.Bridge == 0 || (bridge.Flags & BridgeFlags.Exists) == 0)
         {

@@ -24,10 +24,24 @@ public unsafe struct BurstPacket
     /// <summary>4, 6, or 0 for a packet that goes step by step.</summary>
     public byte Family;
     public HopWay Way;
+    public TrackedBy Connection;
+}
+
+/// <summary>What the loops know of a packet's connection.</summary>
+public enum TrackedBy : byte
+{
+    /// <summary>Nothing.</summary>
+    None,
+    /// <summary>Its way, and that its addresses and ports stay.</summary>
+    Way,
+    /// <summary>Its way, and what takes the place of its addresses and ports.</summary>
+    Whole,
+    /// <summary>As <see cref="Whole"/>, and that its sender left the checksum open.</summary>
+    Open,
 }
 
 /// <summary>The loops of <see cref="RouteStage"/>. They call nothing, so that what they need stays in registers.</summary>
-internal static unsafe class RouteBurst
+internal static unsafe partial class RouteBurst
 {
     private const byte Tcp = Wire.ProtocolTcp;
 
@@ -60,6 +74,7 @@ internal static unsafe class RouteBurst
             entry->Data = data;
             entry->Family = 0;
             entry->Way = HopWay.Slow;
+            entry->Connection = TrackedBy.None;
             *address = 0;
             if (mbuf->data_len < Needed)
             {
@@ -155,11 +170,13 @@ internal static unsafe class RouteBurst
     }
 
     /// <summary>Finds the next hop of each packet, and asks for the bucket of the neighbour.</summary>
-    public static void Aim(Worker w, ref readonly InterfaceRecord itf, int count)
+    public static void Aim(Worker w, ref readonly InterfaceRecord itf, bool tracks, int count)
     {
         RouteState state = w.Routing;
         bool clamps = itf.Has(InterfaceFlags.ClampMss);
-        for (int i = 0; (i = Aim(w, clamps, i, count)) < count;)
+        // Where the host shares the interface, its own packets may have to be known, too.
+        bool masquerades = tracks && (itf.Has(InterfaceFlags.Masqueraded) || itf.HostPort != 0);
+        for (int i = 0; (i = Aim(w, clamps, masquerades, i, count)) < count;)
         {
             // A next hop that has not been worked out in this generation, or a choice between several.
             BurstPacket* entry = state.Entries + i;
@@ -188,8 +205,8 @@ internal static unsafe class RouteBurst
         return w.NextHop((int)member).Kind == NextHopKind.Group ? 0 : member;
     }
 
-    /// <summary>The loop of <see cref="Aim(Worker, ref readonly InterfaceRecord, int)"/>. Gives the first packet that needs more, or the count.</summary>
-    private static int Aim(Worker w, bool clamps, int i, int count)
+    /// <summary>The loop of <see cref="Aim(Worker, ref readonly InterfaceRecord, bool, int)"/>. Gives the first packet that needs more, or the count.</summary>
+    private static int Aim(Worker w, bool clamps, bool masquerades, int i, int count)
     {
         RouteState state = w.Routing;
         NeighbourTable neighbours = w.Neighbours;
@@ -204,6 +221,7 @@ internal static unsafe class RouteBurst
             RouteHop* hop;
             ulong word;
             int tcp;
+            bool masqueraded;
             if (entry->Family == 4)
             {
                 uint index = results4[i];
@@ -213,6 +231,7 @@ internal static unsafe class RouteBurst
                     break;
                 }
                 way = hop->Way4;
+                masqueraded = masquerades & hop->Masquerades4;
                 word = hop->Word4 | (addresses4[i] & hop->Mask4) | hop->Gateway4;
                 tcp = entry->Data[Wire.EthernetHeader + 9] == Tcp ? Wire.EthernetHeader + IPv4Header.MinLength : 0;
             }
@@ -225,6 +244,7 @@ internal static unsafe class RouteBurst
                     break;
                 }
                 way = hop->Way6;
+                masqueraded = masquerades & hop->Masquerades6;
                 IPv6Number* address = state.Addresses6 + i;
                 // The slot's own address is compared when the word is found; it is the neighbour's, so it replaces the destination.
                 address->High = (address->High & hop->Mask6) | hop->GatewayHigh;
@@ -237,6 +257,10 @@ internal static unsafe class RouteBurst
                 continue;
             }
             if ((clamps | hop->Clamps) && tcp != 0 && MayBeSyn(entry, tcp))
+            {
+                way = HopWay.Slow;
+            }
+            if (masqueraded && entry->Connection == TrackedBy.None)
             {
                 way = HopWay.Slow;
             }
@@ -279,7 +303,7 @@ internal static unsafe class RouteBurst
             {
                 break;
             }
-            Rewrite(entry, mac, hop->SourceMac);
+            Rewrite(w, entry, mac, hop->SourceMac);
             w.SendRoomy(outPort, entry->Mbuf);
         }
         return entry;
@@ -311,7 +335,7 @@ internal static unsafe class RouteBurst
             {
                 break;
             }
-            Rewrite(entry, neighbour, hop->SourceMac);
+            Rewrite(w, entry, neighbour, hop->SourceMac);
             w.SendRoomy(outPort, entry->Mbuf);
         }
         return entry;
@@ -330,8 +354,12 @@ internal static unsafe class RouteBurst
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Rewrite(BurstPacket* entry, ulong destination, ulong source)
+    private static void Rewrite(Worker w, BurstPacket* entry, ulong destination, ulong source)
     {
+        if (entry->Connection >= TrackedBy.Whole)
+        {
+            Translate(w, entry);
+        }
         byte* data = entry->Data;
         LinkOutput.WriteAddresses(data, destination, source);
         if (entry->Family == 4)

@@ -41,9 +41,13 @@ public unsafe struct RouteHop
     [FieldOffset(17)] public HopWay Way6;
     /// <summary>Whether the maximum segment size in SYNs is lowered.</summary>
     [FieldOffset(18)] public bool Clamps;
+    /// <summary>Whether IPv4 packets get other sources there (<see cref="InterfaceRecord.NatPool"/>).</summary>
+    [FieldOffset(19)] public bool Masquerades4;
     /// <summary>The bits of a destination that are the neighbour's address: all of them, or none where there is a gateway.</summary>
     [FieldOffset(20)] public uint Mask4;
     [FieldOffset(24)] public uint Gateway4;
+    /// <summary>As <see cref="Masquerades4"/>, for IPv6.</summary>
+    [FieldOffset(28)] public bool Masquerades6;
     /// <summary>The interface's part of <see cref="NeighbourTable.Word4"/>.</summary>
     [FieldOffset(32)] public ulong Word4;
     /// <summary>Source and destination of frames; the latter only where it is fixed.</summary>
@@ -74,6 +78,8 @@ public unsafe struct RouteHop
         ref readonly InterfaceRecord itf = ref w.Interface(record.Port);
         hop->Mtu = RouteStage.Mtu(w, in record);
         hop->Clamps = itf.Has(InterfaceFlags.ClampMss);
+        ref readonly NatPoolRecord pool = ref w.NatPool(itf.NatPool);
+        (hop->Masquerades4, hop->Masquerades6) = (pool.Count4 != 0, pool.Count6 != 0);
         if (record.Kind == NextHopKind.Adjacency)
         {
             hop->SourceMac = record.SourceMac;

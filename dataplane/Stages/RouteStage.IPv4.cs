@@ -15,9 +15,12 @@ public static unsafe partial class RouteStage
             packet.Drop(reason);
             return;
         }
-        uint destination = (uint)packet.Destination.Low;
         ref readonly VrfRecord vrf = ref packet.Worker.Vrf(packet.Interface.Vrf);
-        Follow(ref packet, packet.Worker.Routes.Find4(vrf.Root4, destination));
+        if (vrf.Has(VrfFlags.Tracks) && !TryTrack(ref packet))
+        {
+            return;
+        }
+        Follow(ref packet, packet.Worker.Routes.Find4(vrf.Root4, (uint)packet.Destination.Low));
     }
 
     /// <summary>Whether a packet is sound, and may be here (RFC 1812, 5.2.2 and 5.3.7). Cuts off padding.</summary>

@@ -51,7 +51,11 @@ public static unsafe partial class RouteStage
             return;
         }
         ref readonly VrfRecord vrf = ref packet.Worker.Vrf(packet.Interface.Vrf);
-        Follow(ref packet, packet.Worker.Routes.Find6(vrf.Root6, destination.High, destination.Low));
+        if (vrf.Has(VrfFlags.Tracks) && !TryTrack(ref packet))
+        {
+            return;
+        }
+        Follow(ref packet, packet.Worker.Routes.Find6(vrf.Root6, packet.Destination.High, packet.Destination.Low));
     }
 
     /// <summary>Whether a packet is sound (RFC 8200, 3). Cuts off padding.</summary>

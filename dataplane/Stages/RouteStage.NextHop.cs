@@ -21,6 +21,7 @@ public static unsafe partial class RouteStage
             ? RouteBurst.Member(w, route, packet.Ip, packet.Readable, packet.IsIPv6)
             : route;
         ref readonly NextHopRecord hop = ref w.NextHop((int)index);
+        packet.Route = index;
         w.Watcher.Step(TraceStep.Routed, hop.Port, ((ulong)hop.Kind << 32) | index, index != route ? 1u : 0);
         switch (hop.Kind)
         {
@@ -28,7 +29,10 @@ public static unsafe partial class RouteStage
                 packet.Reject(DropReason.NoRoute, IcmpError.NoRoute);
                 break;
             case NextHopKind.Local:
-                Deliver(ref packet, hop.Port);
+                if (!packet.Tracked.IsTracked || TryBegin(ref packet, in hop))
+                {
+                    Deliver(ref packet, hop.Port);
+                }
                 break;
             case NextHopKind.Blackhole:
                 packet.Drop(DropReason.RouteBlackHole);
@@ -73,11 +77,23 @@ public static unsafe partial class RouteStage
             packet.Reject(DropReason.NeedsFragmentation, IcmpError.TooBig, (uint)Math.Max(mtu, packet.IsIPv6 ? IPv6Header.MinMtu : IPv4Header.MinMtu));
             return;
         }
+        if (packet.Tracked.IsTracked)
+        {
+            if (!TryBegin(ref packet, in hop))
+            {
+                return;
+            }
+            NoteWay(ref packet, in hop);
+        }
         if (!TryAddress(ref packet, in hop, out ulong mac, out ulong source))
         {
             return;
         }
         Clamp(ref packet, in hop, mtu);
+        if (!TryRewrite(ref packet))
+        {
+            return;
+        }
         LinkOutput.WriteAddresses(packet.Data, mac, source);
         if (packet.IsIPv6)
         {

@@ -25,8 +25,11 @@ public static unsafe partial class RouteStage
         public required bool IsFromHost;
         /// <summary>To a group of stations, or all.</summary>
         public required bool IsToGroup;
-        /// <summary>Destination; IPv4 in the lower half.</summary>
+        /// <summary>Where it goes: its destination, or what takes the place of that; IPv4 in the lower half.</summary>
         public IPv6Number Destination;
+        /// <summary>The next hop's index.</summary>
+        public uint Route;
+        public Tracked Tracked;
 
         public readonly byte* Data => Mbuf.Data(Frame);
         public readonly byte* Ip => Mbuf.Data(Frame) + Wire.EthernetHeader;
@@ -150,6 +153,11 @@ public static unsafe partial class RouteStage
         w.Watcher.Step(Observation.TraceStep.Delivered, local, itf.HostPort);
         if (itf.HostPort == 0)
         {
+            if (packet.Tracked.Rewriting != Rewriting.None)
+            {
+                Refuse(ref packet, DropReason.NotServed);
+                return;
+            }
             if (packet.IsIPv6)
             {
                 Responder.Take6(w, packet.Port, packet.Frame, packet.Destination);
@@ -158,6 +166,10 @@ public static unsafe partial class RouteStage
             {
                 Responder.Take4(w, packet.Port, packet.Frame);
             }
+            return;
+        }
+        if (!TryRewrite(ref packet))
+        {
             return;
         }
         ulong source = Unsafe.ReadUnaligned<ulong>(packet.Data + 6) & MacAddress.Mask;

@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using Dataplane.Interop.Dpdk;
 using Dataplane.Memory;
 using Dataplane.Packets;
+using Dataplane.Tables;
 using Dataplane.Workers;
 
 namespace Dataplane.Stages;
@@ -16,7 +17,8 @@ namespace Dataplane.Stages;
 /// <para>
 /// All packets of a burst came by one interface. The first loop (<see cref="RouteBurst.Read4"/>) checks the headers of all packets
 /// without a branch on any of them; the destinations are looked up as a batch; the next loop finds where each goes and asks for the neighbour's
-/// bucket; the last one finds that in the cache, rewrites and sends. None of them calls anything. A packet that needs more than
+/// bucket; the last one finds that in the cache, rewrites and sends. In a VRF with services or address translation, packets of known
+/// connections have their way from there (<see cref="ConnectionTable"/>). None of them calls anything. A packet that needs more than
 /// this (options, a fragment to be made, an address not resolved, an error to tell) is left by the loops, and goes
 /// step by step through <see cref="One"/>, which does all that they do and everything else; then they go on behind it. So
 /// packets leave in the order in which they came.
@@ -57,6 +59,11 @@ public static unsafe partial class RouteStage
         int plain6 = plain4 == count ? 0 : RouteBurst.Read6(w, in itf, count);
         ref readonly VrfRecord vrf = ref w.Vrf(itf.Vrf);
         RouteState state = w.Routing;
+        bool tracks = vrf.Has(VrfFlags.Tracks);
+        if (tracks)
+        {
+            RouteBurst.Track(w, in itf, vrf.Verdicts, count, out plain4, out plain6);
+        }
         if (plain4 != 0)
         {
             w.Routes.Find4(vrf.Root4, state.Addresses4, state.Results4, count);
@@ -65,7 +72,11 @@ public static unsafe partial class RouteStage
         {
             w.Routes.Find6(vrf.Root6, (ulong*)state.Addresses6, state.Results6, count);
         }
-        RouteBurst.Aim(w, in itf, count);
+        if (tracks && (plain4 | plain6) != 0)
+        {
+            RouteBurst.Direct(w, count);
+        }
+        RouteBurst.Aim(w, in itf, tracks, count);
         uint sent = Go(w, port, count);
         w.Counters(port)->Forwarded += sent;
         return taken + bytes;

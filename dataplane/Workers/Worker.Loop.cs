@@ -214,6 +214,7 @@ public sealed unsafe partial class Worker
     internal void Finish()
     {
         NeighbourStage.GiveUpAll(this);
+        Nat.Fragments.GiveUp(this);
         FlushAll();
         while (TakeHandedOver() != 0)
         {

@@ -30,9 +30,14 @@ public sealed unsafe partial class Worker
         }
     }
 
-    /// <summary>Between two polls: looks after neighbours, if there is something to be done.</summary>
+    /// <summary>Between two polls: looks after neighbours and packets that wait, if there is something to be done.</summary>
     private void LookAfterNeighbours()
     {
+        if (Storm.Now >= Nat.Fragments.Next)
+        {
+            Nat.Fragments.Tick(this);
+            FlushFull();
+        }
         if (Resolutions.IsBusy && (HasNeighbourNews || Storm.Now >= Resolutions.Next || Resolutions.HasGraves))
         {
             Volatile.Write(ref _neighbourNews, 0);
@@ -46,11 +51,12 @@ public sealed unsafe partial class Worker
     /// <summary>How long the worker may sleep, in milliseconds, when it would sleep so long otherwise.</summary>
     private int SleepFor(int longest)
     {
-        if (Resolutions.Count == 0)
+        ulong next = Resolutions.Count == 0 ? Nat.Fragments.Next : Math.Min(Resolutions.Next, Nat.Fragments.Next);
+        if (next == ulong.MaxValue)
         {
             return longest;
         }
-        ulong left = Resolutions.Next <= Storm.Now ? 0 : Resolutions.Next - Storm.Now;
+        ulong left = next <= Storm.Now ? 0 : next - Storm.Now;
         return (int)Math.Min((ulong)longest, (left / Millisecond) + 1);
     }
 }

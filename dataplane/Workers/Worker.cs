@@ -93,6 +93,7 @@ public sealed unsafe partial class Worker : IDisposable
         _injectedPorts = (ushort*)NativeMemory.AlignedAlloc(InjectCapacity * sizeof(ushort), 64);
         Egress = new EgressMatrix(segment);
         Storm = new StormControl(segment);
+        Policer = new Policer(segment.MaxPorts);
         Routing = new RouteState(segment);
         Tunnels = new TunnelState(segment);
         Watcher = new PacketWatch(segment, index, clock);
@@ -116,7 +117,11 @@ public sealed unsafe partial class Worker : IDisposable
     public ConnectionTable Connections { get; }
     public EgressMatrix Egress { get; }
     public StormControl Storm { get; }
+
+    /// <summary>What ports may still send.</summary>
+    public Policer Policer { get; }
     public RouteState Routing { get; }
+    public NatState Nat { get; set; } = new();
     public TunnelState Tunnels { get; }
     public PacketWatch Watcher { get; }
     public BridgeEntry* Bridged { get; }
@@ -440,6 +445,7 @@ public sealed unsafe partial class Worker : IDisposable
     public void Dispose()
     {
         NeighbourStage.GiveUpAll(this);
+        Nat.Fragments.GiveUp(this);
         FlushAll();
         Resolutions.Dispose();
         foreach (Handover? handover in _incoming)
@@ -448,6 +454,7 @@ public sealed unsafe partial class Worker : IDisposable
         }
         Egress.Dispose();
         Storm.Dispose();
+        Policer.Dispose();
         Routing.Dispose();
         Tunnels.Dispose();
         _epoll.Dispose();

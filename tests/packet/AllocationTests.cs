@@ -58,6 +58,7 @@ public sealed unsafe class AllocationTests
         new("a link-local destination", Two, () => Plain(Of(BridgeGroup, A)), 0, Count: Fewer),
         new("a black hole", () => BlackHole(Two()), () => Plain(Of(B, A)), 0),
         new("a wrong VLAN", () => Vlans().Trunk(1, [10]).Trunk(2, [10]), () => Plain(Tagged(B, A, 11)), 0, Count: Fewer),
+        new("a policed port", () => new TestSwitch().Port(1, change: r => r with { Flags = r.Flags | PortFlags.Policed, PolicePackets = 1, PolicePacketBurst = 1, PoliceBytes = 1000, PoliceByteBurst = 1000 }).Port(2), () => Plain(Of(Broadcast, A)), 1e-6),
         new("a storm", () => new TestSwitch().Port(1, change: r => r with { StormRate = 1, StormBurst = 1 }).Port(2), () => Plain(Of(Broadcast, A)), 1e-6),
         new("larger than the MTU", () => Known(Two()), () => Plain(Of(B, A, payload: 1600)), 0, Count: Fewer),
         new("segments that cannot be cut", () => Known(new TestSwitch(largeBuffers: 2 * Burst).Port(1).Port(2)), () => Inet.Tcp(2000, 1), 0, Count: Fewer),
@@ -84,6 +85,13 @@ public sealed unsafe class AllocationTests
             () => Plain(Arp.Reply(A, "10.0.0.2", Broadcast, "10.0.0.2").ToAll()), 1, NewAddress, Count: Fewer),
         new("packets for addresses where nobody is", () => new RouteLab().Routed(1, "fd00:1::1/64").Routed(4, "fd00:4::1/64").Switch,
             () => Plain(RouteLab.ToRouter(1, Ip.OfUdp("fd00:1::2", "fd00:4::2", 1, 2))), 0, NewDestination, NextSecond, Count: Fewer),
+        new("to a service", () => Services(), () => Routed(Ip.OfUdp("10.0.1.2", "10.96.0.1", 5000, 53)), 1),
+        new("to a service, IPv6", () => Services(), () => Routed(Ip.OfUdp("fd00:1::2", "fd96::1", 5000, 53)), 1),
+        new("a new connection to a service with each packet", () => Services(), () => Routed(Ip.OfUdp("10.0.1.2", "10.96.0.1", 5000, 53)), 1, NewPort, Count: Fewer),
+        new("a new connection from a pool with each packet", () => Services(), () => Routed(Ip.OfUdp("10.0.1.2", "198.51.100.1", 5000, 53)), 1, NewPort, Count: Fewer),
+        new("step by step from a pool", () => Services(), () => Routed(Ip.OfEcho("10.0.1.2", "198.51.100.1")), 1, Count: Fewer),
+        new("for no service, where there are some", () => Services(pool: false), () => Routed(Ip.OfUdp("10.0.1.2", "10.0.2.2", 5000, 53)), 1),
+        new("refused with a reset", () => Services(), () => Routed(Ip.OfTcp("10.0.1.2", "10.96.0.1", 5000, 80, Inet.Syn)), 0, Count: Fewer),
         new("a worker that hands packets over", () => Known(Two(workers: 2)), () => Plain(Of(B, A)), 1),
     ];
 
@@ -173,6 +181,13 @@ public sealed unsafe class AllocationTests
 
     private static void NewSource(nint mbuf, int number) =>
         *(uint*)(Mbuf.Data((rte_mbuf*)mbuf) + 8) = (uint)number;
+
+    /// <summary>Another source port in a UDP packet without checksum.</summary>
+    private static void NewPort(nint mbuf, int number)
+    {
+        byte* udp = Mbuf.Data((rte_mbuf*)mbuf) + 34;
+        (*(ushort*)udp, *(ushort*)(udp + 6)) = ((ushort)number, 0);
+    }
 
     private static void AgeAll(TestSwitch sw, int number)
     {
@@ -273,6 +288,16 @@ public sealed unsafe class AllocationTests
             .Neighbour(2, "10.0.2.2").Neighbour(2, "10.0.2.3").Neighbour(2, "fd00:2::2");
         uint group = lab.Group(0, lab.NextHop(RouteLab.Gateway(2, "10.0.2.2")), lab.NextHop(RouteLab.Gateway(2, "10.0.2.3")));
         return lab.Route(1, "198.51.100.0/24", group).Switch;
+    }
+
+    /// <summary>A router between ports 1 and 2, with services, and a pool of addresses towards the world.</summary>
+    private static TestSwitch Services(bool pool = true)
+    {
+        var lab = new RouteLab(options: new SegmentOptions { MacCapacity = 1024, MaxPorts = 64, MaxWorkers = 4, ConnectionCapacity = 4096 });
+        lab.Routed(1, "10.0.1.1/24", "fd00:1::1/64").Routed(2, "10.0.2.1/24", "fd00:2::1/64")
+            .Neighbour(1, "10.0.1.2").Neighbour(2, "10.0.2.2").Neighbour(2, "fd00:2::2").Via("198.51.100.0/24", 2, "10.0.2.2");
+        lab.Service(Ip.Udp, "10.96.0.1:53", "10.0.2.2:53").Service(Ip.Udp, "[fd96::1]:53", "[fd00:2::2]:53").Service(Ip.Tcp, "10.96.0.1:80").Tracks();
+        return (pool ? lab.Masquerade(1, 2, ["10.0.2.1"]) : lab).Switch;
     }
 
     /// <summary>A router between port 1 and a bridge with port 2.</summary>

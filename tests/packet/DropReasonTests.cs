@@ -105,6 +105,11 @@ public sealed unsafe class DropReasonTests
             sw.Change(1, record => record with { StormRate = 1, StormBurst = 2 });
             sw.Send(1, Of(Broadcast, A), Of(Broadcast, A), Of(Broadcast, A));
         }),
+        new("the third packet where a policy allows two", DropReason.RateLimit, 1, Two, sw =>
+        {
+            sw.Change(1, record => record with { Flags = record.Flags | PortFlags.Policed, PolicePackets = 1, PolicePacketBurst = 2 });
+            sw.Send(1, Of(Broadcast, A), Of(Broadcast, A), Of(Broadcast, A));
+        }),
         new("a checksum to be completed behind the end", DropReason.BadOffload, 3, Two, sw =>
         {
             sw.Tap(3, out TapWire wire);
@@ -280,6 +285,48 @@ public sealed unsafe class DropReasonTests
             sw.Send(1, Arp.Request(RouteLab.PeerMac(1), "10.0.1.2", "10.0.1.1").ToAll()[..41])),
         new("a neighbour solicitation from far away", DropReason.BadNeighbourDiscovery, 1, NoNeighbours, sw =>
             sw.Send(1, (Nd.Ask(RouteLab.PeerMac(1), "fd00:1::2", "fd00:1::1") with { HopLimit = 254 }).ToGroup(RouteLab.PeerMac(1)))),
+        new("a service without backends", DropReason.ServiceNoBackend, 1, Services, sw =>
+            sw.Send(1, RouteLab.ToRouter(1, Ip.OfUdp("10.0.1.2", "10.96.0.1", 5000, 53)))),
+        new("a port that no service has at its address", DropReason.ServiceNotServed, 1, Services, sw =>
+            sw.Send(1, RouteLab.ToRouter(1, Ip.OfUdp("10.0.1.2", "10.96.0.1", 5000, 54)))),
+        new("an error about nothing to a service", DropReason.ServiceNotServed, 1, Services, sw =>
+            sw.Send(1, RouteLab.ToRouter(1, Ip.OfIcmp("10.0.1.2", "10.96.0.1", 3, 3, [0, 0, 0, 0, .. Ip.OfUdp("10.96.0.1", "10.0.1.2", 54, 5000).ToBytes()])))),
+        new("the end of an unknown connection", DropReason.NoConnection, 1, Services, sw =>
+            sw.Send(1, RouteLab.ToRouter(1, Ip.OfTcp("10.0.1.2", "10.96.0.1", 5000, 80, Inet.Fin | Inet.Ack)))),
+        new("a second host for the one port of a pool", DropReason.NatPoolExhausted, 1, Services, sw =>
+            sw.Send(1, RouteLab.ToRouter(1, Ip.OfUdp("10.0.1.2", "10.0.2.2", 5000, 53)), RouteLab.ToRouter(1, Ip.OfUdp("10.0.1.3", "10.0.2.2", 5000, 53)))),
+        new("half a UDP header from a masqueraded host", DropReason.NatUnreadable, 1, Services, sw =>
+            sw.Send(1, RouteLab.ToRouter(1, new Ip("10.0.1.2", "10.0.2.2", Ip.Udp, [1, 2, 3, 4])))),
+        new("a later fragment of nothing", DropReason.NatFragment, 1, Services, sw =>
+        {
+            sw.Send(1, RouteLab.ToRouter(1, new Ip("10.0.1.2", "10.96.0.1", Ip.Udp, new byte[64]) { Fragment = 100 }));
+            sw.Clock.Advance(TimeSpan.FromSeconds(1));
+            sw.Poll();
+        }),
+        new("a connection whose backend is gone", DropReason.ConnectionReset, 1, Services, sw =>
+        {
+            sw.Send(1, RouteLab.ToRouter(1, Ip.OfTcp("10.0.1.2", "10.96.0.1", 5000, 80, Inet.Syn)));
+            sw.Segment.ConnectionSweep.Add(1, BackendRemoval.Reset);
+            ulong request = sw.Segment.ConnectionSweep.Request();
+            for (int turn = 0; turn < 1000 && !sw.Segment.ConnectionSweep.IsDone(request); turn++)
+            {
+                sw.Engine.Housekeeping.RunOnce();
+            }
+            sw.Send(1, RouteLab.ToRouter(1, Ip.OfTcp("10.0.1.2", "10.96.0.1", 5000, 80, Inet.Ack)));
+        }),
+        new("a connection more than there is room for", DropReason.ConnectionTableFull, 1, () => Services(firstPort: 1024), sw =>
+        {
+            for (int i = 0; sw.Segment.Connections.Statistics().Refused == 0; i++)
+            {
+                // Answered, so that it makes no room for another.
+                sw.Send(1, RouteLab.ToRouter(1, Ip.OfUdp("10.0.1.2", "10.0.2.2", 1024 + i, 53)));
+                if (sw.Drain(2) != 0)
+                {
+                    sw.Send(2, RouteLab.ToRouter(2, Ip.OfUdp("10.0.2.2", "10.0.2.1", 53, 1024 + i)));
+                    sw.Drain(1);
+                }
+            }
+        }),
         new("an output port without device", DropReason.EgressDetached, 2, Two, sw =>
         {
             sw.SetStatic(B, 2);
@@ -368,6 +415,14 @@ public sealed unsafe class DropReasonTests
     private static TestSwitch Routers() => new RouteLab()
         .Routed(1, record => record with { Flags = record.Flags | InterfaceFlags.SourceCheck }, "10.0.1.1/24").Routed(2, "10.0.2.1/24").Neighbour(2, "10.0.2.2")
         .Route("192.0.2.0/26", NextHopKind.Blackhole).Route("192.0.2.64/26", NextHopKind.Unreachable).Route("192.0.2.128/26", NextHopKind.Prohibited).Switch;
+
+    private static TestSwitch Services() => Services(firstPort: 65535);
+
+    /// <summary>Hosts on port 1 are masqueraded on port 2, and there is a service.</summary>
+    private static TestSwitch Services(ushort firstPort) => new RouteLab(options: new SegmentOptions { MacCapacity = 1024, MaxPorts = 64, MaxWorkers = 4, ConnectionCapacity = 1024 })
+        .Routed(1, "10.0.1.1/24").Routed(2, "10.0.2.1/24").Neighbour(1, "10.0.1.2").Neighbour(2, "10.0.2.2")
+        .Service(Ip.Udp, "10.96.0.1:53").Service(Ip.Tcp, "10.96.0.1:80", "10.0.2.2:80").ServiceAddress("10.96.0.1")
+        .Masquerade(1, 2, ["10.0.2.1"], firstPort, 65535).Tracks().Switch;
 
     private static TestSwitch NoNeighbours() => new RouteLab().Routed(1, "10.0.1.1/24", "fd00:1::1/64").Routed(2, "10.0.2.1/24", "fd00:2::1/64").Switch;
     private static byte[] ToNobody() => RouteLab.ToRouter(1, Ip.OfUdp("10.0.1.2", "10.0.2.2", 1, 2));

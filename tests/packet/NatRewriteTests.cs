@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Net;
-using System.Runtime.InteropServices;
 using Dataplane.Interop.Dpdk;
 using Dataplane.Interop.Linux;
 using Dataplane.Memory;
@@ -19,7 +18,7 @@ public sealed unsafe class NatRewriteTests
     private readonly record struct Ends(string Source, string Destination, int From, int To)
     {
         public bool IsV6 => Source.Contains(':', StringComparison.Ordinal);
-        public Ends Reversed => new(Destination, Source, To, From);
+        public Ends Reverse() => new(Destination, Source, To, From);
     }
 
     /// <param name="Description">What it is.</param>
@@ -49,8 +48,8 @@ public sealed unsafe class NatRewriteTests
         new("an error about UDP without a checksum", (e, n) => Error(Unsummed(Ip.OfUdp(e.Destination, e.Source, e.To, e.From, n)))),
         new("an error about TCP", (e, n) => Error(Ip.OfTcp(e.Destination, e.Source, e.To, e.From, Inet.Ack, payload: n))),
         new("an error about 8 bytes of TCP", (e, n) => Error(Ip.OfTcp(e.Destination, e.Source, e.To, e.From, Inet.Ack, payload: n), 8)),
-        new("an error about an echo request", (e, n) => Error(Echo(e.Reversed, n, e.To, isReply: false))),
-        new("an error about an echo reply", (e, n) => Error(Echo(e.Reversed, n, e.From, isReply: true))),
+        new("an error about an echo request", (e, n) => Error(Echo(e.Reverse(), n, e.To, isReply: false))),
+        new("an error about an echo reply", (e, n) => Error(Echo(e.Reverse(), n, e.From, isReply: true))),
         new("an error about GRE", (e, n) => Error(new Ip(e.Destination, e.Source, 47, Bytes(n))), Ports: false),
         new("an error about a packet with options", (e, n) => Error(Ip.OfUdp(e.Destination, e.Source, e.To, e.From, n) with { Options = [1, 1, 1, 0] }), V6: false),
         new("an error in a packet with options", (e, n) => Error(Ip.OfUdp(e.Destination, e.Source, e.To, e.From, n)) with { Options = [1, 1, 1, 0] }, V6: false),
@@ -287,20 +286,5 @@ public sealed unsafe class NatRewriteTests
             [0, 0, 5, 0, .. quoted[..Math.Min(quoted.Length, bytes == int.MaxValue ? bytes : header + bytes)]]);
     }
 
-    /// <summary>With a CRC made bit by bit (RFC 9260, appendix A).</summary>
-    private static Ip Sctp(Ends e, int payload)
-    {
-        byte[] packet = [.. Ip.Big16(e.From), .. Ip.Big16(e.To), 1, 2, 3, 4, 0, 0, 0, 0, .. Bytes(payload)];
-        uint crc = uint.MaxValue;
-        foreach (byte b in packet)
-        {
-            crc ^= b;
-            for (int bit = 0; bit < 8; bit++)
-            {
-                crc = (crc >> 1) ^ ((crc & 1) * 0x82F6_3B78u);
-            }
-        }
-        MemoryMarshal.Write(packet.AsSpan(8), ~crc);
-        return new Ip(e.Source, e.Destination, 132, packet);
-    }
+    private static Ip Sctp(Ends e, int payload) => Ip.OfSctp(e.Source, e.Destination, e.From, e.To, 0, payload);
 }

@@ -18,9 +18,9 @@ public sealed unsafe class RouteFuzzTests
     private const int InputsPerRun = 250_000;
     private const int Compared = 200_000;
     private const int Burst = 60;
-    private const int Routed1 = 1, Routed2 = 2, Station = 3, Host = 4, Router = 10;
+    internal const int Routed1 = 1, Routed2 = 2, Station = 3, Host = 4, Router = 10;
 
-    private const string Alias = "02:00:00:00:aa:aa";
+    internal const string Alias = "02:00:00:00:aa:aa";
 
     /// <summary>What comes to a router, by port.</summary>
     private static readonly (int Port, byte[] Frame, virtio_net_hdr Vnet)[] Corpus =
@@ -70,7 +70,7 @@ public sealed unsafe class RouteFuzzTests
         List<nint> held = [];
         for (int input = 0; input < InputsPerRun; input++)
         {
-            (int port, int length, virtio_net_hdr vnet) = Spoilt(random, packet);
+            (int port, int length, virtio_net_hdr vnet) = Spoilt(random, packet, Corpus);
             Inject(sw, port, packet.AsSpan(0, length), vnet, random.Next(6) == 0 ? random.Next(120) : int.MaxValue, random.Next(16) == 0 ? held : null);
             if (input % Burst != 0)
             {
@@ -114,7 +114,7 @@ public sealed unsafe class RouteFuzzTests
         byte[] packet = new byte[70_000];
         for (int input = 0; input < Compared; input++)
         {
-            (int port, int length, virtio_net_hdr vnet) = Spoilt(random, packet);
+            (int port, int length, virtio_net_hdr vnet) = Spoilt(random, packet, Corpus);
             int first = random.Next(6) == 0 ? random.Next(120) : int.MaxValue;
             foreach (RouteLab lab in (RouteLab[])[loops, steps])
             {
@@ -171,9 +171,9 @@ public sealed unsafe class RouteFuzzTests
     }
 
     /// <summary>Copies a packet and damages it. Gives the port, its new length and what its sender left undone.</summary>
-    private static (int Port, int Length, virtio_net_hdr Vnet) Spoilt(Random random, byte[] packet)
+    internal static (int Port, int Length, virtio_net_hdr Vnet) Spoilt(Random random, byte[] packet, (int Port, byte[] Frame, virtio_net_hdr Vnet)[] corpus)
     {
-        (int port, byte[] original, virtio_net_hdr vnet) = Corpus[random.Next(Corpus.Length)];
+        (int port, byte[] original, virtio_net_hdr vnet) = corpus[random.Next(corpus.Length)];
         original.CopyTo(packet, 0);
         int length = original.Length;
         for (int damage = random.Next(3); damage > 0; damage--)
@@ -226,7 +226,7 @@ public sealed unsafe class RouteFuzzTests
         }
     }
 
-    private static void Inject(TestSwitch sw, int port, ReadOnlySpan<byte> packet, in virtio_net_hdr vnet, int first, List<nint>? held)
+    internal static void Inject(TestSwitch sw, int port, ReadOnlySpan<byte> packet, in virtio_net_hdr vnet, int first, List<nint>? held)
     {
         rte_mbuf* mbuf = MbufCopy.FromBytes(packet, sw.Engine.Small, sw.Engine.Large, first);
         if (mbuf == null)
@@ -245,7 +245,7 @@ public sealed unsafe class RouteFuzzTests
         Assert.True(sw.TryInject(port, mbuf));
     }
 
-    private static void CheckOutputs(TestSwitch sw, int seed, int input)
+    internal static void CheckOutputs(TestSwitch sw, int seed, int input)
     {
         foreach (int port in (int[])[Routed1, Routed2, Station, Host])
         {
@@ -322,7 +322,7 @@ public sealed unsafe class RouteFuzzTests
     }
 
     /// <summary>Without the identification of an ICMP error, which every switch begins anywhere.</summary>
-    private static byte[] Comparable(byte[] frame)
+    internal static byte[] Comparable(byte[] frame)
     {
         byte[] copy = [.. frame];
         if (copy.Length > 26 && copy[12] == 8 && copy[13] == 0 && copy[15] >> 5 == 6)
@@ -334,7 +334,7 @@ public sealed unsafe class RouteFuzzTests
     }
 
     /// <summary>To the router, from the station.</summary>
-    private static byte[] Readdressed(byte[] frame)
+    internal static byte[] Readdressed(byte[] frame)
     {
         byte[] copy = [.. frame];
         MacAddress.Parse(MacOf(Router)).CopyTo(copy);

@@ -49,6 +49,14 @@ public sealed class TraceTests
         new("a SYN that is clamped", Routers, _ => { }, ToRouter(Ip.OfTcp("10.0.1.2", "10.0.2.2", 1, 2, Inet.Syn, [2, 4, 0x22, 0xB4])),
             "Received 1, Routed 2 Connected, MssClamped 2 1460, Output 2"),
         new("an echo request to the router", Routers, _ => { }, ToRouter(Ip.OfEcho("10.0.1.2", "10.0.1.1")), "Received 1, Routed 1 Local, Delivered 1 0, Answered 1, Output 1"),
+        new("a first packet to a service", Services, _ => { }, ToRouter(Ip.OfUdp("10.0.1.2", "10.96.0.1", 5000, 53)),
+            "Received 1, BackendChosen 0 1>1 of 1, Routed 2 Connected, DestinationTranslated 5353 0A000202, Output 2"),
+        new("the next packet to a service", Services, lan => lan.Send(1, ToRouter(Ip.OfUdp("10.0.1.2", "10.96.0.1", 5000, 53))), ToRouter(Ip.OfUdp("10.0.1.2", "10.96.0.1", 5000, 53)),
+            "Received 1, ConnectionFound 0 1>1, Routed 2 Connected, DestinationTranslated 5353 0A000202, Output 2"),
+        new("a service without backends", Services, _ => { }, ToRouter(Ip.OfTcp("10.0.1.2", "10.96.0.1", 5000, 80, Inet.Syn)),
+            "Received 1, Refused 1 6, Dropped 1 ServiceNoBackend"),
+        new("masqueraded", Services, _ => { }, ToRouter(Ip.OfUdp("10.0.1.2", "198.51.100.1", 5000, 53)),
+            "Received 1, Routed 3 Gateway4, SourceTranslated 5000 0A000301, Output 3"),
         new("for the host", HostRouter, _ => { }, ToRouter(Ip.OfEcho("10.0.1.2", "10.0.5.1")), "Received 1, Routed 10 Local, Delivered 10 4, Output 4"),
     ];
 
@@ -152,11 +160,20 @@ public sealed class TraceTests
         return lab.Switch.Port(4, PortFlags.Default | PortFlags.Host);
     }
 
+    /// <summary>A router with a service, and a port on which sources are replaced.</summary>
+    private static TestSwitch Services() => new RouteLab().Routed(1, "10.0.1.1/24").Routed(2, "10.0.2.1/24").Routed(3, "10.0.3.1/24")
+        .Neighbour(2, "10.0.2.2").Neighbour(3, "10.0.3.2").Via("198.51.100.0/24", 3, "10.0.3.2")
+        .Service(Ip.Udp, "10.96.0.1:53", "10.0.2.2:5353").Service(Ip.Tcp, "10.96.0.1:80").Masquerade(1, 3, ["10.0.3.1"]).Tracks().Switch;
+
     private static string Text(Seen seen) => $"{seen.Step} {seen.Port}" + seen.Step switch
     {
         TraceStep.Routed => $" {(NextHopKind)(seen.Record.A >> 32)}{(seen.Record.B != 0 ? " by its flow" : "")}",
         TraceStep.Delivered or TraceStep.MssClamped => $" {seen.Record.A}",
         TraceStep.ErrorSent => $" {seen.Record.A}/{seen.Record.B}",
+        TraceStep.BackendChosen => $" {seen.Record.A >> 32}>{(uint)seen.Record.A} of {seen.Record.B}",
+        TraceStep.ConnectionFound => $" {seen.Record.A >> 32}>{(uint)seen.Record.A}",
+        TraceStep.SourceTranslated or TraceStep.DestinationTranslated => $" {seen.Record.B:X8}",
+        TraceStep.Refused => $" {seen.Record.A}",
         TraceStep.Fragmented => $" in {seen.Record.A} for {seen.Record.B}",
         TraceStep.Dropped => $" {(DropReason)seen.Record.A}",
         TraceStep.FloodSkipped => seen.Record.A < (ulong)DropReason.Count ? $" {(DropReason)seen.Record.A}" : $" {(FloodSkip)seen.Record.A}",

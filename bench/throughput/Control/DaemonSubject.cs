@@ -75,6 +75,9 @@ public sealed class DaemonSubject : IDisposable
     /// <summary>Resident memory of the control process in bytes.</summary>
     public long ResidentBytes => ProcessMemory.Resident(_process.Id);
 
+    /// <summary>CPU time of the control process so far.</summary>
+    public TimeSpan Cpu => ProcessMemory.Cpu(_process.Id);
+
     /// <summary>How long the worker was ready to run and had no CPU.</summary>
     public TimeSpan WorkerWaited => ProcessMemory.Waited((int)Stats.GetEngine(new GetEngineRequest()).EnginePid, "worker-0");
 

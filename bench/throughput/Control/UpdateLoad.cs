@@ -10,9 +10,10 @@ namespace Dataplane.ThroughputBench.Control;
 /// <param name="Name">What was done.</param>
 /// <param name="Updates">Entries changed.</param>
 /// <param name="PerSecond">Entries per second, from the first call until the last was acknowledged and visible to a worker.</param>
+/// <param name="Cpu">CPU time of the switch's control process per entry, in microseconds.</param>
 /// <param name="Acknowledged">Time of each call, or of each batch of a stream.</param>
 /// <param name="Visible">From the beginning of a call until a worker would find its (last) entry.</param>
-public sealed record LoadResult(string Name, int Updates, double PerSecond, Latencies Acknowledged, Latencies Visible);
+public sealed record LoadResult(string Name, int Updates, double PerSecond, double Cpu, Latencies Acknowledged, Latencies Visible);
 
 /// <summary>Loads of static addresses on a daemon, and how long they took to be acknowledged and visible.</summary>
 public sealed class UpdateLoad(DaemonSubject daemon, VisibilityProbe probe, CancellationToken cancel)
@@ -49,6 +50,7 @@ public sealed class UpdateLoad(DaemonSubject daemon, VisibilityProbe probe, Canc
         var begun = new long[batches.Count];
         var acknowledged = new TimeSpan[batches.Count];
         var visible = new Task<long>[batches.Count];
+        TimeSpan cpu = daemon.Cpu;
         long start = Stopwatch.GetTimestamp();
         using AsyncDuplexStreamingCall<PushRequest, PushResponse> call = daemon.Resources.Push(cancellationToken: cancel);
         Task send = Task.Run(async () =>
@@ -81,7 +83,7 @@ public sealed class UpdateLoad(DaemonSubject daemon, VisibilityProbe probe, Canc
         await send;
         await Task.WhenAll(visible).WaitAsync(Patience, cancel);
         TimeSpan all = Stopwatch.GetElapsedTime(start);
-        return new LoadResult(name, count, count / all.TotalSeconds, Latencies.Of(acknowledged),
+        return new LoadResult(name, count, count / all.TotalSeconds, (daemon.Cpu - cpu).TotalMicroseconds / count, Latencies.Of(acknowledged),
             Latencies.Of(visible.Select((v, i) => Stopwatch.GetElapsedTime(begun[i], v.Result))));
     }
 
@@ -91,6 +93,7 @@ public sealed class UpdateLoad(DaemonSubject daemon, VisibilityProbe probe, Canc
         var visible = new List<TimeSpan>();
         List<(ApplyRequest Request, ulong Last)> requests = [.. Enumerable.Range(0, count / batch).Select(_ => Make(batch) is var (resources, last)
             ? (new ApplyRequest { Resources = { resources } }, last) : default)];
+        TimeSpan cpu = daemon.Cpu;
         long start = Stopwatch.GetTimestamp();
         foreach ((ApplyRequest request, ulong last) in requests)
         {
@@ -100,7 +103,7 @@ public sealed class UpdateLoad(DaemonSubject daemon, VisibilityProbe probe, Canc
             acknowledged.Add(Stopwatch.GetElapsedTime(begin));
             visible.Add(Stopwatch.GetElapsedTime(begin, await seen.WaitAsync(Patience, cancel)));
         }
-        return new LoadResult(name, count, count / Stopwatch.GetElapsedTime(start).TotalSeconds, Latencies.Of(acknowledged), Latencies.Of(visible));
+        return new LoadResult(name, count, count / Stopwatch.GetElapsedTime(start).TotalSeconds, (daemon.Cpu - cpu).TotalMicroseconds / count, Latencies.Of(acknowledged), Latencies.Of(visible));
     }
 
     private (List<Resource> Resources, ulong Last) Make(int batch)

@@ -42,12 +42,15 @@ public sealed class OvsSubject : IDisposable
     /// <summary>Resident memory of the switch in bytes.</summary>
     public long ResidentBytes => ProcessMemory.Resident(_ovs.Switch.Id);
 
+    private TimeSpan Cpu => ProcessMemory.Cpu(_ovs.Switch.Id);
+
     private string Socket => _ovs.FileOf($"{Bridge}.mgmt");
 
     /// <summary>One flow after the other, each by a process of its own: there is no other way from the command line.</summary>
     public LoadResult Single(int count)
     {
         var times = new List<TimeSpan>();
+        TimeSpan cpu = Cpu;
         long start = Stopwatch.GetTimestamp();
         for (int i = 0; i < count; i++)
         {
@@ -55,7 +58,7 @@ public sealed class OvsSubject : IDisposable
             _ovs.Do("ovs-ofctl", "add-flow", $"unix:{Socket}", Flow(_next++));
             times.Add(Stopwatch.GetElapsedTime(begin));
         }
-        return Result("single, ovs-ofctl add-flow each", count, start, times);
+        return Result("single, ovs-ofctl add-flow each", count, start, cpu, times);
     }
 
     /// <summary>Bundles, each by a process of its own.</summary>
@@ -63,6 +66,7 @@ public sealed class OvsSubject : IDisposable
     {
         string[] files = [.. Enumerable.Range(0, count / batch).Select(_ => File(batch))];
         var times = new List<TimeSpan>();
+        TimeSpan cpu = Cpu;
         long start = Stopwatch.GetTimestamp();
         foreach (string file in files)
         {
@@ -70,23 +74,24 @@ public sealed class OvsSubject : IDisposable
             _ovs.Do("ovs-ofctl", "--bundle", "add-flows", $"unix:{Socket}", file);
             times.Add(Stopwatch.GetElapsedTime(begin));
         }
-        return Result(Text($"ovs-ofctl, bundles of {batch:N0}"), count, start, times);
+        return Result(Text($"ovs-ofctl, bundles of {batch:N0}"), count, start, cpu, times);
     }
 
     /// <summary>One process that sends all of them, as one bundle or flow by flow.</summary>
     public LoadResult Stream(int count, bool bundle)
     {
         string file = File(count);
+        TimeSpan cpu = Cpu;
         long start = Stopwatch.GetTimestamp();
         _ovs.Do("ovs-ofctl", [.. bundle ? ["--bundle"] : Array.Empty<string>(), "add-flows", $"unix:{Socket}", file]);
-        return Result(bundle ? Text($"ovs-ofctl, one bundle of {count:N0}") : "ovs-ofctl, a stream of flows", count, start, [Stopwatch.GetElapsedTime(start)]);
+        return Result(bundle ? Text($"ovs-ofctl, one bundle of {count:N0}") : "ovs-ofctl, a stream of flows", count, start, cpu, [Stopwatch.GetElapsedTime(start)]);
     }
 
     public void Dispose() => _ovs.Dispose();
 
-    private static LoadResult Result(string name, int count, long start, List<TimeSpan> times) =>
+    private LoadResult Result(string name, int count, long start, TimeSpan cpu, List<TimeSpan> times) =>
         // ovs-ofctl ends when the switch has answered, which is when the flows are in its tables.
-        new(name, count, count / Stopwatch.GetElapsedTime(start).TotalSeconds, Latencies.Of(times), Latencies.Of(times));
+        new(name, count, count / Stopwatch.GetElapsedTime(start).TotalSeconds, (Cpu - cpu).TotalMicroseconds / count, Latencies.Of(times), Latencies.Of(times));
 
     private static string Flow(int number) => $"dl_dst={Addresses.Text(number)},actions=output:1";
 

@@ -24,13 +24,13 @@ public sealed class ControlSection(ControlLoad load)
         foreach ((string subject, IReadOnlyList<LoadResult> results) in _loads)
         {
             rows.Add([subject]);
-            rows.AddRange(results.Select(r => (IReadOnlyList<string>)[r.Name, Text($"{r.PerSecond:N0}"), Text(r.Acknowledged), Text(r.Visible)]));
+            rows.AddRange(results.Select(r => (IReadOnlyList<string>)[r.Name, Text($"{r.PerSecond:N0}"), Text($"{r.Cpu:N1}"), Text(r.Acknowledged), Text(r.Visible)]));
         }
         return new Section
         {
             Title = "Updates",
             Conditions = Text($"Static addresses, {load.Entries:N0} in batches of {load.Batch:N0} and {load.Singles:N0} one by one. Visible: from the call until a worker would find the entry.") + Memories(),
-            Columns = ["updates", "per second", "call, µs\np50 | p99 | max", "visible after, µs\np50 | p99 | max"],
+            Columns = ["updates", "per second", "CPU of the switch\nper update, µs", "call, µs\np50 | p99 | max", "visible after, µs\np50 | p99 | max"],
             Rows = rows,
             Figures = new { Load = load, Loads = _loads.ToDictionary(l => l.Subject, l => l.Results), BytesPerEntry = _memory },
         };

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
 using Dataplane.Memory;
 using Dataplane.Packets;
 
@@ -34,6 +35,21 @@ public static unsafe class UdpFrame
             IPv6Header.Write(ip, 0, 0, UdpHeader, Wire.ProtocolUdp, Ttl, from, to);
         }
         return WithPorts(frame, PortOffset6, sourcePort, destinationPort);
+    }
+
+    /// <summary>The same frame, of <see cref="Of4"/>, with its UDP checksum.</summary>
+    public static byte[] Summed4(byte[] frame)
+    {
+        fixed (byte* data = frame)
+        {
+            byte* udp = data + PortOffset4;
+            uint length = (uint)(frame.Length - PortOffset4);
+            Wire.Store16(udp + Dataplane.Packets.UdpHeader.Checksum, 0);
+            ulong pseudo = Checksum.Add(0, data + Wire.EthernetHeader + 12, 8) + BinaryPrimitives.ReverseEndianness((ushort)(Wire.ProtocolUdp + length));
+            ushort sum = Checksum.Finish(Checksum.Add(pseudo, udp, length));
+            Unsafe.WriteUnaligned(udp + Dataplane.Packets.UdpHeader.Checksum, sum == 0 ? (ushort)0xFFFF : sum);
+        }
+        return frame;
     }
 
     /// <summary>A frame in an outer one of a VXLAN network over IPv4, without UDP checksum (RFC 7348, 5).</summary>

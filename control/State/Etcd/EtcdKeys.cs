@@ -6,6 +6,7 @@ namespace Dataplane.Control.State.Etcd;
 /// Where a resource lies under the prefix. What is the same everywhere lies once; what belongs to a node lies under its name:
 /// <code>
 /// networks/NAME                    networks
+/// policies/NAME                    policies
 /// static-macs/NAME                 static MACs that drop
 /// services/NAME                    services
 /// backends/SERVICE/ID              backends of services
@@ -34,6 +35,7 @@ public sealed class EtcdKeys(string prefix, string node)
     public string Root => _root;
 
     public string Networks => _root + "networks/";
+    public string Policies => _root + "policies/";
     public string SharedMacs => _root + "static-macs/";
     public string Services => _root + "services/";
     public string Backends => _root + "backends/";
@@ -54,6 +56,7 @@ public sealed class EtcdKeys(string prefix, string node)
 
     /// <summary>What the keys of a service's backends begin with.</summary>
     public string BackendsOf(string service) => $"{Backends}{service}/";
+    public string Policy(string name) => Policies + name;
 
     /// <summary>The key of a resource as it is to be stored.</summary>
     public string Of(Resource resource) => resource.Kind switch
@@ -61,6 +64,7 @@ public sealed class EtcdKeys(string prefix, string node)
         Kind.Network => Network(resource.Name),
         Kind.Service => Service(resource.Name),
         Kind.Backend => Backends + resource.Name,
+        Kind.Policy => Policy(resource.Name),
         Kind.StaticMac when resource.StaticMac.Drop => SharedMacs + resource.Name,
         Kind kind => Own(kind, resource.Name),
     };
@@ -71,6 +75,7 @@ public sealed class EtcdKeys(string prefix, string node)
         Kind.Network => [Network(key.Name)],
         Kind.Service => [Service(key.Name)],
         Kind.Backend => [Backends + key.Name],
+        Kind.Policy => [Policy(key.Name)],
         Kind.StaticMac => [Own(Kind.StaticMac, key.Name), SharedMacs + key.Name],
         _ => [Own(key.Kind, key.Name)],
     };
@@ -88,6 +93,7 @@ public sealed class EtcdKeys(string prefix, string node)
             ["networks", var name] => ("", Kind.Network, name),
             ["services", var name] => ("", Kind.Service, name),
             ["backends", var name] => ("", Kind.Backend, name),
+            ["policies", var name] => ("", Kind.Policy, name),
             ["static-macs", var name] => ("", Kind.StaticMac, name),
             ["nodes", var rest] when rest.Split('/', 3) is [var owner, var folder, var name] && KindOf(folder) is { } kind => (owner, kind, name),
             _ => null,

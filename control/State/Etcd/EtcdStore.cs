@@ -336,12 +336,13 @@ public sealed partial class EtcdStore : IStateStore
     }
 
     /// <summary>
-    /// A change of networks or services relies on all that the watch has told. So it waits until that has caught up with what this node
+    /// A change of networks or services, or a deletion of policies, relies on all that the watch has told. So it waits
+    /// until that has caught up with what this node
     /// wrote itself, or that would look like a change behind our back.
     /// </summary>
     private void AwaitOwn(StateChange change)
     {
-        if (change.Has(Kind.Network) || change.Has(Kind.Service))
+        if (change.ReliesOnAll)
         {
             lock (_lock)
             {
@@ -364,11 +365,11 @@ public sealed partial class EtcdStore : IStateStore
         {
             throw LostRace();
         }
-        foreach (ResourceChange gone in change.Changes.Where(c => c.Kind == Kind.Network && c.After is null))
+        foreach (ResourceChange gone in change.Changes.Where(c => c.Kind is Kind.Network or Kind.Policy && c.After is null))
         {
-            if (_view.OfOthers(gone.Name).Take(4).ToList() is { Count: > 0 } others)
+            if (_view.OfOthers(gone.Kind, gone.Name).Take(4).ToList() is { Count: > 0 } others)
             {
-                throw new StateStoreException($"network \"{gone.Name}\" is in use elsewhere ({string.Join(", ", others)})", StatusCode.FailedPrecondition, "delete that first");
+                throw new StateStoreException($"{gone.Kind.Text} \"{gone.Name}\" is in use elsewhere ({string.Join(", ", others)})", StatusCode.FailedPrecondition, "delete that first");
             }
         }
     }

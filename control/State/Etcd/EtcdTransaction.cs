@@ -6,9 +6,9 @@ namespace Dataplane.Control.State.Etcd;
 
 /// <summary>
 /// A change as one transaction of etcd. It is guarded by the revisions of everything that its check relied upon: the keys it
-/// writes, the networks and services that they name; and, when networks change, everything there is, because prefixes of networks
-/// must not overlap and a network with ports is not deleted. When services change, that is all services and networks, because they
-/// must not have the same addresses; and the backends of a service that is deleted.
+/// writes, the networks, policies and services that they name; and, when networks change or policies go, everything there is, because
+/// prefixes of networks must not overlap, and what others name does not go. When services change, that is all services and networks,
+/// because they must not have the same addresses; and the backends of a service that is deleted.
 /// </summary>
 internal sealed class EtcdTransaction
 {
@@ -19,7 +19,7 @@ internal sealed class EtcdTransaction
     {
         _keys = keys;
         _view = view;
-        var networks = new HashSet<string>(StringComparer.Ordinal);
+        HashSet<string> networks = new(StringComparer.Ordinal), policies = new(StringComparer.Ordinal);
         foreach (ResourceChange resource in change.Changes)
         {
             Resource? after = resource.After is { } content ? ResourceKeys.Of(content) : null;
@@ -37,17 +37,22 @@ internal sealed class EtcdTransaction
                 }
             }
             networks.UnionWith(after?.NamedNetworks ?? []);
+            policies.Add(after?.NamedPolicy ?? "");
         }
         foreach (string network in networks.Where(n => !change.Changes.Any(c => c.Kind == Kind.Network && c.Name == n)))
         {
             Guard(keys.Network(network));
+        }
+        foreach (string policy in policies.Where(n => n.Length > 0 && !change.Changes.Any(c => c.Kind == Kind.Policy && c.Name == n)))
+        {
+            Guard(keys.Policy(policy));
         }
         foreach (string service in change.Of(Kind.Backend).Select(c => c.After).OfType<Backend>().Select(b => b.Service).Distinct()
             .Where(s => !change.Changes.Any(c => c.Kind == Kind.Service && c.Name == s)))
         {
             Guard(keys.Service(service));
         }
-        if (change.Has(Kind.Network))
+        if (change.Has(Kind.Network) || change.Changes.Any(c => c.Kind == Kind.Policy && c.After is null))
         {
             GuardAll(keys.Lasting, EndOf(keys.Root));
         }

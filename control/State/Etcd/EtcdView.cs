@@ -129,12 +129,12 @@ internal sealed class EtcdView(EtcdKeys keys)
     /// <summary>What was pending was given to the switch.</summary>
     public void Given(IEnumerable<ResourceKey> keys) => _pending.ExceptWith(keys);
 
-    /// <summary>What other nodes have in a network: "node b: port web".</summary>
-    public IEnumerable<string> OfOthers(string network) =>
+    /// <summary>What other nodes have that relies upon a network or policy: "node b: port web".</summary>
+    public IEnumerable<string> OfOthers(Kind kind, string name) =>
         from pair in _entries
         let place = keys.Parse(pair.Key)
         where place is not null && !keys.IsOwnOrShared(place.Value.Node)
-        where pair.Value.Resource is { } r && r.NamedNetworks.Contains(network)
+        where pair.Value.Resource is { } r && (kind == Kind.Policy ? r.NamedPolicy == name : r.NamedNetworks.Contains(name))
         orderby pair.Key
         select $"node {place.Value.Node}: {place.Value.Kind.Text} {place.Value.Name}";
 

@@ -18,6 +18,7 @@ internal static class Rows
         var peers = ImmutableSortedDictionary.CreateBuilder<string, PeerEntry>(StringComparer.Ordinal);
         var neighbours = ImmutableSortedDictionary.CreateBuilder<string, Neighbour>(StringComparer.Ordinal);
         var routes = ImmutableSortedDictionary.CreateBuilder<string, Route>(StringComparer.Ordinal);
+        var policies = ImmutableSortedDictionary.CreateBuilder<string, Policy>(StringComparer.Ordinal);
         var services = new ServiceStateEditor(ServiceState.Empty);
         ulong revision = (ulong)(long)(Schema.Query(connection, "SELECT revision FROM state") ?? throw new InvalidDataException("its revision is missing"));
         using SqliteCommand command = connection.CreateCommand();
@@ -56,12 +57,15 @@ internal static class Rows
                 case Kind.PublishedPort:
                     services.Set(new PublishedEntry(Named(PublishedPort.Parser.ParseFrom(spec), p => p.Name, name), (uint)rows.GetInt64(3), (ushort)rows.GetInt32(7)));
                     break;
+                case Kind.Policy:
+                    policies.Add(name, Policy.Parser.ParseFrom(spec));
+                    break;
                 default:
                     throw new InvalidDataException($"\"{name}\" is of kind {rows.GetInt32(0)}, which does not exist");
             }
         }
         var state = new DesiredState(
-            revision, networks.ToImmutable(), ports.ToImmutable(), macs.ToImmutable(), peers.ToImmutable(), neighbours.ToImmutable(), routes.ToImmutable());
+            revision, networks.ToImmutable(), ports.ToImmutable(), macs.ToImmutable(), peers.ToImmutable(), neighbours.ToImmutable(), routes.ToImmutable(), policies.ToImmutable());
         state = state with { Services = services.ToState(state) };
         CheckSense(state);
         return revision == 0 && !state.All.Any() ? DesiredState.Empty : state;
@@ -80,8 +84,10 @@ internal static class Rows
             .Concat(state.Peers.Select(p => (p.Key, Kind.TunnelPeer, p.Value.Spec.Name)))
             .Concat(state.Neighbours.Select(n => (n.Key, Kind.Neighbour, n.Value.Name)))
             .Concat(state.Routes.Select(r => (r.Key, Kind.Route, r.Value.Name)))
+            .Concat(state.Policies.Select(p => (p.Key, Kind.Policy, p.Value.Name)))
             .Where(row => row.Key != row.Name).Select(row => $"the row \"{row.Key}\" holds {row.Item2.Text} \"{row.Name}\"")
             .Concat(state.Ports.Where(p => !p.Value.Spec.IsRouted && !state.Networks.ContainsKey(p.Value.Spec.Network)).Select(p => $"the network of port \"{p.Key}\" is missing"))
+            .Concat(state.Ports.Where(p => p.Value.Spec.Policy.Length > 0 && !state.Policies.ContainsKey(p.Value.Spec.Policy)).Select(p => $"the policy of port \"{p.Key}\" is missing"))
             .Concat(state.StaticMacs.Where(m => !state.Networks.ContainsKey(m.Value.Network)).Select(m => $"the network of static MAC \"{m.Key}\" is missing"))
             .Concat(state.StaticMacs.Where(m => m.Value.Port.Length > 0 && !state.Ports.ContainsKey(m.Value.Port)).Select(m => $"the port of static MAC \"{m.Key}\" is missing"))
             .Concat(state.Peers.Where(p => state.Networks.GetValueOrDefault(p.Value.Spec.Network)?.Spec.Vxlan is null).Select(p => $"the VXLAN network of tunnel peer \"{p.Key}\" is missing"))

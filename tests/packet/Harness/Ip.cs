@@ -52,6 +52,23 @@ public sealed record Ip(string Source, string Destination, byte Protocol, byte[]
         return new Ip(source, destination, Tcp, tcp);
     }
 
+    /// <summary>SCTP with one chunk, whose value counts up, and the right CRC (RFC 9260, 3, and appendix A, bit by bit).</summary>
+    public static Ip OfSctp(string source, string destination, int from, int to, byte chunk, int value = 0, byte flags = 0, byte[]? tag = null)
+    {
+        byte[] sctp = [.. Big16(from), .. Big16(to), .. tag ?? [1, 2, 3, 4], 0, 0, 0, 0, chunk, flags, .. Big16(4 + value), .. Bytes(value)];
+        uint crc = uint.MaxValue;
+        foreach (byte b in sctp)
+        {
+            crc ^= b;
+            for (int bit = 0; bit < 8; bit++)
+            {
+                crc = (crc >> 1) ^ ((crc & 1) * 0x82F6_3B78u);
+            }
+        }
+        BinaryPrimitives.WriteUInt32LittleEndian(sctp.AsSpan(8), ~crc);
+        return new Ip(source, destination, 132, sctp);
+    }
+
     /// <summary>An echo request, or of another type, with a right checksum.</summary>
     public static Ip OfEcho(string source, string destination, int payload = 56, byte? type = null)
     {

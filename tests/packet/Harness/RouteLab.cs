@@ -11,7 +11,7 @@ namespace Dataplane.PacketTests.Harness;
 /// A router made of records: interfaces with their addresses, neighbours that are known beforehand, routes. Everything a worker sees
 /// is made here as the control plane makes it; the switch itself is a <see cref="TestSwitch"/>.
 /// </summary>
-public sealed unsafe class RouteLab : IDisposable
+public sealed unsafe partial class RouteLab : IDisposable
 {
     private readonly List<int> _routed = [];
     private uint _lastHop;
@@ -192,7 +192,7 @@ public sealed unsafe class RouteLab : IDisposable
         length <= 64 ? 0 : ulong.MaxValue << (128 - length));
 
     /// <summary>An address with or without the length of its prefix; IPv4 in the lower half.</summary>
-    private static (IPv6Number Address, int Length, bool V6) Parse(string text)
+    internal static (IPv6Number Address, int Length, bool V6) Parse(string text)
     {
         string[] parts = text.Split('/');
         byte[] bytes = IPAddress.Parse(parts[0]).GetAddressBytes();

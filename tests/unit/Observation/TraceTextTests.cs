@@ -32,4 +32,14 @@ public sealed class TraceTextTests
     [InlineData(TraceStep.NeighbourAnswered, 0x0A00_0000_0002ul, (ulong)AnswerKind.Neighbour, "answered on port #7 with 02:00:00:00:00:0a, a neighbour that is known")]
     [InlineData(TraceStep.NeighbourForHost, 0ul, 0ul, "passed on to the host, port #7")]
     public void Neighbours(TraceStep step, ulong a, ulong b, string text) => Assert.Equal(("neighbour", text), Of(step, a, b));
+
+    [Theory]
+    [InlineData(TraceStep.ConnectionFound, 0ul, 0ul, "connection", "of a known connection")]
+    [InlineData(TraceStep.ConnectionFound, (3ul << 32) | 9, (ulong)ConnectionFlags.Reply, "connection", "of a known connection of frontend #3, backend #9, coming back")]
+    [InlineData(TraceStep.BackendChosen, (3ul << 32) | 9, 2ul, "service", "a new connection of frontend #3, backend #9 of service #2")]
+    [InlineData(TraceStep.SourceTranslated, 0ul, 0x0A00_0001ul, "nat", "source becomes 10.0.0.1, port 7")]
+    [InlineData(TraceStep.DestinationTranslated, 0xFD00_0000_0000_0000ul, 1ul, "nat", "destination becomes fd00::1, port 7")]
+    [InlineData(TraceStep.Refused, 6ul, 0ul, "service", "the sender is told by a TCP reset, by port #7")]
+    [InlineData(TraceStep.Refused, 132ul, 0ul, "service", "the sender is told by a SCTP abort, by port #7")]
+    public void Translation(TraceStep step, ulong a, ulong b, string stage, string text) => Assert.Equal((stage, text), Of(step, a, b));
 }

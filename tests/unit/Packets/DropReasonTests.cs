@@ -50,7 +50,7 @@ public sealed class DropReasonTests
     [InlineData(DropReason.NoBridge, 6)]
     [InlineData(DropReason.StormControl, 16)]
     [InlineData(DropReason.NoBuffer, 21)]
-    [InlineData(DropReason.EgressDetached, 50)]
-    [InlineData(DropReason.EgressDisabled, 56)]
+    [InlineData(DropReason.EgressDetached, 59)]
+    [InlineData(DropReason.EgressDisabled, 65)]
     public void Numbers_are_part_of_the_segments_layout(DropReason reason, int number) => Assert.Equal(number, (int)reason);
 }

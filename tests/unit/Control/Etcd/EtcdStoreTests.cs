@@ -46,6 +46,21 @@ public sealed class EtcdStoreTests : IDisposable
     }
 
     [Fact]
+    public async Task PoliciesAreShared()
+    {
+        await using EtcdNode a = await Node("a"), b = await Node("b");
+        await a.Bench.Apply(ResourceKeys.Of(new Policy { Name = "tenant", Isolated = true }), Make.Net("blue"), Make.Memory("web", "blue", p => p.Policy = "tenant"));
+        Assert.Equal(["/dp/networks/blue", "/dp/nodes/a/ports/web", "/dp/policies/tenant"], _etcd.Keys());
+        await b.Until(n => n.State.Policies.Count == 1);
+        ProblemException error = await Assert.ThrowsAsync<ProblemException>(() => b.Bench.Delete((Kind.Policy, "tenant")));
+        Assert.Equal("policy \"tenant\" is in use elsewhere (node a: port web); delete that first", error.Message);
+        await a.Bench.Delete((Kind.Port, "web"));
+        await b.Until(n => n.Bench.Controller.Nodes.All[0].Ports == 0);
+        await b.Bench.Delete((Kind.Policy, "tenant"));
+        await a.Until(n => n.State.Policies.Count == 0);
+    }
+
+    [Fact]
     public async Task NodesSeeEachOther()
     {
         await using EtcdNode a = await Node("a");
