@@ -8,6 +8,7 @@ using Dataplane.Control.Runtime;
 using Dataplane.Control.State;
 using Dataplane.Control.State.Sqlite;
 using Dataplane.Memory;
+using Dataplane.ThroughputBench.Harness;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Dataplane.ThroughputBench.Control;
