@@ -397,6 +397,7 @@ out/bench/ a page with plots (.html) and all figures (.json). Without a name: ev
   instructions  executed per packet in the stages, counted by callgrind over a fixed run
   overlay as the bridge, of routing (up to a million prefixes, and what they take in memory), and of VXLAN encapsulation and
           decapsulation beside Open vSwitch with DPDK (as root)
+  service the same of services: addresses and ports rewritten both ways, at up to a million connections; new connections
   control updates per second through the API (durable or not, visible to a worker), time until visible, memory; packets
           lost while a million entries are pushed (as root); the same load on Open vSwitch
   services
@@ -414,7 +415,7 @@ cmd_bench() {
       cd "$out/bench"
       PATH=$DOTNET_ROOT:$PATH exec "$root/bench/micro/bin/Release/net10.0/MicroBench" "$@"
       ;;
-    '' | -* | bridge | overlay | control | services)
+    '' | -* | bridge | latency | updates | tap | instructions | overlay | service | services | control)
       install_missing build bench
       build_all
       exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$@"

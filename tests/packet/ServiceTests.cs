@@ -334,6 +334,43 @@ public sealed class ServiceTests
         Assert.Equal([Ip.OfUdp(net.Client, unknown, 5000, 53) with { Ttl = 63 }], sent);
     }
 
+    /// <summary>A connection that has gone the fast way follows its route when that changes, and keeps its backend.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public void A_route_that_changes_is_followed(bool v6)
+    {
+        Net net = v6 ? Net.V6 : Net.V4;
+        using RouteLab lab = Lab().Service(17, At(net.Vip, 53), At(net.Backend, 5353));
+        for (int i = 0; i < 3; i++)
+        {
+            lab.Send(1, Ip.OfUdp(net.Client, net.Vip, 5000, 53)).Send(2, Ip.OfUdp(net.Backend, net.Client, 5353, 5000));
+        }
+        Assert.Equal((3, 3), (lab.Take(2).Count, lab.Take(1).Count));
+        lab.Service(17, At(net.Vip, 53), At(net.Second, 53)).Via(net.Backend, 3, v6 ? "2001:db8::fe" : "192.0.2.254");
+        for (int i = 0; i < 3; i++)
+        {
+            lab.Send(1, Ip.OfUdp(net.Client, net.Vip, 5000, 53));
+            Assert.Equal(Ip.OfUdp(net.Client, net.Backend, 5000, 5353) with { Ttl = 63 }, lab.TakeOne(3));
+        }
+        Assert.Equal("", lab.Switch.Drops());
+    }
+
+    /// <summary>What decides where packets go makes connections look for their way again; all else leaves them alone.</summary>
+    [Fact]
+    public void Only_ways_make_verdicts_old()
+    {
+        using RouteLab lab = Lab();
+        uint Verdicts() => lab.Switch.Segment.Vrf(1, lab.Switch.Segment.Generation).Verdicts;
+        uint before = Verdicts();
+        lab.Service(17, "10.96.0.1:53", "10.0.2.10:53").ServiceAddress("10.96.0.1").Neighbour(2, "10.0.2.12").Service(17, "10.96.0.1:53");
+        uint hop = lab.NextHop(Gateway(3, "192.0.2.253"));
+        Assert.Equal(before, Verdicts());
+        foreach (Action change in (Action[])[() => lab.Route(1, "203.0.113.0/24", hop), () => lab.Change(2, r => r with { Mtu = 1400 }), () => lab.Group(1, hop), () => lab.Tracks()])
+        {
+            change();
+            Assert.NotEqual(before, before = Verdicts());
+        }
+    }
+
     /// <summary>What is for no service is routed as ever, with no connection.</summary>
     [Theory, MemberData(nameof(Protocols))]
     public void Other_packets_are_routed_as_they_are(byte protocol, bool v6)
