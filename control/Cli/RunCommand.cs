@@ -19,6 +19,8 @@ internal static class RunCommand
     private static readonly Option<string> Config = new("--config", "-c") { Description = "YAML or JSON file, or directory, of networks, ports, routes and so on to begin with", HelpName = "FILE" };
     private static readonly Option<int> Workers = new("--workers") { Description = "Forwarding threads", HelpName = "N", DefaultValueFactory = _ => 1 };
     private static readonly Option<string> Cores = new("--cores") { Description = "CPUs to pin the workers to, such as 2-3,5 (default: not pinned)", HelpName = "LIST" };
+    private static readonly Option<bool> Distribute = new("--distribute") { Description = "Share the packets of ports with one receive queue among the workers, by their flows" };
+    private static readonly Option<bool> Balance = new("--balance") { Description = "Move receive queues from busy workers to idle ones" };
     private static readonly Option<bool> BusyPoll = new("--busy-poll") { Description = "Workers never sleep: lowest latency, a whole CPU each" };
     private static readonly Option<bool> Hugepages = new("--hugepages") { Description = "Packet buffers in hugepages, and DPDK's PCI devices" };
     private static readonly Option<int?> Memory = new("--memory") { Description = "MiB for packet buffers (default: the engine's)", HelpName = "MIB" };
@@ -54,6 +56,7 @@ internal static class RunCommand
         MaxFrontends, MaxBackends, ServiceMemory, MaxNatPools, ConnectionCapacity, SocketGroup, KeepEngine, Engine,
         StateDirectory, Store, StoreCa, StoreCert, StoreKey, StoreUser, StorePasswordFile, Node,
         FlannelRunOptions.Enabled, FlannelRunOptions.Prefix, FlannelRunOptions.SubnetFile, FlannelRunOptions.Underlay, FlannelRunOptions.PublicIP, FlannelRunOptions.PublicIPv6,
+        Distribute, Balance,
         ListenOptions.Listen, ListenOptions.Certificate, ListenOptions.Key, ListenOptions.ClientAuthorities,
     }.Does((parsed, _) => RunAsync(Read(parsed)))
         .WithExamples(
@@ -107,6 +110,8 @@ internal static class RunCommand
                 Workers = workers,
                 Cores = parsed.GetValue(Cores),
                 BusyPoll = parsed.GetValue(BusyPoll),
+                Balance = parsed.GetValue(Balance),
+                Distribute = parsed.GetValue(Distribute),
                 Hugepages = parsed.GetValue(Hugepages),
                 Memory = parsed.GetValue(Memory),
             },
