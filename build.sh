@@ -75,7 +75,11 @@ needs_bench() {
   need dpdk-dev command -v dpdk-testpmd
   need openvswitch-switch command -v ovs-vswitchd
   need openvswitch-switch-dpdk ovs_with_dpdk
-  need iproute2 command -v ip
+  needs_demo
+  need ethtool command -v ethtool
+  need util-linux command -v unshare
+  need valgrind command -v valgrind
+  need binutils command -v objcopy
 }
 
 ovs_with_dpdk() {  # where Debian puts it beside the one without, or that one itself
@@ -282,7 +286,8 @@ Installs the system packages that are missing, and says which; silent when nothi
   test   those of the demo, iputils-arping, tcpdump, ethtool, tshark, etcd-server, openvswitch-switch, util-linux,
          mount
   vm     qemu-system-x86, busybox-static, cpio, kmod, iproute2, ethtool
-  bench  dpdk-dev (dpdk-testpmd) and openvswitch-switch, which the benchmarks compare with, iproute2'
+  bench  those of the demo, dpdk-dev (dpdk-testpmd) and openvswitch-switch(-dpdk), which the benchmarks compare with,
+         ethtool, util-linux, valgrind, binutils'
 cmd_setup() {
   local group
   for group in "$@"; do [[ $group =~ ^(build|demo|test|vm|bench)$ ]] || usage_error setup "$group"; done
@@ -381,9 +386,14 @@ usage[bench]='Usage: ./build.sh bench [<what>] [options]
 
 Measures how fast the switch is beside others, run by run in turn, and writes one report: tables in the terminal, and in
 out/bench/ a page with plots (.html) and all figures (.json). Without a name: everything but micro. --quick is short.
-  bridge  packets per second and clocks per packet of a learning bridge between two DPDK ports, beside dpdk-testpmd:
-          numbers of addresses, sizes of packets, bursts, workers
-  overlay the same of routing (up to a million prefixes, and what they take in memory), and of VXLAN encapsulation and
+  bridge  packets per second and clocks per packet of a learning bridge between two DPDK ports, beside dpdk-testpmd and
+          Open vSwitch: numbers of addresses, sizes of packets, bursts, workers
+  latency the rate without loss by bisection (RFC 2544), and latency at shares of it, from a generator over memif
+  updates the bridge while static addresses are committed as fast as can be
+  tap     two containers: TCP, small UDP packets, round trips, idle CPU, beside Linux bridge + veth and Open vSwitch in
+          user space (as root)
+  instructions  executed per packet in the stages, counted by callgrind over a fixed run
+  overlay as the bridge, of routing (up to a million prefixes, and what they take in memory), and of VXLAN encapsulation and
           decapsulation beside Open vSwitch with DPDK (as root)
   control updates per second through the API (durable or not, visible to a worker), time until visible, memory; packets
           lost while a million entries are pushed (as root); the same load on Open vSwitch
@@ -403,6 +413,11 @@ cmd_bench() {
       PATH=$DOTNET_ROOT:$PATH exec "$root/bench/micro/bin/Release/net10.0/MicroBench" "$@"
       ;;
     '' | -* | bridge | overlay | control | services)
+      install_missing build bench
+      build_all
+      exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$@"
+      ;;
+    latency | updates | tap | instructions)
       install_missing build bench
       build_all
       exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$@"

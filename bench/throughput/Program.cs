@@ -7,6 +7,10 @@ return BenchHost.Commands(
     "Measures how fast the dataplane is, beside other switches on the same ports and packets. Without a name: everything.",
     [
         new BridgeBenchmark(),
+        new LatencyBenchmark(),
+        new UpdatesBenchmark(),
+        new TapBenchmark(),
+        new InstructionsBenchmark(),
         new OverlayBenchmark(),
         new ServiceBenchmark(),
         new ControlBenchmark(),

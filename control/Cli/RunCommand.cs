@@ -19,6 +19,8 @@ internal static class RunCommand
     private static readonly Option<string> Config = new("--config", "-c") { Description = "YAML or JSON file, or directory, of networks, ports, routes and so on to begin with", HelpName = "FILE" };
     private static readonly Option<int> Workers = new("--workers") { Description = "Forwarding threads", HelpName = "N", DefaultValueFactory = _ => 1 };
     private static readonly Option<string> Cores = new("--cores") { Description = "CPUs to pin the workers to, such as 2-3,5 (default: not pinned)", HelpName = "LIST" };
+    private static readonly Option<bool> Distribute = new("--distribute") { Description = "Share the packets of ports with one receive queue among the workers, by their flows" };
+    private static readonly Option<bool> Balance = new("--balance") { Description = "Move receive queues from busy workers to idle ones" };
     private static readonly Option<bool> BusyPoll = new("--busy-poll") { Description = "Workers never sleep: lowest latency, a whole CPU each" };
     private static readonly Option<bool> Hugepages = new("--hugepages") { Description = "Packet buffers in hugepages, and DPDK's PCI devices" };
     private static readonly Option<int?> Memory = new("--memory") { Description = "MiB for packet buffers (default: the engine's)", HelpName = "MIB" };
@@ -34,6 +36,7 @@ internal static class RunCommand
     private static readonly Option<int> MaxBackends = Size("--max-backends", "Ports of backends that must fit, at most 16777215", Defaults.MaxBackends - 1);
     private static readonly Option<int> ServiceMemory = new("--service-memory") { Description = "MiB for sets of backends, up to 65536; a set takes 16 bytes and 8 for each backend, 128 KiB more with Maglev", HelpName = "MIB", DefaultValueFactory = _ => (int)(Defaults.BackendSetBytes >> 20) };
     private static readonly Option<int> MaxNatPools = Size("--max-nat-pools", "Routed ports with addresses for masquerade that must fit, at most 1023", Defaults.MaxNatPools - 1);
+    private static readonly Option<int> ConnectionCapacity = Size("--connection-capacity", "IPv4 connections to services and of masquerade that must fit, at most 16777216; a quarter as many of IPv6. 256 bytes each, and of IPv6 512", Defaults.ConnectionCapacity);
     private static readonly Option<string> SocketGroup = new("--socket-group") { Description = "Group that may use the API besides root", HelpName = "GROUP" };
     private static readonly Option<bool> KeepEngine = new("--keep-engine") { Description = "When ended leave the engine forwarding; the next run takes it over" };
     private static readonly Option<string> Engine = new("--engine") { Description = "The engine's executable (default: $DATAPLANE_ENGINE, or beside this program)", HelpName = "PATH" };
@@ -50,9 +53,10 @@ internal static class RunCommand
     public static Command Build() => new Command(Name, "Start the switch: this process, which serves the API, and the engine, which forwards packets")
     {
         Config, Workers, Cores, BusyPoll, Hugepages, Memory, MacCapacity, MaxPorts, MaxNetworks, NeighbourCapacity, MaxVrfs, RouteMemory, MaxNextHops, MaxNextHopGroups,
-        MaxFrontends, MaxBackends, ServiceMemory, MaxNatPools, SocketGroup, KeepEngine, Engine,
+        MaxFrontends, MaxBackends, ServiceMemory, MaxNatPools, ConnectionCapacity, SocketGroup, KeepEngine, Engine,
         StateDirectory, Store, StoreCa, StoreCert, StoreKey, StoreUser, StorePasswordFile, Node,
         FlannelRunOptions.Enabled, FlannelRunOptions.Prefix, FlannelRunOptions.SubnetFile, FlannelRunOptions.Underlay, FlannelRunOptions.PublicIP, FlannelRunOptions.PublicIPv6,
+        Distribute, Balance,
         ListenOptions.Listen, ListenOptions.Certificate, ListenOptions.Key, ListenOptions.ClientAuthorities,
     }.Does((parsed, _) => RunAsync(Read(parsed)))
         .WithExamples(
@@ -106,6 +110,8 @@ internal static class RunCommand
                 Workers = workers,
                 Cores = parsed.GetValue(Cores),
                 BusyPoll = parsed.GetValue(BusyPoll),
+                Balance = parsed.GetValue(Balance),
+                Distribute = parsed.GetValue(Distribute),
                 Hugepages = parsed.GetValue(Hugepages),
                 Memory = parsed.GetValue(Memory),
             },
@@ -124,6 +130,7 @@ internal static class RunCommand
                 MaxBackends = parsed.GetValue(MaxBackends) + 1,
                 BackendSetBytes = (long)parsed.GetValue(ServiceMemory) << 20,
                 MaxNatPools = parsed.GetValue(MaxNatPools) + 1,
+                ConnectionCapacity = parsed.GetValue(ConnectionCapacity),
             },
             Config = parsed.GetValue(Config) is { } config ? ManifestReader.ReadPath(config) : [],
             StateDirectory = parsed.GetValue(StateDirectory) is { Length: > 0 } directory ? Path.GetFullPath(directory) : null,

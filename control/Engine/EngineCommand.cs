@@ -17,6 +17,12 @@ public sealed record EngineCommand
     /// <summary>Never sleep.</summary>
     public bool BusyPoll { get; init; }
 
+    /// <summary>Share the packets of ports with one receive queue among the workers.</summary>
+    public bool Distribute { get; init; }
+
+    /// <summary>Move receive queues from busy workers to idle ones.</summary>
+    public bool Balance { get; init; }
+
     /// <summary>Packet buffers from hugepages, and PCI devices.</summary>
     public bool Hugepages { get; init; }
 
@@ -46,6 +52,14 @@ public sealed record EngineCommand
         if (BusyPoll)
         {
             yield return "--busy-poll";
+        }
+        if (Distribute)
+        {
+            yield return "--distribute";
+        }
+        if (Balance)
+        {
+            yield return "--balance";
         }
         if (Hugepages)
         {

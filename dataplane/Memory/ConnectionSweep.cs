@@ -15,7 +15,8 @@ public enum BackendRemoval
 /// <summary>
 /// How the control plane has connections removed with their backend. It names backends (<see cref="Add"/>), asks for a pass over the table
 /// (<see cref="Request"/>), and may use the indexes of those backends again when the pass is done (<see cref="IsDone"/>): until then
-/// connections and the affinity of clients name them. One writer asks; housekeeping carries out.
+/// connections and the affinity of clients name them. It asks when no worker reads a generation any more in which they are backends, or
+/// new connections could still come behind the pass. One writer asks; housekeeping carries out.
 /// </summary>
 public readonly unsafe struct ConnectionSweep
 {

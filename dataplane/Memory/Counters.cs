@@ -97,7 +97,7 @@ public struct WorkerRecord
     [FieldOffset(72)] public ulong EmptyPolls;
     /// <summary>TSC cycles of polls that found work.</summary>
     [FieldOffset(80)] public ulong BusyCycles;
-    /// <summary>TSC cycles between the end of receive and the start of transmit.</summary>
+    /// <summary>TSC cycles between the end of receive and the start of transmit, measured in some polls and taken for all.</summary>
     [FieldOffset(88)] public ulong StageCycles;
     [FieldOffset(96)] public ulong Packets;
     /// <summary>Times the worker slept because nothing was there to do.</summary>
@@ -114,4 +114,6 @@ public struct WorkerRecord
     [FieldOffset(144)] public ulong LastSeen;
     /// <summary>TSC cycles between the beginnings of two polls, the longest so far; sleeping does not count.</summary>
     [FieldOffset(152)] public ulong LongestPoll;
+    /// <summary>Packets received here and passed to the worker of their flow.</summary>
+    [FieldOffset(160)] public ulong Distributed;
 }

@@ -43,6 +43,23 @@ public static unsafe class FlowHash
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static uint OfFrame(byte* data, int length, out byte tos)
     {
+        const int IP = Wire.EthernetHeader, Transport = IP + IPv4Header.MinLength;
+        // Most are IPv4 packets, untagged, without options. A loop that calls nothing for them keeps its registers.
+        if (length >= Transport + sizeof(uint) && (Unsafe.ReadUnaligned<uint>(data + Wire.EtherTypeOffset) & 0x00FF_FFFF) == 0x0045_0008)
+        {
+            tos = data[IP + 1];
+            uint protocol = IPv4Header.Protocol(data + IP);
+            bool hasPorts = ((protocol == Tcp) | (protocol == Udp) | (protocol == Sctp)) & !IPv4Header.IsFragment(data + IP);
+            ulong ports = hasPorts ? ((ulong)protocol << 32) | Unsafe.ReadUnaligned<uint>(data + Transport) : 0;
+            return Mix(Unsafe.ReadUnaligned<ulong>(data + IP + 12), ports);
+        }
+        return OfOtherFrame(data, length, out tos);
+    }
+
+    /// <summary>As <see cref="OfFrame"/>, of any frame.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static uint OfOtherFrame(byte* data, int length, out byte tos)
+    {
         int ip = EthernetFrame.IPOffset(data, length, out bool isIPv6);
         if (ip == 0)
         {
@@ -54,12 +71,15 @@ public static unsafe class FlowHash
     }
 
     /// <summary>Protocol and ports; of other protocols nothing, as an IPv6 fragment header is one.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ulong Ports(byte* transport, byte protocol, int length) => protocol is Tcp or Udp or Sctp && length >= 4
         ? ((ulong)protocol << 32) | Unsafe.ReadUnaligned<uint>(transport) : 0;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static uint Mix(ulong addresses, ulong ports) => (uint)(Fold(Fold(addresses) ^ ports) >> 32);
 
     /// <summary>The product with a number without pattern, both halves folded (wyhash's mixer).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ulong Fold(ulong x)
     {
         const ulong Multiplier = 0x9E37_79B9_7F4A_7C15, Offset = 0xD6E8_FEB8_6659_FD93;

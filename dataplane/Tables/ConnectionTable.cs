@@ -269,9 +269,10 @@ public sealed unsafe partial class ConnectionTable
         ConnectionHead* head = slots.At(index);
         ulong own = Volatile.Read(ref head->Control);
         uint partner = head->Partner;
-        if (!handle.Matches(own))
+        Volatile.ReadBarrier();
+        if (!handle.Matches(own) || (uint)Volatile.Read(ref head->Control) != (uint)own)
         {
-            return false;
+            return false; // of another life, or between two
         }
         if (!ConnectionControl.Has(own, ConnectionFlags.Reply))
         {

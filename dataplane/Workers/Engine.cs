@@ -28,6 +28,8 @@ public sealed unsafe class Engine : IDisposable
     private readonly SortedDictionary<int, EnginePort> _ports = [];
     private readonly Worker[] _workers;
     private readonly EngineOptions _options;
+    private readonly QueueOwners _owners;
+    private readonly QueueBalancer? _balancer;
     private readonly List<Thread> _threads = [];
     private bool _disposed;
 
@@ -49,18 +51,20 @@ public sealed unsafe class Engine : IDisposable
         {
             throw new ArgumentException($"buffers of {_options.BufferBytes} bytes asked for; {MinBufferBytes} to {MaxBufferBytes} are possible", nameof(options));
         }
+        _owners = new QueueOwners(_options.Workers);
         Segment = segment;
         Clock = clock ?? new MonotonicClock();
         TakeOver();
         int serial = Interlocked.Increment(ref s_serial);
         Small = MbufPool.Create($"small{serial}", _options.SmallBuffers, privateSize: PacketMeta.SizeInBytes, dataRoom: _options.BufferBytes + Mbuf.DefaultHeadroom);
         Large = MbufPool.Create($"large{serial}", _options.LargeBuffers, cache: 0, privateSize: PacketMeta.SizeInBytes, dataRoom: ushort.MaxValue);
-        _workers = [.. Enumerable.Range(0, _options.Workers).Select(i => new Worker(i, segment, Small, Large, Clock, _options.Burst))];
+        _workers = [.. Enumerable.Range(0, _options.Workers).Select(i => new Worker(i, segment, Small, Large, Clock, _options.Burst, _options.Distribute && _options.Workers > 1))];
         foreach (Worker worker in _workers)
         {
             worker.Connect(_workers);
         }
         Housekeeping = new Housekeeping(this);
+        _balancer = _options.Balance && _options.Workers > 1 ? new QueueBalancer(this) : null;
     }
 
     public Segment Segment { get; }
@@ -94,6 +98,7 @@ public sealed unsafe class Engine : IDisposable
             thread.Start();
         }
         Housekeeping.Start();
+        _balancer?.Start();
     }
 
     /// <summary>Makes a port part of the switch. The engine owns it from now on; when this throws it is the caller's as before.</summary>
@@ -150,12 +155,79 @@ public sealed unsafe class Engine : IDisposable
         }
     }
 
+    /// <summary>All receive queues, with the worker that polls each.</summary>
+    public IReadOnlyList<(int Port, int Queue, int Worker)> Queues
+    {
+        get
+        {
+            lock (_changes)
+            {
+                return [.. _ports.Values.SelectMany(port => Enumerable.Range(0, port.RxQueues).Select(queue => (port.Index, queue, _owners[port, queue])))];
+            }
+        }
+    }
+
+    /// <summary>The worker that polls each receive queue of a port; empty when there is no such port.</summary>
+    public IReadOnlyList<int> OwnersOf(int index)
+    {
+        lock (_changes)
+        {
+            return _ports.TryGetValue(index, out EnginePort? port) ? [.. Enumerable.Range(0, port.RxQueues).Select(queue => _owners[port, queue])] : [];
+        }
+    }
+
+    /// <summary>
+    /// Gives a receive queue to another worker while traffic flows. For a moment nobody polls it, and its packets wait: first the old
+    /// worker finishes what it has, and others what it had handed to them, then the new one begins. Nothing is lost or overtaken.
+    /// </summary>
+    /// <exception cref="ArgumentException">There is no such port, queue or worker.</exception>
+    /// <exception cref="TimeoutException">The old worker hangs. It keeps the queue.</exception>
+    public void Assign(int index, int queue, int worker)
+    {
+        lock (_changes)
+        {
+            if (!_ports.TryGetValue(index, out EnginePort? port))
+            {
+                throw new ArgumentException($"no port {index} is attached", nameof(index));
+            }
+            if (queue < 0 || queue >= port.RxQueues)
+            {
+                throw new ArgumentException($"port \"{port.Name}\" has no receive queue {queue}; it has {port.RxQueues}", nameof(queue));
+            }
+            if (worker < 0 || worker >= _workers.Length)
+            {
+                throw new ArgumentException($"there is no worker {worker}; they are numbered from 0 to {_workers.Length - 1}", nameof(worker));
+            }
+            int old = _owners[port, queue];
+            if (old == worker)
+            {
+                return;
+            }
+            var moved = new RxQueue(port, queue);
+            _owners.Assign(index, queue, QueueOwners.Nobody);
+            PublishSets(port);
+            _workers[old].Unwatch(moved);
+            if (_threads.Count != 0 && !HasFinished(_workers[old]))
+            {
+                worker = old;
+            }
+            _owners.Assign(index, queue, worker);
+            PublishSets(port);
+            _workers[worker].Watch(moved);
+            if (worker == old)
+            {
+                throw new TimeoutException($"port \"{port.Name}\": worker {old} has not finished a burst for {GraceTimeout.TotalSeconds:0} s");
+            }
+        }
+    }
+
     /// <summary>
     /// Ends the threads. What a worker had handed to another one is sent first, and what waits for a neighbour is given up, so the
     /// counters balance. The workers can be turned by hand afterwards.
     /// </summary>
     public void Stop()
     {
+        _balancer?.Stop();
         Housekeeping.Stop();
         foreach (Worker worker in _workers)
         {
@@ -166,10 +238,16 @@ public sealed unsafe class Engine : IDisposable
             thread.Join();
         }
         _threads.Clear();
-        foreach (Worker worker in _workers)
+        bool any;
+        do
         {
-            worker.Finish();
+            any = false;
+            foreach (Worker worker in _workers)
+            {
+                any |= worker.Finish();
+            }
         }
+        while (any);
     }
 
     /// <summary>Stops the threads and closes all ports.</summary>
@@ -202,6 +280,7 @@ public sealed unsafe class Engine : IDisposable
         {
             worker.Unwatch(queue);
         }
+        _owners.Forget(port.Index);
         ref PortRuntime runtime = ref Segment.PortRuntime[port.Index];
         if (runtime.State != PortState.ErrDisabled)
         {
@@ -220,13 +299,33 @@ public sealed unsafe class Engine : IDisposable
         var queues = new List<(Worker, RxQueue)>();
         foreach (Worker worker in _workers)
         {
-            worker.Publish(ReceiveSet.For(worker.Index, _workers.Length, _ports.Values, Segment.MaxPorts));
-            foreach (RxQueue queue in ReceiveSet.QueuesOf(changed, worker.Index, _workers.Length))
+            worker.Publish(ReceiveSet.For(worker.Index, _owners, _ports.Values, Segment.MaxPorts));
+            foreach (RxQueue queue in _owners.Of(changed, worker.Index))
             {
                 queues.Add((worker, queue));
             }
         }
         return queues;
+    }
+
+    /// <summary>Waits until a worker has sent what it received before now, and others what it gave to them. False when that takes too long.</summary>
+    private bool HasFinished(Worker worker)
+    {
+        long end = Environment.TickCount64 + (long)GraceTimeout.TotalMilliseconds;
+        if (!Segment.Quiescence.Wait(Segment.Quiescence.Advance(), GraceTimeout))
+        {
+            return false;
+        }
+        while (worker.HasPassedOn)
+        {
+            if (Environment.TickCount64 > end)
+            {
+                return false;
+            }
+            Thread.Yield();
+        }
+        // Taken is not yet sent.
+        return Segment.Quiescence.Wait(Segment.Quiescence.Advance(), GraceTimeout);
     }
 
     private void RunWorker(Worker worker, int cpu)

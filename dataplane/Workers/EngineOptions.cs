@@ -12,6 +12,12 @@ public sealed record EngineOptions
     /// <summary>Never sleep: lowest latency, a whole core per worker.</summary>
     public bool BusyPoll { get; init; }
 
+    /// <summary>Whether packets of ports with one receive queue are shared among the workers, by their flows.</summary>
+    public bool Distribute { get; init; }
+
+    /// <summary>Whether receive queues go from busy workers to idle ones.</summary>
+    public bool Balance { get; init; }
+
     /// <summary>Packets received at once, 1 to <see cref="Worker.BurstSize"/>.</summary>
     public int Burst { get; init; } = Worker.BurstSize;
 

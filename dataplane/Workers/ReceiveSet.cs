@@ -33,8 +33,8 @@ public sealed class ReceiveSet
     /// <summary>Whether every queue can wake the worker.</summary>
     public bool CanSleep { get; }
 
-    /// <summary>The set of one worker out of <paramref name="workers"/>.</summary>
-    public static ReceiveSet For(int worker, int workers, IReadOnlyCollection<EnginePort> ports, int maxPorts)
+    /// <summary>The set of one worker.</summary>
+    public static ReceiveSet For(int worker, QueueOwners owners, IReadOnlyCollection<EnginePort> ports, int maxPorts)
     {
         var byIndex = new EnginePort?[maxPorts];
         var polled = new List<RxQueue>();
@@ -42,25 +42,11 @@ public sealed class ReceiveSet
         foreach (EnginePort port in ports)
         {
             byIndex[port.Index] = port;
-            foreach (RxQueue queue in QueuesOf(port, worker, workers))
+            foreach (RxQueue queue in owners.Of(port, worker))
             {
                 (port.PollsByFd ? byFd : polled).Add(queue);
             }
         }
         return new ReceiveSet(byIndex, [.. polled], [.. byFd]);
-    }
-
-    /// <summary>The receive queues of a port that a worker polls.</summary>
-    public static IEnumerable<RxQueue> QueuesOf(EnginePort port, int worker, int workers)
-    {
-        for (int queue = 0; queue < port.RxQueues; queue++)
-        {
-            // A port with one queue per worker gives each its own; ports with one queue are spread over the workers.
-            int owner = port.RxQueues > 1 ? queue % workers : port.Index % workers;
-            if (owner == worker)
-            {
-                yield return new RxQueue(port, queue);
-            }
-        }
     }
 }

@@ -19,7 +19,7 @@ namespace Dataplane.Workers;
 /// </para>
 /// <para>This file is what stages use; the loop is in <c>Worker.Loop.cs</c>.</para>
 /// </summary>
-public sealed unsafe partial class Worker : IDisposable
+public sealed unsafe partial class Worker : OwnCacheLines, IDisposable
 {
     /// <summary>Packets received at once, at most.</summary>
     public const int BurstSize = 64;
@@ -51,7 +51,7 @@ public sealed unsafe partial class Worker : IDisposable
     private uint _eventSecond;
     private readonly int[] _eventsThisSecond = new int[(int)EventKind.LearnLimit + 1];
 
-    internal Worker(int index, Segment segment, MbufPool small, MbufPool large, EngineClock clock, int burst)
+    internal Worker(int index, Segment segment, MbufPool small, MbufPool large, EngineClock clock, int burst, bool distribute)
     {
         Index = index;
         Segment = segment;
@@ -59,6 +59,7 @@ public sealed unsafe partial class Worker : IDisposable
         Large = large;
         _clock = clock;
         _burst = burst;
+        _distribute = distribute;
         _counters = segment.Counters(index);
         _record = segment.Workers + index;
         _ports = segment.Ports;
@@ -452,6 +453,7 @@ public sealed unsafe partial class Worker : IDisposable
         {
             handover?.Dispose();
         }
+        DisposeDistributor();
         Egress.Dispose();
         Storm.Dispose();
         Policer.Dispose();

@@ -18,6 +18,8 @@ internal sealed record EngineArguments
     public string? Cores { get; init; }
     public bool BusyPoll { get; init; }
     public int MemoryMegabytes { get; init; } = 256;
+    public bool Balance { get; init; }
+    public bool Distribute { get; init; }
     public int Burst { get; init; } = Worker.BurstSize;
     public int SmallBuffers { get; init; } = 16_384;
     public int BufferBytes { get; init; } = 2048;
@@ -77,6 +79,8 @@ internal static class EngineProcess
             Workers = arguments.Workers,
             Cores = arguments.Cores is null ? [] : CpuAffinity.Parse(arguments.Cores),
             BusyPoll = arguments.BusyPoll,
+            Balance = arguments.Balance,
+            Distribute = arguments.Distribute,
             Burst = arguments.Burst,
             SmallBuffers = arguments.SmallBuffers,
             BufferBytes = arguments.BufferBytes,

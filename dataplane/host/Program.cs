@@ -14,6 +14,8 @@ var cores = new Option<string?>("--cores") { Description = "CPUs to pin the work
 var busyPoll = new Option<bool>("--busy-poll") { Description = "Never sleep: lowest latency, a whole CPU per worker" };
 var memory = new Option<int>("--memory") { Description = "Memory for packet buffers in MiB", DefaultValueFactory = _ => 256 };
 var hugepages = new Option<bool>("--hugepages") { Description = "Take packet buffers from hugepages, and allow PCI devices" };
+var distribute = new Option<bool>("--distribute") { Description = "Share the packets of ports with one receive queue among the workers, by their flows" };
+var balance = new Option<bool>("--balance") { Description = "Move receive queues from busy workers to idle ones" };
 var burst = new Option<int>("--burst") { Description = "Packets received at once, at most", DefaultValueFactory = _ => Worker.BurstSize };
 var smallBuffers = new Option<int>("--small-buffers") { Description = "Packet buffers for ordinary packets", DefaultValueFactory = _ => 16_384 };
 var bufferBytes = new Option<int>("--buffer-bytes") { Description = "Bytes of a packet in one of these", DefaultValueFactory = _ => 2048 };
@@ -22,7 +24,7 @@ var session = new Option<bool>("--new-session") { Description = "Leave the termi
 
 var root = new RootCommand("The packet engine of the dataplane switch. Usually started by `dataplane run`.")
 {
-    segment, socket, pidFile, workers, cores, busyPoll, memory, hugepages, burst, smallBuffers, bufferBytes, largeBuffers, session,
+    segment, socket, pidFile, workers, cores, busyPoll, memory, hugepages, distribute, balance, burst, smallBuffers, bufferBytes, largeBuffers, session,
 };
 var dpdk = new Command("dpdk", "Print the release of DPDK that is there, or why it cannot be used");
 dpdk.SetAction(_ => EngineProcess.PrintDpdk());
@@ -41,6 +43,8 @@ root.SetAction(parsed =>
         BusyPoll = parsed.GetValue(busyPoll),
         MemoryMegabytes = parsed.GetValue(memory),
         Hugepages = parsed.GetValue(hugepages),
+        Distribute = parsed.GetValue(distribute),
+        Balance = parsed.GetValue(balance),
         Burst = parsed.GetValue(burst),
         SmallBuffers = parsed.GetValue(smallBuffers),
         BufferBytes = parsed.GetValue(bufferBytes),

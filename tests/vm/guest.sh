@@ -6,7 +6,7 @@
 #
 #   guest.sh <out> <kernel package>     leaves <out>/vmlinuz and <out>/initramfs
 #
-# out/engine and out/control must have been built; DOTNET_ROOT is the runtime's home.
+# out/engine and out/control must have been built; DOTNET_ROOT is where `dotnet` is.
 set -euo pipefail
 PATH=$PATH:/usr/sbin
 
@@ -56,17 +56,19 @@ copy() {
 }
 
 add_runtime() {
-  local version framework
+  local version framework home
+  # The command may be a script that leads to the runtime.
+  home=$("$DOTNET_ROOT/dotnet" --list-runtimes | sed -n 's:^Microsoft\.NETCore\.App .*\[\(.*\)/shared/.*:\1:p' | tail -n 1)
   mkdir -p "$tree/usr/share/dotnet/shared"
-  cp -r "$DOTNET_ROOT/host" "$tree/usr/share/dotnet/"
+  cp -r "$home/host" "$tree/usr/share/dotnet/"
   for framework in Microsoft.NETCore.App Microsoft.AspNetCore.App; do
-    version=$(ls "$DOTNET_ROOT/shared/$framework" | sort -V | tail -n 1)
+    version=$(ls "$home/shared/$framework" | sort -V | tail -n 1)
     mkdir -p "$tree/usr/share/dotnet/shared/$framework"
-    cp -r "$DOTNET_ROOT/shared/$framework/$version" "$tree/usr/share/dotnet/shared/$framework/"
+    cp -r "$home/shared/$framework/$version" "$tree/usr/share/dotnet/shared/$framework/"
   done
   local library
-  while IFS= read -r library; do add "$library"; done < <(find "$DOTNET_ROOT/shared/Microsoft.NETCore.App/$version" -name '*.so' \
-    -exec ldd {} + 2>/dev/null | grep -o '=> /[^ ]*' | cut -c 4- | grep -v "^$DOTNET_ROOT" | sort -u)
+  while IFS= read -r library; do add "$library"; done < <(find "$home/shared/Microsoft.NETCore.App/$version" -name '*.so' \
+    -exec ldd {} + 2>/dev/null | grep -o '=> /[^ ]*' | cut -c 4- | grep -v "^$home" | sort -u)
   # The runtime looks for this one by name.
   while IFS= read -r library; do add "$library"; done < <(ldconfig -p | grep -o '/[^ ]*/libssl\.so\.[0-9.]*$')
 }

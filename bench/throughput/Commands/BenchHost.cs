@@ -1,5 +1,7 @@
 using System.CommandLine;
+using System.Net.Sockets;
 using System.Runtime.InteropServices;
+using System.Text.Json;
 using Dataplane.Interop.Dpdk;
 using Dataplane.Interop.Linux;
 using Dataplane.Memory;
@@ -109,7 +111,7 @@ internal static class BenchHost
             throw new OperationCanceledException(run.Cancel);
         }
         catch (Exception e) when (e is BenchException or LinuxException or DpdkException or DpdkUnavailableException or SegmentException
-            or EngineException or RpcException or IOException or UnauthorizedAccessException or TimeoutException)
+            or EngineException or RpcException or IOException or UnauthorizedAccessException or TimeoutException or SocketException or JsonException)
         {
             Console.Error.WriteLine($"error: {benchmark.Command.Name}: {e.Message}");
             return false;

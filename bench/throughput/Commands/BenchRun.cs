@@ -3,6 +3,7 @@ using Dataplane.Interop.Dpdk;
 using Dataplane.Interop.Linux;
 using Dataplane.ThroughputBench.Harness;
 using Dataplane.ThroughputBench.Machine;
+using Dataplane.ThroughputBench.Ovs;
 using Dataplane.ThroughputBench.Report;
 using Dataplane.ThroughputBench.Subjects;
 using Spectre.Console;
@@ -103,6 +104,22 @@ internal sealed class BenchRun
             $"{TestpmdSubject.Program} is missing, which the engine is compared with. Install it with `./build.sh setup bench` "
             + $"(package {TestpmdSubject.Package}), or measure the engine alone with --no-peers");
         return new TestpmdSubject(program, mode);
+    }
+
+    /// <summary>Open vSwitch with DPDK, when it is installed and can be run: it needs a network namespace, which only root makes.</summary>
+    public static IEnumerable<Subject> Ovs()
+    {
+        if (ProgramPath.Find(OvsProcess.Program) is null)
+        {
+            Progress($"Open vSwitch with DPDK is not installed (package {OvsDpdkSubject.Package}): left out.");
+            return [];
+        }
+        if (LinuxProcess.EffectiveUserId != 0)
+        {
+            Progress($"Open vSwitch needs a network namespace, and that needs root: left out.");
+            return [];
+        }
+        return [new OvsDpdkSubject()];
     }
 
     /// <summary>Runs the subjects in turn at each point, and adds what they came to.</summary>

@@ -18,7 +18,7 @@ internal sealed class BridgeBenchmark : Benchmark
     private readonly Option<PacketSizes[]> _packets;
 
     public BridgeBenchmark()
-        : base("bridge", "Packets per second and clocks per packet of a learning bridge between two ports, beside dpdk-testpmd.")
+        : base("bridge", "Packets per second and clocks per packet of a learning bridge between two ports, beside dpdk-testpmd and Open vSwitch.")
     {
         _macs = Add(new Option<int[]>("--macs")
         {
@@ -66,18 +66,22 @@ internal sealed class BridgeBenchmark : Benchmark
         RunSettings settings = run.Settings with { Burst = bursts[0], Workers = workers[0] };
         List<Point> points =
         [
-            .. macs.Select(n => new Point(Count(n, "MAC"), new BridgeScenario(n, packets[0]), settings)),
-            .. packets.Skip(1).Select(p => new Point($"{p.Name}{(p.Name == "imix" ? "" : " bytes")}", new BridgeScenario(usual, p), settings)),
-            .. bursts.Skip(1).Select(n => new Point(string.Create(CultureInfo.InvariantCulture, $"burst {n}"), new BridgeScenario(usual, packets[0]), settings with { Burst = n })),
-            .. workers.Skip(1).Select(n => new Point(Count(n, "worker"), new BridgeScenario(usual, packets[0]), settings with { Workers = n })),
+            .. macs.Select(n => new Point(Count(n, "MAC"), Bridge(n, packets[0]), settings)),
+            .. packets.Skip(1).Select(p => new Point($"{p.Name}{(p.Name == "imix" ? "" : " bytes")}", Bridge(usual, p), settings)),
+            .. bursts.Skip(1).Select(n => new Point(string.Create(CultureInfo.InvariantCulture, $"burst {n}"), Bridge(usual, packets[0]), settings with { Burst = n })),
+            .. workers.Skip(1).Select(n => new Point(Count(n, "worker"), Bridge(usual, packets[0]), settings with { Workers = n })),
         ];
         List<Subject> subjects = [.. run.Engines()];
         if (run.Options.Peers)
         {
             subjects.AddRange(BenchRun.Testpmd("io"), BenchRun.Testpmd("macswap"));
+            subjects.AddRange(BenchRun.Ovs());
         }
         run.Forward("Bridge", subjects, points);
     }
+
+    private static BridgeScenario Bridge(int addresses, PacketSizes packets) =>
+        addresses <= SharedBridgeScenario.MostAddresses ? new SharedBridgeScenario(addresses, packets) : new BridgeScenario(addresses, packets);
 
     private static string Count(int n, string what) => string.Create(CultureInfo.InvariantCulture, $"{n:N0} {what}{(n == 1 ? "" : "s")}");
 }

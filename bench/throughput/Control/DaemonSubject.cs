@@ -22,11 +22,20 @@ public sealed class DaemonSubject : IDisposable
     private readonly ChildProcess _process;
     private readonly GrpcChannel _channel;
 
+    /// <summary>With one worker that never sleeps.</summary>
     /// <param name="directory">For its files.</param>
     /// <param name="macs">Addresses that must fit.</param>
-    /// <param name="core">CPU of the one worker.</param>
+    /// <param name="core">CPU of the worker.</param>
     /// <param name="cancel">Ends the start.</param>
     public DaemonSubject(string directory, int macs, int core, CancellationToken cancel)
+        : this(directory, ["--mac-capacity", Text(macs), "--busy-poll", "--cores", Text(core)], cancel)
+    {
+    }
+
+    /// <param name="directory">For its files.</param>
+    /// <param name="options">Options of <c>dataplane run</c>.</param>
+    /// <param name="cancel">Ends the start.</param>
+    public DaemonSubject(string directory, IReadOnlyList<string> options, CancellationToken cancel)
     {
         string program = Path.Combine(Repository.Root, "out", "control", "dataplane");
         if (!File.Exists(program))
@@ -36,7 +45,7 @@ public sealed class DaemonSubject : IDisposable
         string instance = string.Create(CultureInfo.InvariantCulture, $"control-{Environment.ProcessId}");
         _process = new ChildProcess(
             program,
-            ["run", "--instance", instance, "--mac-capacity", macs.ToString(CultureInfo.InvariantCulture), "--busy-poll", "--cores", core.ToString(CultureInfo.InvariantCulture)],
+            ["run", "--instance", instance, .. options],
             directory,
             new Dictionary<string, string> { ["DATAPLANE_RUN_DIR"] = directory });
         _channel = GrpcChannel.ForAddress("http://localhost", new GrpcChannelOptions
@@ -72,6 +81,13 @@ public sealed class DaemonSubject : IDisposable
 
     public string CommandLine => _process.CommandLine;
 
+    /// <summary>Process ids of the control process and of its engine.</summary>
+    public int Id => _process.Id;
+
+    public int EngineId => (int)Stats.GetEngine(new GetEngineRequest()).EnginePid;
+
+    public string Version => Stats.GetEngine(new GetEngineRequest()).Version;
+
     /// <summary>Resident memory of the control process in bytes.</summary>
     public long ResidentBytes => ProcessMemory.Resident(_process.Id);
 
@@ -79,7 +95,7 @@ public sealed class DaemonSubject : IDisposable
     public TimeSpan Cpu => ProcessMemory.Cpu(_process.Id);
 
     /// <summary>How long the worker was ready to run and had no CPU.</summary>
-    public TimeSpan WorkerWaited => ProcessMemory.Waited((int)Stats.GetEngine(new GetEngineRequest()).EnginePid, "worker-0");
+    public TimeSpan WorkerWaited => ProcessMemory.Waited(EngineId, "worker-0");
 
     /// <summary>Packets dropped, for whatever reason.</summary>
     public ulong Dropped => (ulong)Stats.GetDrops(new GetDropsRequest()).Drops.Sum(d => (long)d.Packets);
@@ -101,12 +117,14 @@ public sealed class DaemonSubject : IDisposable
         Resources.Apply(request);
     }
 
-    /// <summary>A container in each network namespace. Gives the addresses of their devices.</summary>
-    public string[] MakeContainers(IReadOnlyList<string> namespaces)
+    /// <summary>A container in each network namespace. Gives the MAC addresses of their devices.</summary>
+    /// <param name="namespaces">Their names.</param>
+    /// <param name="addresses">An IP address with its prefix length for each, or none.</param>
+    public string[] MakeContainers(IReadOnlyList<string> namespaces, IReadOnlyList<string>? addresses = null)
     {
         var request = new ApplyRequest
         {
-            Resources = { namespaces.Select((ns, i) => new Resource { Port = new Port { Name = string.Create(CultureInfo.InvariantCulture, $"c{i}"), Network = Network, Tap = new Tap { Netns = ns } } }) },
+            Resources = { namespaces.Select((ns, i) => new Resource { Port = new Port { Name = $"c{Text(i)}", Network = Network, Tap = Device(ns, addresses?[i]) } }) },
         };
         return [.. Resources.Apply(request).Changes.Select(c => c.Resource.Port.Status.Mac)];
     }
@@ -120,6 +138,18 @@ public sealed class DaemonSubject : IDisposable
         Segment?.Dispose();
         _process.Dispose();
     }
+
+    private static Tap Device(string ns, string? address)
+    {
+        var tap = new Tap { Netns = ns };
+        if (address is not null)
+        {
+            tap.Addresses.Add(address);
+        }
+        return tap;
+    }
+
+    private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
 
     private static async ValueTask<Stream> ConnectAsync(string path, CancellationToken cancel)
     {

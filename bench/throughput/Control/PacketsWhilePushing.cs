@@ -1,6 +1,5 @@
 using System.Globalization;
 using Dataplane.Control.Api.V1;
-using Dataplane.Interop.Linux;
 using Dataplane.Packets;
 using Dataplane.ThroughputBench.Harness;
 using Dataplane.ThroughputBench.Traffic;
@@ -48,46 +47,31 @@ public sealed class PacketsWhilePushing(string directory, int core, int packetsP
 
     private async Task<SteadyResult> Run(string name, int macs, Func<DaemonSubject, Task<double>> meanwhile)
     {
-        string[] namespaces = [.. new[] { First, Second }.Select(n => string.Create(CultureInfo.InvariantCulture, $"dpbench-{Environment.ProcessId}-{n}"))];
-        var open = new List<NetNs>();
-        try
-        {
-            foreach (string ns in namespaces)
-            {
-                open.Add(NetNs.Create(ns));
-            }
-            using var daemon = new DaemonSubject(directory, macs, core, cancel);
-            daemon.MakeNetwork();
-            string[] addresses = daemon.MakeContainers(namespaces);
-            using var first = new PacketSocket(open[0], "eth0", SteadyStream.EtherType);
-            using var second = new PacketSocket(open[1], "eth0", SteadyStream.EtherType);
-            byte[][] macsOf = [.. addresses.Select(a => MacAddress.Parse(a).ToBytes())];
-            Introduce(second, macsOf[1]);
-            using var stream = new SteadyStream(first, second, macsOf[0], macsOf[1], packetsPerSecond);
-            // Its first packets make the kernel and the worker warm.
-            cancel.WaitHandle.WaitOne(TimeSpan.FromSeconds(1));
-            ulong dropped = daemon.Dropped;
-            TimeSpan waited = daemon.WorkerWaited;
-            (long sent, _, _) = stream.Counts;
-            long start = Environment.TickCount64;
-            double updates = await meanwhile(daemon);
-            double seconds = (Environment.TickCount64 - start) / 1000.0;
-            long during = stream.Counts.Sent - sent;
-            waited = daemon.WorkerWaited - waited;
-            double longest = daemon.LongestPoll * 1e6 / daemon.Segment.Header.TscHz;
-            stream.Stop();
-            cancel.ThrowIfCancellationRequested();
-            (long all, _, long received) = stream.Counts;
-            return new SteadyResult(name, during / seconds, all, all - received, daemon.Dropped - dropped, longest, waited.TotalMicroseconds, updates);
-        }
-        finally
-        {
-            open.ForEach(n => n.Dispose());
-            foreach (string ns in namespaces.Intersect(NetNs.List()))
-            {
-                NetNs.Delete(ns);
-            }
-        }
+        using var open = new BenchNamespaces();
+        string[] namespaces = [open.Create(First), open.Create(Second)];
+        using var daemon = new DaemonSubject(directory, macs, core, cancel);
+        daemon.MakeNetwork();
+        string[] addresses = daemon.MakeContainers(namespaces);
+        using var first = new PacketSocket(open[namespaces[0]], "eth0", SteadyStream.EtherType);
+        using var second = new PacketSocket(open[namespaces[1]], "eth0", SteadyStream.EtherType);
+        byte[][] macsOf = [.. addresses.Select(a => MacAddress.Parse(a).ToBytes())];
+        Introduce(second, macsOf[1]);
+        using var stream = new SteadyStream(first, second, macsOf[0], macsOf[1], packetsPerSecond);
+        // Its first packets make the kernel and the worker warm.
+        cancel.WaitHandle.WaitOne(TimeSpan.FromSeconds(1));
+        ulong dropped = daemon.Dropped;
+        TimeSpan waited = daemon.WorkerWaited;
+        (long sent, _, _) = stream.Counts;
+        long start = Environment.TickCount64;
+        double updates = await meanwhile(daemon);
+        double seconds = (Environment.TickCount64 - start) / 1000.0;
+        long during = stream.Counts.Sent - sent;
+        waited = daemon.WorkerWaited - waited;
+        double longest = daemon.LongestPoll * 1e6 / daemon.Segment.Header.TscHz;
+        stream.Stop();
+        cancel.ThrowIfCancellationRequested();
+        (long all, _, long received) = stream.Counts;
+        return new SteadyResult(name, during / seconds, all, all - received, daemon.Dropped - dropped, longest, waited.TotalMicroseconds, updates);
     }
 
     /// <summary>A frame from an address, so that the switch knows where it is.</summary>

@@ -10,6 +10,7 @@ public sealed class Interleaved(IReadOnlyList<Subject> subjects, WorkDirectory w
     {
         string files = work.New("traffic");
         IReadOnlyList<string> traffic = point.Scenario.WriteTraffic(files);
+        IReadOnlyList<string> devices = RunContext.Replaying(point.Scenario, point.Settings, traffic);
         SubjectResult[] results = [.. subjects.Where(subject => subject.CanRun(point.Scenario, point.Settings)).Select(subject => new SubjectResult(subject))];
         for (int run = 1; run <= point.Settings.Runs; run++)
         {
@@ -17,7 +18,7 @@ public sealed class Interleaved(IReadOnlyList<Subject> subjects, WorkDirectory w
             {
                 cancel.ThrowIfCancellationRequested();
                 string directory = work.New("run");
-                RunResult outcome = result.Subject.Run(new RunContext(point.Scenario, point.Settings, traffic, directory), cancel);
+                RunResult outcome = result.Subject.Run(new RunContext(point.Scenario, point.Settings, devices, directory), cancel);
                 Directory.Delete(directory, recursive: true);
                 result.Add(outcome);
                 report(result.Subject, run, outcome);

@@ -26,8 +26,11 @@ public abstract class Scenario(string name, int size)
     /// <summary>Of the ports, in bytes.</summary>
     public virtual ushort Mtu => Packets.Mtu;
 
-    /// <summary>Clocks per packet in the stages that are wished for.</summary>
+    /// <summary>Clocks per packet in the stages that are wished for, at full bursts.</summary>
     public virtual Goal? Goal => null;
+
+    /// <summary>The same at other bursts.</summary>
+    public virtual Goal? GoalAt(int burst) => burst == RunSettings.FullBurst ? Goal : null;
 
     /// <summary>What is worth to know of the tables, by name.</summary>
     public virtual IReadOnlyDictionary<string, object> Facts => new Dictionary<string, object>();

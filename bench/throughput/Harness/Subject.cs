@@ -5,19 +5,22 @@ namespace Dataplane.ThroughputBench.Harness;
 /// <summary>What a run needs to know.</summary>
 /// <param name="Scenario">The workload.</param>
 /// <param name="Settings">What is the same for every subject.</param>
-/// <param name="Traffic">A capture file per port.</param>
+/// <param name="Devices">What DPDK is to make of the ports.</param>
 /// <param name="Directory">For the files of this run.</param>
-public sealed record RunContext(Scenario Scenario, RunSettings Settings, IReadOnlyList<string> Traffic, string Directory)
+public sealed record RunContext(Scenario Scenario, RunSettings Settings, IReadOnlyList<string> Devices, string Directory)
 {
     /// <summary>
-    /// What DPDK is to make of the ports: those with traffic replay their capture file in memory without end, in as many queues as
-    /// there are workers, the others receive nothing; all of them throw away what is sent.
+    /// Ports with traffic replay their capture file in memory without end, in as many queues as there are workers, the others receive
+    /// nothing; all of them throw away what is sent.
     /// </summary>
-    public IReadOnlyList<string> Devices =>
+    /// <param name="scenario">The workload.</param>
+    /// <param name="settings">How it is run.</param>
+    /// <param name="traffic">A capture file per port.</param>
+    public static IReadOnlyList<string> Replaying(Scenario scenario, RunSettings settings, IReadOnlyList<string> traffic) =>
     [
-        .. Traffic.Select((path, i) => string.Create(CultureInfo.InvariantCulture,
-            $"net_pcap{i},{string.Join(',', Enumerable.Repeat($"rx_pcap={path}", Settings.Workers))},infinite_rx=1")),
-        .. Enumerable.Range(Traffic.Count, Scenario.SendOnlyPorts).Select(i => string.Create(CultureInfo.InvariantCulture, $"net_null{i},no-rx=1")),
+        .. traffic.Select((path, i) => string.Create(CultureInfo.InvariantCulture,
+            $"net_pcap{i},{string.Join(',', Enumerable.Repeat($"rx_pcap={path}", settings.Workers))},infinite_rx=1")),
+        .. Enumerable.Range(traffic.Count, scenario.SendOnlyPorts).Select(i => string.Create(CultureInfo.InvariantCulture, $"net_null{i},no-rx=1")),
     ];
 
     /// <summary>See <see cref="Scenario.Buffers"/>.</summary>
@@ -41,6 +44,10 @@ public abstract class Subject(string name)
 
     /// <summary>Whether it can take part in a point of the benchmark: some programs have a burst size of their own, say.</summary>
     public virtual bool CanRun(Scenario scenario, RunSettings settings) => true;
+
+    /// <summary>Starts it on its ports and lets it forward until it is disposed of. Nothing need have arrived yet.</summary>
+    /// <exception cref="BenchException">It did not start.</exception>
+    public abstract IDisposable Start(RunContext context, CancellationToken cancel);
 
     /// <summary>Starts, warms up, measures and stops.</summary>
     /// <exception cref="BenchException">It did not start or did not forward.</exception>

@@ -15,6 +15,9 @@ public readonly record struct Summary(double Best, double Median, double Worst, 
     /// <summary>Distance of the quartiles over the median: 0.1 means that half of the values lie within a tenth.</summary>
     public double Spread => Median == 0 ? 0 : (Upper - Lower) / Median;
 
+    /// <summary>The same in another unit.</summary>
+    public Summary Times(double factor) => new(Best * factor, Median * factor, Worst * factor, Lower * factor, Upper * factor, Count);
+
     /// <summary>Of values where more is better. Null when there are none.</summary>
     public static Summary? OfHigh(IEnumerable<double> values) => Of(values, highIsBest: true);
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using Dataplane.ThroughputBench.Control;
+using Dataplane.ThroughputBench.Harness;
 using Dataplane.ThroughputBench.Machine;
 
 namespace Dataplane.ThroughputBench.Ovs;

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Dataplane.ThroughputBench.Commands;
 using Dataplane.ThroughputBench.Control;
+using Dataplane.ThroughputBench.Harness;
 
 namespace Dataplane.ThroughputBench.Report;
 

@@ -6,6 +6,9 @@ namespace Dataplane.ThroughputBench.Report;
 /// <summary>The part of a report about programs that forward packets as fast as they can.</summary>
 public static class ForwardingSection
 {
+    /// <summary>Facts of a run that have a column, when the tables are written to meanwhile.</summary>
+    private const string Updates = "updatesPerSecond", LongestPoll = "longestPollMicroseconds";
+
     /// <param name="title">What was measured.</param>
     /// <param name="tscHz">Frequency of the time-stamp counter.</param>
     /// <param name="results">The points.</param>
@@ -16,12 +19,15 @@ public static class ForwardingSection
         string[] references = [.. names.Skip(1)];
         bool sizes = results.Any(r => r.Point.Scenario.Packets != results[0].Point.Scenario.Packets);
         bool workers = results.Any(r => r.Point.Settings.Workers > 1);
-        bool goals = results.Any(r => r.Point.Scenario.Goal.HasValue);
+        bool goals = results.Any(r => Goal(r.Point).HasValue);
         List<string> columns = ["", "switch", "Mpps\nbest | median", "spread"];
         Optional(sizes, "Gb/s\nmedian");
         columns.AddRange(["clocks/packet\nbest | median", "of these stages\nbest | median"]);
         Optional(goals, "wanted\nat most | aim");
         Optional(workers, "packets by worker");
+        bool updates = results.SelectMany(r => r.Subjects).SelectMany(s => s.Runs).Any(run => run.Facts.ContainsKey(Updates));
+        Optional(updates, "updates/s\nmedian");
+        Optional(updates, "longest time between\ntwo polls, µs: least");
         columns.AddRange(references.Select(name => $"× {name}\nbest | median"));
 
         var rows = new List<IReadOnlyList<string>>();
@@ -42,11 +48,15 @@ public static class ForwardingSection
                 row.AddRange([Pair(subject.Clocks(tscHz, point.Point.Settings.Workers), 1, "0"), Pair(subject.StageClocks, 1, "0.0")]);
                 if (goals)
                 {
-                    row.Add(subject.StageClocks.HasValue && scenario.Goal is { } goal && point.Point.Settings.Burst == RunSettings.FullBurst ? $"{goal.AtMost} | {goal.Aim}" : "");
+                    row.Add(subject.StageClocks.HasValue && Goal(point.Point) is { } goal ? $"{goal.AtMost} | {goal.Aim}" : "");
                 }
                 if (workers)
                 {
                     row.Add(subject.Runs[^1].Windows[^1].Shares is { } shares ? string.Join(" + ", shares.Select(s => Number(s * 100, "0'%'"))) : "");
+                }
+                if (updates)
+                {
+                    row.AddRange([Number(Median(subject, Updates), "N0"), Number(Least(subject, LongestPoll), "N0")]);
                 }
                 row.AddRange(references.Select(name => Ratio(subject, point.Subjects.FirstOrDefault(s => s.Subject.Name == name))));
                 rows.Add(row);
@@ -75,6 +85,15 @@ public static class ForwardingSection
         }
     }
 
+    private static double? Median(SubjectResult subject, string fact) => Facts(subject, fact)?.Median;
+
+    private static double? Least(SubjectResult subject, string fact) => Facts(subject, fact)?.Best;
+
+    private static Summary? Facts(SubjectResult subject, string fact) =>
+        Summary.OfLow(subject.Runs.Where(run => run.Facts.ContainsKey(fact)).Select(run => Convert.ToDouble(run.Facts[fact], CultureInfo.InvariantCulture)));
+
+    private static Goal? Goal(Point point) => point.Scenario.GoalAt(point.Settings.Burst);
+
     private static string Describe(IReadOnlyList<PointResult> results)
     {
         RunSettings settings = results[0].Point.Settings;
@@ -85,7 +104,7 @@ public static class ForwardingSection
     private static List<Chart> Charts(IReadOnlyList<PointResult> results, string[] names)
     {
         string[] labels = [.. results.Select(r => r.Point.Label)];
-        List<Chart> charts = [new BoxChart("Packets per second", "Mpps", labels, Boxes(s => Scale(s.PacketsPerSecond, 1e-6)))];
+        List<Chart> charts = [new BoxChart("Packets per second", "Mpps", labels, Boxes(s => s.PacketsPerSecond?.Times(1e-6)))];
         if (results.Any(r => r.Subjects.Any(s => s.StageClocks.HasValue)))
         {
             charts.Add(new BoxChart("Clocks per packet in the stages", "clocks", labels, Boxes(s => s.StageClocks)));
@@ -99,9 +118,6 @@ public static class ForwardingSection
         ];
     }
 
-    private static Summary? Scale(Summary? s, double by) =>
-        s is { } v ? new Summary(v.Best * by, v.Median * by, v.Worst * by, v.Lower * by, v.Upper * by, v.Count) : null;
-
     private static IEnumerable<string> Warnings(PointResult point) =>
         from subject in point.Subjects
         where subject.Runs.Any(run => run.Facts.TryGetValue("countersBalance", out object? balance) && balance is false)
@@ -113,7 +129,7 @@ public static class ForwardingSection
         Scenario = point.Point.Scenario.Name,
         point.Point.Scenario.Size,
         Packets = point.Point.Scenario.Packets.Name,
-        point.Point.Scenario.Goal,
+        Goal = Goal(point.Point),
         point.Point.Settings,
         Subjects = point.Subjects.Select(subject => new
         {

@@ -1,8 +1,4 @@
-using System.Globalization;
-using Dataplane.Memory;
-using Dataplane.Protocol;
 using Dataplane.ThroughputBench.Harness;
-using Dataplane.ThroughputBench.Traffic;
 
 namespace Dataplane.ThroughputBench.Subjects;
 
@@ -10,125 +6,56 @@ namespace Dataplane.ThroughputBench.Subjects;
 /// Our engine, the program as it is installed. The benchmark plays the control process: it makes the segment, attaches the ports,
 /// writes the tables, and then only reads counters, which costs the engine nothing.
 /// </summary>
-public sealed class EngineSubject(string name, string program) : Subject(name)
+public class EngineSubject(string name, string program) : Subject(name)
 {
-    private static readonly TimeSpan StartTime = TimeSpan.FromSeconds(30);
-    private static readonly TimeSpan SettleTime = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(1);
 
-    /// <summary>TSC frequency in Hz, once the engine has run.</summary>
-    public ulong TscHz { get; private set; }
+    /// <summary>Path of the engine.</summary>
+    public string Program { get; } = program;
+
+    public override IDisposable Start(RunContext context, CancellationToken cancel)
+    {
+        var engine = new RunningEngine(Program, context, cancel);
+        Version ??= engine.Version;
+        return engine;
+    }
 
     public override RunResult Run(RunContext context, CancellationToken cancel)
     {
-        string segmentPath = Path.Combine(context.Directory, "segment"), socket = Path.Combine(context.Directory, "engine.sock");
-        using Segment segment = Segment.Create(segmentPath, context.Scenario.SegmentOptions);
-        using var process = new ChildProcess(program, Arguments(context, segmentPath, socket), context.Directory);
-        using EngineClient client = Connect(process, socket, cancel);
-        EngineReply hello = client.Hello();
-        Version ??= $"{hello.Version}, {hello.Dpdk}";
-        TscHz = segment.Header.TscHz;
-
-        var writer = new SegmentWriter(segment);
-        writer.Begin();
-        context.Scenario.Configure(writer);
-        writer.Commit();
-        IReadOnlyList<string> devices = context.Devices;
-        for (int i = 0; i < devices.Count; i++)
-        {
-            int index = Scenario.FirstPort + i;
-            client.Attach(index, $"port{index}", $"dpdk:{devices[i]}", context.Scenario.Mtu, null, []);
-        }
-
-        Settle(context, segment, process, cancel);
+        using var engine = (RunningEngine)Start(context, cancel);
+        engine.Settle(cancel);
         Sleep(WarmUp, cancel);
-        var meter = new EngineMeter(segment, context.Settings.Workers, devices.Count, context.Scenario.InnerPorts);
         var windows = new List<Window>();
+        Dictionary<string, object> facts = Measure(engine, () => Windows(engine, context, windows, cancel));
+        return new RunResult { Windows = windows, CommandLine = engine.CommandLine, Facts = facts };
+    }
+
+    /// <summary>Calls a function that measures, and may do something meanwhile. Gives what is worth to know of the run.</summary>
+    protected virtual Dictionary<string, object> Measure(RunningEngine engine, Func<Dictionary<string, object>> measure) => measure();
+
+    private static Dictionary<string, object> Windows(RunningEngine engine, RunContext context, List<Window> windows, CancellationToken cancel)
+    {
+        EngineMeter meter = engine.Meter;
         EngineReading first = meter.Read(), before = first;
         int count = (int)(TimeSpan.FromSeconds(context.Settings.Seconds) / context.Settings.Window);
         for (int i = 0; i < count; i++)
         {
             Sleep(context.Settings.Window, cancel);
-            if (process.HasExited)
-            {
-                throw process.Failure("ended while it was measured");
-            }
+            engine.Check();
             EngineReading after = meter.Read();
             windows.Add(EngineMeter.Between(before, after));
             before = after;
         }
 
         // Without ports nothing moves any more, and the counters must balance.
-        for (int i = 0; i < devices.Count; i++)
-        {
-            client.Detach(Scenario.FirstPort + i);
-        }
+        engine.DetachPorts();
         Dictionary<string, object> facts = meter.Facts(first, before);
+        facts["longestPollMicroseconds"] = before.Workers.Max(worker => worker.LongestPoll) * 1e6 / engine.Segment.Header.TscHz;
         foreach ((string key, object value) in context.Scenario.Facts)
         {
             facts[key] = value;
         }
-        client.Quit();
-        process.WaitForExit(TimeSpan.FromSeconds(5));
-        return new RunResult { Windows = windows, CommandLine = process.CommandLine, Facts = facts };
-    }
-
-    private static List<string> Arguments(RunContext context, string segment, string socket)
-    {
-        List<string> arguments =
-        [
-            "--segment", segment, "--socket", socket, "--workers", Text(context.Settings.Workers), "--busy-poll",
-            "--cores", string.Join(',', context.Settings.Cores.Take(context.Settings.Workers)),
-            "--memory", Text(context.MemoryMegabytes), "--small-buffers", Text(context.Buffers),
-        ];
-        if (context.Settings.Burst != RunSettings.FullBurst)
-        {
-            arguments.AddRange("--burst", Text(context.Settings.Burst));
-        }
-        if (context.Scenario.Packets.BufferBytes != PacketSizes.Smallest.BufferBytes)
-        {
-            arguments.AddRange("--buffer-bytes", Text(context.Scenario.Packets.BufferBytes));
-        }
-        if (context.Settings.Hugepages)
-        {
-            arguments.Add("--hugepages");
-        }
-        return arguments;
-    }
-
-    private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
-
-    private static EngineClient Connect(ChildProcess process, string socket, CancellationToken cancel)
-    {
-        long deadline = Environment.TickCount64 + (long)StartTime.TotalMilliseconds;
-        while (true)
-        {
-            try
-            {
-                return EngineClient.Connect(socket);
-            }
-            catch (Interop.Linux.LinuxException) when (!process.HasExited && Environment.TickCount64 < deadline)
-            {
-                Sleep(TimeSpan.FromMilliseconds(20), cancel);
-            }
-            catch (Interop.Linux.LinuxException)
-            {
-                throw process.Failure(process.HasExited ? "did not start" : $"does not listen after {StartTime.TotalSeconds:0} s");
-            }
-        }
-    }
-
-    private static void Settle(RunContext context, Segment segment, ChildProcess process, CancellationToken cancel)
-    {
-        long deadline = Environment.TickCount64 + (long)SettleTime.TotalMilliseconds;
-        while (!context.Scenario.IsSettled(segment, out string progress))
-        {
-            if (process.HasExited || Environment.TickCount64 > deadline)
-            {
-                throw process.Failure($"did not settle: {progress}");
-            }
-            Sleep(TimeSpan.FromMilliseconds(20), cancel);
-        }
+        return facts;
     }
 
     private static void Sleep(TimeSpan time, CancellationToken cancel)

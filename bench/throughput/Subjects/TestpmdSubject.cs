@@ -19,6 +19,25 @@ public sealed class TestpmdSubject(string program, string mode) : Subject($"test
     /// <summary>The first figure covers no time, the second the start.</summary>
     private const int WarmUpFigures = 2;
 
+    public override IDisposable Start(RunContext context, CancellationToken cancel)
+    {
+        var process = new ChildProcess(program, Arguments(context), context.Directory);
+        try
+        {
+            var parser = new TestpmdOutput(context.Devices.Count);
+            while (!parser.Take(process.ReadLine(Patience, cancel) ?? throw process.Failure("did not start"), out _))
+            {
+            }
+            Version ??= parser.Version;
+            return process;
+        }
+        catch
+        {
+            process.Dispose();
+            throw;
+        }
+    }
+
     public override RunResult Run(RunContext context, CancellationToken cancel)
     {
         using var process = new ChildProcess(program, Arguments(context), context.Directory);

@@ -15,7 +15,10 @@ public static class MacPairs
     public static int Packets(int addresses, PacketSizes sizes) => Math.Max(addresses, sizes.Lengths.Count);
 
     /// <summary>A packet per address of <paramref name="side"/> (0 or 1), or as many as the lengths need.</summary>
-    public static void Write(string path, int addresses, int side, PacketSizes sizes)
+    public static void Write(string path, int addresses, int side, PacketSizes sizes) => Write(path, addresses, side, sizes, Packets(addresses, sizes));
+
+    /// <summary>So many packets, the addresses in turn.</summary>
+    public static void Write(string path, int addresses, int side, PacketSizes sizes, int count)
     {
         int[] order = [.. Enumerable.Range(0, addresses)];
         new Random(Seed + side).Shuffle(order);
@@ -23,7 +26,7 @@ public static class MacPairs
         byte[] packet = new byte[sizes.Lengths.Max()];
         packet[Wire.EtherTypeOffset] = 0x88; // IEEE 802 local experimental EtherType 1: nobody looks inside
         packet[Wire.EtherTypeOffset + 1] = 0xB5;
-        for (int n = 0; n < Packets(addresses, sizes); n++)
+        for (int n = 0; n < count; n++)
         {
             int i = order[n % addresses];
             Address(1 - side, i).CopyTo(packet);

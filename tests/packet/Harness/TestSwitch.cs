@@ -40,8 +40,9 @@ public sealed unsafe class TestSwitch : IDisposable
     /// <param name="largeBuffers">Buffers of 64 KiB.</param>
     /// <param name="clock">Time; <see cref="Clock"/>, turned by hand, when not given.</param>
     /// <param name="busyPoll">Whether the threads never sleep.</param>
+    /// <param name="distribute">Whether packets of ports with one queue are shared among the workers.</param>
     public TestSwitch(int workers = 1, SegmentOptions? options = null, Func<BridgeRecord, BridgeRecord>? bridge = null,
-        int smallBuffers = 4096, int largeBuffers = 64, EngineClock? clock = null, bool busyPoll = false)
+        int smallBuffers = 4096, int largeBuffers = 64, EngineClock? clock = null, bool busyPoll = false, bool distribute = false)
     {
         Eal.Require();
         AppDomain.CurrentDomain.FirstChanceException += Remember;
@@ -52,6 +53,7 @@ public sealed unsafe class TestSwitch : IDisposable
             SmallBuffers = smallBuffers,
             LargeBuffers = largeBuffers,
             BusyPoll = busyPoll,
+            Distribute = distribute,
         }, clock ?? Clock);
         Writer = new SegmentWriter(Segment);
         _smallFree = Engine.Small.Available;

@@ -410,6 +410,12 @@ public sealed class ConnectionTableTests
             test.Table.Refresh(handle, 3, 1);
             test.Table.TryRead(handle, out _);
             test.Table.Remove(handle);
+            ConnectionKey client = ConnectionKey.OfAffinity(1, false, made.Original.Source, 7);
+            test.Table.PutAffinity(client, 7, 3, 1);
+            test.Table.FindAffinity(client, 100, 2);
+            var fragment = new PacketFlow { Source = made.Original.Source, Protocol = Wire.ProtocolUdp, Identification = 5 };
+            test.Table.PutFragment(in fragment, 1, 1);
+            test.Table.TryFindFragment(ref fragment, 1, 1);
         }
     }
 

@@ -1,0 +1,104 @@
+using System.CommandLine;
+using Dataplane.ThroughputBench.Generator;
+using Dataplane.ThroughputBench.Harness;
+using Dataplane.ThroughputBench.Report;
+using Dataplane.ThroughputBench.Scenarios;
+using Dataplane.ThroughputBench.Traffic;
+
+namespace Dataplane.ThroughputBench.Commands;
+
+/// <summary>
+/// <c>bench latency</c>: the rate without loss (RFC 2544, section 26.1), and how long packets take at shares of it. A generator in this
+/// process, on the CPU that does not forward, is connected with the switch by shared memory (memif).
+/// </summary>
+internal sealed class LatencyBenchmark : Benchmark
+{
+    private static readonly double[] s_shares = [0.1, 0.5, 0.9];
+
+    private readonly Option<int> _macs, _trial;
+    private readonly Option<double> _loss;
+    private readonly Option<PacketSizes> _packets;
+
+    public LatencyBenchmark()
+        : base("latency", "The rate without loss by bisection (RFC 2544), and latency at 10, 50 and 90 % of it, over memif.")
+    {
+        _macs = Add(new Option<int>("--macs") { Description = $"Addresses on each side, up to {SharedBridgeScenario.MostAddresses}", DefaultValueFactory = _ => 1_000 });
+        _trial = Add(new Option<int>("--trial") { Description = "Milliseconds of a trial; RFC 2544 asks for 60,000 [default: 1,000, with --quick 200]" });
+        _loss = Add(new Option<double>("--loss") { Description = "Percent of the packets that may be lost in the second search", DefaultValueFactory = _ => 0.1 });
+        _packets = Add(new Option<PacketSizes>("--packets")
+        {
+            Description = "Size: 64 (the smallest frame), or of the layer-3 packet up to 1500",
+            CustomParser = argument =>
+            {
+                if (PacketSizes.Parse(argument.Tokens[0].Value) is not { Lengths.Count: 1 } sizes || sizes.Mtu > PacketSizes.Smallest.Mtu)
+                {
+                    argument.AddError($"\"{argument.Tokens[0].Value}\" is not a size from 64 to 1500");
+                    return PacketSizes.Smallest;
+                }
+                return sizes;
+            },
+            DefaultValueFactory = _ => PacketSizes.Smallest,
+        });
+    }
+
+    public override void Measure(BenchRun run, ParseResult options)
+    {
+        if (run.OtherCore == run.Cores[0])
+        {
+            throw new BenchException("a generator needs a CPU besides the one that forwards");
+        }
+        int trial = options.GetValue(_trial) is > 0 and var wanted ? wanted : run.Options.Quick ? 200 : 1_000;
+        PacketSizes packets = options.GetValue(_packets)!;
+        var settings = new LatencySettings(options.GetValue(_macs), packets, TimeSpan.FromMilliseconds(trial), options.GetValue(_loss) / 100, s_shares);
+        List<Subject> subjects = [.. run.Engines()];
+        if (run.Options.Peers)
+        {
+            subjects.Add(BenchRun.Testpmd("macswap"));
+            subjects.AddRange(BenchRun.Ovs());
+        }
+        LatencyResult[] results = [.. subjects.Select(subject => new LatencyResult(subject.Name))];
+        for (int i = 1; i <= run.Options.Runs; i++)
+        {
+            foreach ((Subject subject, LatencyResult result) in subjects.Zip(results))
+            {
+                LatencyRun one = MeasureOne(run, subject, settings);
+                result.Add(one);
+                BenchRun.Progress($"run {i}/{run.Options.Runs}  {subject.Name,-18} {one.NoLoss / 1e6,6:0.00} Mpps without loss, p99 at half of it {one.AtShares[1].P99,6:0.0} µs");
+            }
+        }
+        foreach (Subject subject in subjects.Where(s => s.Version is not null))
+        {
+            run.Version(subject.Name, subject.Version!);
+        }
+        run.Add(LatencySection.Of(results, settings, run.Options.Runs));
+    }
+
+    private static LatencyRun MeasureOne(BenchRun run, Subject subject, LatencySettings settings)
+    {
+        string directory = run.Work.New("latency");
+        using var generator = new PacketGenerator(directory, settings.Macs, settings.Packets.Lengths[0], run.TscHz);
+        var context = new RunContext(new SharedBridgeScenario(settings.Macs, settings.Packets), run.Settings, generator.SwitchDevices, directory);
+        LatencyRun result;
+        using (subject.Start(context, run.Cancel))
+        {
+            result = PinnedThread.Run(run.OtherCore, () => Search(generator, settings, run.TscHz, run.Cancel));
+        }
+        return result;
+    }
+
+    private static LatencyRun Search(PacketGenerator generator, LatencySettings settings, ulong tscHz, CancellationToken cancel)
+    {
+        generator.Connect(cancel);
+        var search = new RateSearch(generator, settings.Trial);
+        Trial highest = search.Highest(cancel);
+        double noLoss = search.Run(highest.Forwarded, 0, cancel), someLoss = search.Run(highest.Forwarded, settings.Loss, cancel);
+        Latencies[] atShares = [.. settings.Shares.Select(share => Times(generator.Run(share * noLoss, settings.Trial, cancel).Latency, tscHz))];
+        return new LatencyRun(highest.Forwarded, highest.Offered, noLoss, someLoss, atShares);
+    }
+
+    private static Latencies Times(LatencyHistogram histogram, ulong tscHz)
+    {
+        double microsecond = tscHz / 1e6;
+        return new Latencies((int)histogram.Count, histogram.Quantile(0.5) / microsecond, histogram.Quantile(0.99) / microsecond, histogram.Quantile(0.999) / microsecond, histogram.Worst / microsecond);
+    }
+}

@@ -1,0 +1,214 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using Dataplane.Interop.Dpdk;
+using Dataplane.Interop.Linux;
+using Dataplane.Packets;
+using Dataplane.Ports;
+using Dataplane.ThroughputBench.Harness;
+using Dataplane.ThroughputBench.Traffic;
+
+namespace Dataplane.ThroughputBench.Generator;
+
+/// <summary>
+/// Sends packets into a switch by two ports and receives what comes out, on one CPU, at a constant rate. The ports are memif
+/// (shared memory): the switch's ends are <see cref="SwitchDevices"/>. Each packet carries the time of its sending and the number of
+/// its trial, so that late ones of an earlier trial are not counted.
+/// </summary>
+public sealed unsafe class PacketGenerator : IDisposable
+{
+    private const int Ports = 2, Burst = 32, MemoryMegabytes = 192, Buffers = 32_768;
+
+    /// <summary>Of a memif's rings, as base-2 logarithm: 4,096 packets, as many as network cards have.</summary>
+    private const int RingBits = 12;
+
+    /// <summary>Behind the Ethernet header: the number of the trial, then the time.</summary>
+    private const int TrialOffset = Wire.EthernetHeader, TimeOffset = TrialOffset + 4;
+
+    /// <summary>After the last packet that comes, so long is waited for another one.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(20);
+
+    private static readonly TimeSpan LinkTime = TimeSpan.FromSeconds(20);
+
+    private static int s_serial;
+
+    private readonly MbufPool _pool;
+    private readonly EthDevice[] _devices = new EthDevice[Ports];
+    private readonly byte[][][] _headers;
+    private readonly ulong _tscHz;
+    private readonly int _length;
+    private uint _trial;
+
+    /// <param name="directory">For the sockets.</param>
+    /// <param name="addresses">Addresses on each side, all in conversation with one on the other; see <see cref="MacPairs"/>.</param>
+    /// <param name="length">Bytes of a packet, without frame check sequence.</param>
+    /// <param name="tscHz">Frequency of the time-stamp counter.</param>
+    public PacketGenerator(string directory, int addresses, int length, ulong tscHz)
+    {
+        if (!Eal.IsInitialised)
+        {
+            Eal.Init(Eal.LaptopArguments(MemoryMegabytes, $"dataplane-bench-{Environment.ProcessId}"));
+        }
+        _tscHz = tscHz;
+        _length = length;
+        _headers = [.. Enumerable.Range(0, Ports).Select(side => Headers(addresses, side))];
+        int serial = ++s_serial;
+        _pool = MbufPool.Create($"bench{serial}", Buffers, privateSize: PacketMeta.SizeInBytes, dataRoom: 2048 + Mbuf.DefaultHeadroom);
+        try
+        {
+            var devices = new List<string>();
+            for (int port = 0; port < Ports; port++)
+            {
+                string socket = Path.Combine(directory, Text($"memif{port}.sock"));
+                string device = Text($"net_memif{(serial * Ports) + port},role=server,socket-abstract=no,socket={socket},rsize={RingBits}");
+                MemifSocket.Clear(device);
+                _devices[port] = EthDevice.Attach(device);
+                _devices[port].Configure(new EthDeviceConfiguration { RxQueues = 1, TxQueues = 1 }, _pool);
+                _devices[port].Start();
+                devices.Add(Text($"net_memif{port},role=client,socket-abstract=no,socket={socket},rsize={RingBits}"));
+            }
+            SwitchDevices = devices;
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>What the switch is to open as its two ports.</summary>
+    public IReadOnlyList<string> SwitchDevices { get; } = [];
+
+    /// <summary>Waits until the switch's ends are there, and lets it learn all addresses.</summary>
+    /// <exception cref="BenchException">They do not come, or nothing passes.</exception>
+    public void Connect(CancellationToken cancel)
+    {
+        long end = Environment.TickCount64 + (long)LinkTime.TotalMilliseconds;
+        while (_devices.Any(device => device.Link.up == 0))
+        {
+            Wait("does not open its ports", end, cancel);
+        }
+        // At a low rate: what is not learned yet is flooded, and some switches make flows meanwhile.
+        while (Run(20_000, TimeSpan.FromMilliseconds(300), cancel) is var trial && (trial.Loss > 0 || trial.Received == 0))
+        {
+            Wait($"lost {trial.Loss:P1} of a few packets", end, cancel);
+        }
+    }
+
+    /// <summary>One trial.</summary>
+    /// <param name="perSecond">Packets per second over both ports; infinity for as many as this CPU can make.</param>
+    /// <param name="time">How long to send.</param>
+    /// <param name="cancel">The user has enough.</param>
+    public Trial Run(double perSecond, TimeSpan time, CancellationToken cancel)
+    {
+        _trial++;
+        var latency = new LatencyHistogram();
+        rte_mbuf** mbufs = stackalloc rte_mbuf*[Burst];
+        int* next = stackalloc int[Ports];
+        (next[0], next[1]) = (0, 0);
+        double perClock = perSecond / _tscHz;
+        ulong start = Shim.dps_rdtsc(), length = (ulong)(time.TotalSeconds * _tscHz), now;
+        long sent = 0;
+        int turn = 0;
+        while ((now = Shim.dps_rdtsc()) - start < length && !cancel.IsCancellationRequested)
+        {
+            double due = (now - start) * perClock;
+            if (due - sent >= 1)
+            {
+                int wanted = due - sent >= Burst ? Burst : (int)(due - sent);
+                // What the switch's ring has no room for is lost, as at a network card.
+                Send(turn, mbufs, wanted, ref next[turn]);
+                sent += wanted;
+                turn ^= 1;
+            }
+            Receive(mbufs, latency);
+        }
+        double seconds = (now - start) / (double)_tscHz;
+        // What is under way.
+        for (ulong last = Shim.dps_rdtsc(), patience = (ulong)(Patience.TotalSeconds * _tscHz); Shim.dps_rdtsc() - last < patience;)
+        {
+            if (Receive(mbufs, latency) != 0)
+            {
+                last = Shim.dps_rdtsc();
+            }
+        }
+        cancel.ThrowIfCancellationRequested();
+        return new Trial(sent / seconds, sent, latency.Count, latency);
+    }
+
+    public void Dispose()
+    {
+        foreach (EthDevice? device in _devices)
+        {
+            device?.Dispose();
+        }
+        _pool.Dispose();
+    }
+
+    private void Send(int port, rte_mbuf** mbufs, int count, ref int next)
+    {
+        if (Shim.dps_mbuf_alloc_bulk(_pool.Pointer, mbufs, (uint)count) != 0)
+        {
+            return; // all under way
+        }
+        byte[][] headers = _headers[port];
+        ulong now = Shim.dps_rdtsc();
+        for (int i = 0; i < count; i++)
+        {
+            byte* data = Mbuf.Data(mbufs[i]);
+            headers[next].CopyTo(new Span<byte>(data, Wire.EthernetHeader));
+            next = next + 1 == headers.Length ? 0 : next + 1;
+            BinaryPrimitives.WriteUInt32LittleEndian(new Span<byte>(data + TrialOffset, 4), _trial);
+            BinaryPrimitives.WriteUInt64LittleEndian(new Span<byte>(data + TimeOffset, 8), now);
+            mbufs[i]->data_len = (ushort)_length;
+            mbufs[i]->pkt_len = (uint)_length;
+        }
+        int taken = Shim.dps_eth_tx_burst(_devices[port].PortId, 0, mbufs, (ushort)count);
+        if (taken < count)
+        {
+            Shim.dps_mbuf_free_bulk(mbufs + taken, (uint)(count - taken));
+        }
+    }
+
+    private int Receive(rte_mbuf** mbufs, LatencyHistogram latency)
+    {
+        int all = 0;
+        for (int port = 0; port < Ports; port++)
+        {
+            int n = Shim.dps_eth_rx_burst(_devices[port].PortId, 0, mbufs, Burst);
+            if (n == 0)
+            {
+                continue;
+            }
+            ulong now = Shim.dps_rdtsc();
+            for (int i = 0; i < n; i++)
+            {
+                byte* data = Mbuf.Data(mbufs[i]);
+                if (mbufs[i]->data_len >= TimeOffset + 8 && BinaryPrimitives.ReadUInt32LittleEndian(new ReadOnlySpan<byte>(data + TrialOffset, 4)) == _trial)
+                {
+                    latency.Record(now - BinaryPrimitives.ReadUInt64LittleEndian(new ReadOnlySpan<byte>(data + TimeOffset, 8)));
+                }
+            }
+            Shim.dps_mbuf_free_bulk(mbufs, (uint)n);
+            all += n;
+        }
+        return all;
+    }
+
+    private static byte[][] Headers(int addresses, int side) =>
+    [
+        .. Enumerable.Range(0, addresses).Select(i =>
+            (byte[])[.. MacPairs.Address(1 - side, i).ToBytes(), .. MacPairs.Address(side, i).ToBytes(), SteadyStream.EtherType >> 8, SteadyStream.EtherType & 0xFF]),
+    ];
+
+    private static void Wait(string problem, long end, CancellationToken cancel)
+    {
+        if (Environment.TickCount64 > end)
+        {
+            throw new BenchException($"the switch {problem}");
+        }
+        cancel.WaitHandle.WaitOne(20);
+        cancel.ThrowIfCancellationRequested();
+    }
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+}
