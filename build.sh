@@ -400,8 +400,6 @@ out/bench/ a page with plots (.html) and all figures (.json). Without a name: ev
   service the same of services: addresses and ports rewritten both ways, at up to a million connections; new connections
   control updates per second through the API (durable or not, visible to a worker), time until visible, memory; packets
           lost while a million entries are pushed (as root); the same load on Open vSwitch
-  services
-          100,000 services with 10 backends each in one batch, then one backend changed: time, memory
   micro   BenchmarkDotNet: MAC look-ups, single and batched. Options go to BenchmarkDotNet (--filter "*Batch*")
 ./build.sh bench <what> --help lists the options.'
 cmd_bench() {
@@ -415,7 +413,7 @@ cmd_bench() {
       cd "$out/bench"
       PATH=$DOTNET_ROOT:$PATH exec "$root/bench/micro/bin/Release/net10.0/MicroBench" "$@"
       ;;
-    '' | -* | bridge | latency | updates | tap | instructions | overlay | service | services | control)
+    '' | -* | bridge | latency | updates | tap | instructions | overlay | service | control)
       install_missing build bench
       build_all
       exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$@"
