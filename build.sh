@@ -390,6 +390,7 @@ Measures how fast the switch is beside others, run by run in turn, and writes on
 out/bench/ a page with plots (.html) and all figures (.json). Without a name: everything but micro. --quick is short.
   bridge  packets per second and clocks per packet of a learning bridge between two DPDK ports, beside dpdk-testpmd and
           Open vSwitch: numbers of addresses, sizes of packets, bursts, workers
+  service as the bridge, of services: addresses and ports rewritten both ways, known connections and new ones
   latency the rate without loss by bisection (RFC 2544), and latency at shares of it, from a generator over memif
   updates the bridge while static addresses are committed as fast as can be
   tap     two containers: TCP, small UDP packets, round trips, idle CPU, beside Linux bridge + veth and Open vSwitch in
@@ -418,7 +419,7 @@ cmd_bench() {
       build_all
       exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$@"
       ;;
-    latency | updates | tap | instructions)
+    latency | updates | tap | instructions | service)
       install_missing build bench
       build_all
       exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$@"
