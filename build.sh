@@ -58,8 +58,10 @@ needs_test() {
   need util-linux command -v setpriv
   need mount command -v mount
   need etcd-server command -v etcd
+  need nftables nft_command
   need openvswitch-switch command -v ovs-vswitchd
 }
+nft_command() { command -v nft || test -x /usr/sbin/nft; }
 iputils_arping() { arping -V | grep iputils; }
 
 needs_vm() {
@@ -283,8 +285,8 @@ usage[setup]='Usage: ./build.sh setup [build] [demo] [test] [vm] [bench]
 Installs the system packages that are missing, and says which; silent when nothing is. Without a name: build and test.
   build  gcc, cmake, make, pkgconf, libdpdk-dev, the .NET 10 SDK (of the distribution, or of Microsoft into ~/.dotnet)
   demo   iproute2, iputils-ping, iperf3
-  test   those of the demo, iputils-arping, tcpdump, ethtool, tshark, etcd-server, openvswitch-switch, util-linux,
-         mount
+  test   those of the demo, iputils-arping, tcpdump, ethtool, tshark, etcd-server, nftables, openvswitch-switch,
+         util-linux, mount
   vm     qemu-system-x86, busybox-static, cpio, kmod, iproute2, ethtool
   bench  those of the demo, dpdk-dev (dpdk-testpmd) and openvswitch-switch(-dpdk), which the benchmarks compare with,
          ethtool, util-linux, valgrind, binutils'
@@ -388,6 +390,7 @@ Measures how fast the switch is beside others, run by run in turn, and writes on
 out/bench/ a page with plots (.html) and all figures (.json). Without a name: everything but micro. --quick is short.
   bridge  packets per second and clocks per packet of a learning bridge between two DPDK ports, beside dpdk-testpmd and
           Open vSwitch: numbers of addresses, sizes of packets, bursts, workers
+  service as the bridge, of services: addresses and ports rewritten both ways, known connections and new ones
   latency the rate without loss by bisection (RFC 2544), and latency at shares of it, from a generator over memif
   updates the bridge while static addresses are committed as fast as can be
   tap     two containers: TCP, small UDP packets, round trips, idle CPU, beside Linux bridge + veth and Open vSwitch in
@@ -416,7 +419,7 @@ cmd_bench() {
       build_all
       exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$@"
       ;;
-    latency | updates | tap | instructions)
+    latency | updates | tap | instructions | service)
       install_missing build bench
       build_all
       exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$@"

@@ -14,4 +14,5 @@ return BenchHost.Commands(
         new OverlayBenchmark(),
         new ServiceBenchmark(),
         new ControlBenchmark(),
+        new ServicesBenchmark(),
     ]).Parse(args).Invoke();

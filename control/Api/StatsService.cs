@@ -76,6 +76,24 @@ public sealed class StatsService(Controller controller, CounterReader counters, 
         }
     }
 
+    public override async Task ListConnections(ListConnectionsRequest request, IServerStreamWriter<Connection> stream, ServerCallContext context)
+    {
+        var listing = new ConnectionListing(controller.State, controller.Segment, request);
+        foreach (bool ipv6 in new[] { false, true })
+        {
+            for (uint slot = 0; slot < listing.Slots(ipv6); slot += Slice)
+            {
+                foreach (Connection connection in listing.Read(ipv6, slot, Slice))
+                {
+                    await stream.WriteAsync(connection, context.CancellationToken);
+                }
+            }
+        }
+    }
+
+    public override Task<ConnectionTableStats> GetConnections(GetConnectionsRequest request, ServerCallContext context) =>
+        Task.FromResult(ConnectionListing.Statistics(controller.Segment));
+
     public override async Task WatchEvents(WatchEventsRequest request, IServerStreamWriter<Event> stream, ServerCallContext context)
     {
         if (request.NoFollow)

@@ -26,6 +26,7 @@ internal static class RootCommands
             ServiceCommands.Build(),
             BackendCommands.Build(),
             PublishCommands.Build(),
+            ConnectionCommand.Build(),
             BridgeCommand.Build(),
             StatsCommand.Build(),
             TopCommand.Build(),

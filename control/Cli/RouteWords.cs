@@ -9,7 +9,7 @@ namespace Dataplane.Control.Cli;
 /// </summary>
 internal sealed record RouteWords(Route Route, IReadOnlyList<string> Devs)
 {
-    public const string Syntax = "[ blackhole | unreachable | prohibit ] PREFIX [ via ADDRESS ] [ dev NETWORK|PORT|PEER ] [ weight N ] [ nexthop via … ]... [ vrf VRF ]";
+    public const string Syntax = "[ blackhole | unreachable | prohibit | services ] PREFIX [ via ADDRESS ] [ dev NETWORK|PORT|PEER ] [ weight N ] [ nexthop via … ]... [ vrf VRF ]";
 
     /// <exception cref="CommandException">The words are not understood.</exception>
     public static RouteWords Parse(IReadOnlyList<string> words)
@@ -86,6 +86,7 @@ internal sealed record RouteWords(Route Route, IReadOnlyList<string> Devs)
         "unicast" => Route.Types.Type.Unicast,
         "blackhole" => Route.Types.Type.Blackhole,
         "unreachable" => Route.Types.Type.Unreachable,
+        "services" => Route.Types.Type.Services,
         "prohibit" or "prohibited" => Route.Types.Type.Prohibited,
         _ => null,
     };

@@ -5,7 +5,7 @@ namespace Dataplane.Control.Compiler;
 
 /// <summary>
 /// What the host is to reach by way of a router: in each VRF where a network has a port of the host, the subnets of the other
-/// interfaces, and where the operator's routes lead. Of several host ports in a VRF the first one (by its network's name) that has an
+/// interfaces, and where the operator's routes lead, to services too. Of several host ports in a VRF the first one (by its network's name) that has an
 /// address of the family carries the routes. A subnet that the host has a port in needs none. The host's default route is its own.
 /// </summary>
 internal static class HostRouteCompiler
@@ -69,7 +69,7 @@ internal static class HostRouteCompiler
         select new HostRoute(leads[(one.Vrf, address.IsIPv6)], address.Prefix);
 
     private static HostRoute? Of(Route route, Dictionary<(string, bool), int> leads) =>
-        route.Type == Route.Types.Type.Unicast && Cidr.TryParse(route.Prefix, out Cidr prefix) && prefix.Length > 0
+        route.Type is Route.Types.Type.Unicast or Route.Types.Type.Services && Cidr.TryParse(route.Prefix, out Cidr prefix) && prefix.Length > 0
             && leads.TryGetValue((route.VrfInForce, prefix.IsIPv6), out int port)
             ? new HostRoute(port, prefix)
             : null;

@@ -121,7 +121,7 @@ internal static class RouteCompiler
     private static RouteTarget Target(DesiredState state, Route route) => route.Type switch
     {
         Route.Types.Type.Blackhole => new RouteTarget(new HopKey(NextHopKind.Blackhole)),
-        Route.Types.Type.Unreachable => new RouteTarget(new HopKey(NextHopKind.Unreachable)),
+        Route.Types.Type.Unreachable or Route.Types.Type.Services => new RouteTarget(new HopKey(NextHopKind.Unreachable)),
         Route.Types.Type.Prohibited => new RouteTarget(new HopKey(NextHopKind.Prohibited)),
         _ when route.NextHops.Count == 1 => new RouteTarget(Hop(state, route, route.NextHops[0])),
         _ => new RouteTarget(route.NextHops.Select(h => new WeightedHop(Hop(state, route, h), (int)h.WeightInForce))),

@@ -10,7 +10,8 @@ namespace Dataplane.Control.Compiler;
 /// number it has, and connections go on. A change costs what it names: what is as it was is not written, and a set of backends
 /// that has the same members is the same set.
 /// <para>
-/// Numbers that become free are given away as late as possible, and not in the same commit.
+/// Numbers that become free are given away as late as possible, and not in the same commit; those of backends only when their
+/// connections are gone (<see cref="ConnectionSweep"/>), for these name them.
 /// </para>
 /// </summary>
 internal sealed unsafe class ServiceRegister
@@ -20,6 +21,14 @@ internal sealed unsafe class ServiceRegister
     private readonly Dictionary<FrontendKey, int> _frontends = [];
     private readonly Dictionary<BackendKey, int> _backends = [];
     private readonly Numbers _frontendNumbers, _backendNumbers;
+
+    /// <summary>What this commit has added and removed.</summary>
+    private readonly List<(FrontendKey Key, int Index, bool Added)> _frontendSteps = [];
+    private readonly List<(BackendKey Key, int Index, bool Added, BackendRemoval Removal)> _backendSteps = [];
+
+    /// <summary>Backends whose connections are to be removed, and those for which that was asked for.</summary>
+    private readonly List<(int Index, BackendRemoval Removal)> _unswept = [];
+    private readonly Queue<(ulong Pass, List<int> Indexes)> _sweeping = new();
     private readonly int[] _perVrf;
 
     public ServiceRegister(Segment segment, SegmentWriter writer)
@@ -29,7 +38,7 @@ internal sealed unsafe class ServiceRegister
         _perVrf = new int[segment.MaxVrfs];
         _frontendNumbers = new Numbers(segment.MaxFrontends);
         _backendNumbers = new Numbers(segment.MaxBackends);
-        Forget();
+        Find();
     }
 
     /// <summary>Whether a frontend exists in a VRF, as it is after the commit.</summary>
@@ -38,14 +47,9 @@ internal sealed unsafe class ServiceRegister
     /// <summary>Whether the last write made the first frontend of a VRF, or removed the last one.</summary>
     public bool VrfsChanged { get; private set; }
 
-    /// <summary>Begins anew with what the segment holds.</summary>
-    public void Forget()
+    /// <summary>What the segment holds.</summary>
+    private void Find()
     {
-        _frontends.Clear();
-        _backends.Clear();
-        Array.Clear(_perVrf);
-        _frontendNumbers.Reset();
-        _backendNumbers.Reset();
         for (int i = 1; i < _segment.MaxFrontends; i++)
         {
             ref readonly FrontendRecord record = ref _writer.Frontend(i);
@@ -53,7 +57,7 @@ internal sealed unsafe class ServiceRegister
             {
                 _frontends.Add(record.Key, i);
                 _perVrf[record.Key.Vrf]++;
-                _frontendNumbers.Take(i);
+                _frontendNumbers.Take(i, freeBefore: true);
             }
         }
         for (int i = 1; i < _segment.MaxBackends; i++)
@@ -62,17 +66,23 @@ internal sealed unsafe class ServiceRegister
             if (record.Has(BackendFlags.Exists))
             {
                 _backends.Add(BackendKey.Of(in record), i);
-                _backendNumbers.Take(i);
+                _backendNumbers.Take(i, freeBefore: false);
+            }
+            else if (_writer.WasBackend(i))
+            {
+                // Removed by a process before, and perhaps not swept.
+                _backendNumbers.Take(i, freeBefore: false);
+                _unswept.Add((i, BackendRemoval.Drain));
             }
         }
     }
 
     /// <summary>Writes a change. Within a commit. Gives how many records changed.</summary>
-    /// <exception cref="TableFullException">Something did not fit. The commit has to be abandoned, and <see cref="Forget"/> called.</exception>
+    /// <exception cref="TableFullException">Something did not fit. The commit has to be abandoned, here too.</exception>
     public int Write(CompiledServices change)
     {
         VrfsChanged = false;
-        int changed = change.RemovedFrontends.Count(RemoveFrontend) + change.RemovedBackends.Count(b => RemoveBackend(b.Key));
+        int changed = change.RemovedFrontends.Count(RemoveFrontend) + change.RemovedBackends.Count(b => RemoveBackend(b.Key, b.Reset ? BackendRemoval.Reset : BackendRemoval.Drain));
         foreach (CompiledService service in change.Set)
         {
             changed += Write(service);
@@ -88,7 +98,6 @@ internal sealed unsafe class ServiceRegister
     /// <inheritdoc cref="Write(CompiledServices)"/>
     public int WriteAll(IEnumerable<CompiledService> services, IEnumerable<FrontendRecord> addresses)
     {
-        Forget();
         VrfsChanged = true;
         HashSet<FrontendKey> frontends = [.. _frontends.Keys];
         HashSet<BackendKey> backends = [.. _backends.Keys];
@@ -104,14 +113,76 @@ internal sealed unsafe class ServiceRegister
             changed += Write(address);
             frontends.Remove(address.Key);
         }
-        return changed + frontends.Count(RemoveFrontend) + backends.Count(RemoveBackend);
+        return changed + frontends.Count(RemoveFrontend) + backends.Count(b => RemoveBackend(b, BackendRemoval.Drain));
     }
 
     /// <summary>The commit is done: what it set free may be given away.</summary>
     public void Committed()
     {
-        _frontendNumbers.GiveBack();
-        _backendNumbers.GiveBack();
+        foreach ((FrontendKey _, int index, bool added) in _frontendSteps)
+        {
+            if (!added)
+            {
+                _frontendNumbers.Return(index);
+            }
+        }
+        _unswept.AddRange(_backendSteps.Where(s => !s.Added).Select(s => (s.Index, s.Removal)));
+        Clear();
+        Sweep();
+    }
+
+    /// <summary>The commit is taken back: everything is as it was before.</summary>
+    public void Abandon()
+    {
+        foreach ((FrontendKey key, int index, bool added) in Enumerable.Reverse(_frontendSteps))
+        {
+            _perVrf[key.Vrf] += added ? -1 : 1;
+            if (!added)
+            {
+                _frontends.Add(key, index);
+            }
+            else if (_frontends.Remove(key))
+            {
+                _frontendNumbers.Return(index);
+            }
+        }
+        foreach ((BackendKey key, int index, bool added, BackendRemoval _) in Enumerable.Reverse(_backendSteps))
+        {
+            if (!added)
+            {
+                _backends.Add(key, index);
+            }
+            else if (_backends.Remove(key))
+            {
+                _backendNumbers.Return(index);
+            }
+        }
+        Clear();
+    }
+
+    /// <summary>The room of a very large commit is not kept for the small ones that follow.</summary>
+    private void Clear()
+    {
+        _frontendSteps.Clear();
+        _backendSteps.Clear();
+        if (_backendSteps.Capacity > 1 << 16)
+        {
+            _backendSteps.Capacity = _frontendSteps.Capacity = 0;
+        }
+    }
+
+    /// <summary>Goes on with the removal of connections whose backends are gone. Does not wait for it.</summary>
+    public void Sweep()
+    {
+        while (_sweeping.TryPeek(out (ulong Pass, List<int> Indexes) pass) && _writer.IsSwept(pass.Pass))
+        {
+            _sweeping.Dequeue().Indexes.ForEach(_backendNumbers.Return);
+        }
+        if (_unswept.Count > 0 && _writer.TrySweep(_unswept) is { } asked)
+        {
+            _sweeping.Enqueue((asked, [.. _unswept.Select(b => b.Index)]));
+            _unswept.Clear();
+        }
     }
 
     private int Write(CompiledService service)
@@ -142,8 +213,9 @@ internal sealed unsafe class ServiceRegister
         BackendKey key = backend.Key;
         if (!_backends.TryGetValue(key, out int index))
         {
-            index = _backendNumbers.Next() ?? throw new TableFullException("there is no room for another port of a backend; start the daemon with a larger --max-backends");
+            index = NextBackend() ?? throw new TableFullException("there is no room for another port of a backend; start the daemon with a larger --max-backends");
             _backends.Add(key, index);
+            _backendSteps.Add((key, index, true, default));
         }
         var record = new BackendRecord
         {
@@ -161,12 +233,23 @@ internal sealed unsafe class ServiceRegister
         return 1;
     }
 
+    private int? NextBackend()
+    {
+        if (_backendNumbers.Next() is { } number)
+        {
+            return number;
+        }
+        Sweep(); // what is swept by now
+        return _backendNumbers.Next();
+    }
+
     private int Write(FrontendRecord record)
     {
         if (!_frontends.TryGetValue(record.Key, out int index))
         {
             index = _frontendNumbers.Next() ?? throw new TableFullException("there is no room for another port or address of a service; start the daemon with a larger --max-frontends");
             _frontends.Add(record.Key, index);
+            _frontendSteps.Add((record.Key, index, true));
             VrfsChanged |= _perVrf[record.Key.Vrf]++ == 0;
         }
         if (Same(in record, in _writer.Frontend(index)))
@@ -184,19 +267,19 @@ internal sealed unsafe class ServiceRegister
             return false;
         }
         _writer.SetFrontend(index, default);
-        _frontendNumbers.Free(index);
+        _frontendSteps.Add((key, index, false));
         VrfsChanged |= --_perVrf[key.Vrf] == 0;
         return true;
     }
 
-    private bool RemoveBackend(BackendKey key)
+    private bool RemoveBackend(BackendKey key, BackendRemoval removal)
     {
         if (!_backends.Remove(key, out int index))
         {
             return false;
         }
         _writer.SetBackend(index, default);
-        _backendNumbers.Free(index);
+        _backendSteps.Add((key, index, false, removal));
         return true;
     }
 
@@ -230,20 +313,14 @@ internal sealed unsafe class ServiceRegister
     private sealed class Numbers(int end)
     {
         private readonly Queue<int> _free = new();
-        private readonly List<int> _freed = [];
         private int _next = 1;
 
-        public void Reset()
+        /// <summary>At first, in ascending order: one that is in use.</summary>
+        /// <param name="number">The number.</param>
+        /// <param name="freeBefore">Whether those are free that were left out since the last one.</param>
+        public void Take(int number, bool freeBefore)
         {
-            _free.Clear();
-            _freed.Clear();
-            _next = 1;
-        }
-
-        /// <summary>After a reset, in ascending order: one that is in use.</summary>
-        public void Take(int number)
-        {
-            for (; _next < number; _next++)
+            for (; freeBefore && _next < number; _next++)
             {
                 _free.Enqueue(_next);
             }
@@ -252,12 +329,6 @@ internal sealed unsafe class ServiceRegister
 
         public int? Next() => _next < end ? _next++ : _free.TryDequeue(out int free) ? free : null;
 
-        public void Free(int number) => _freed.Add(number);
-
-        public void GiveBack()
-        {
-            _freed.ForEach(_free.Enqueue);
-            _freed.Clear();
-        }
+        public void Return(int number) => _free.Enqueue(number);
     }
 }

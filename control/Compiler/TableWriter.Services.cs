@@ -4,7 +4,7 @@ namespace Dataplane.Control.Compiler;
 
 public sealed partial class TableWriter
 {
-    /// <summary>Whether the numbers of frontends and backends are known as the segment has them.</summary>
+    /// <summary>Whether the segment's services are known to be those of desired state.</summary>
     private bool _servicesKnown;
 
     /// <summary>Whether the flags of VRFs are what services ask for.</summary>

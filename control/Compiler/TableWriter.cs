@@ -60,8 +60,9 @@ public sealed partial class TableWriter
         }
         catch
         {
-            _routesKnown = _servicesKnown = _trackingKnown = false;
+            _routesKnown = _trackingKnown = false;
             _writer.Abandon();
+            _services.Abandon();
             throw;
         }
         if (records + macs + routes + nextHops + services > 0)
@@ -74,13 +75,18 @@ public sealed partial class TableWriter
         else
         {
             _writer.Abandon();
+            _services.Abandon();
         }
         int neighbours = WriteNeighbours(change.Neighbours ?? DifferingNeighbours(change.After)) + FlushNeighbours(moved.Interfaces);
         return new Outcome(records, macs, FlushWhatMoved(moved), routes, neighbours, services);
     }
 
     /// <summary>Waits until no worker uses what the last commit removed.</summary>
-    public void Synchronize() => _writer.Synchronize();
+    public void Synchronize()
+    {
+        _writer.Synchronize();
+        _services.Sweep();
+    }
 
     /// <summary>Forgets learned addresses for which a condition holds. Gives how many.</summary>
     public int Flush(Func<MacEntry, bool> condition) =>

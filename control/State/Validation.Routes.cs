@@ -25,7 +25,7 @@ public static partial class Validation
         }
         else if (!drops && route.NextHops.Count == 0)
         {
-            Report("next_hops", "goes nowhere", "give a next hop (via, network, port or peer), or a type: BLACKHOLE, UNREACHABLE, PROHIBITED");
+            Report("next_hops", "goes nowhere", "give a next hop (via, network, port or peer), or a type: BLACKHOLE, UNREACHABLE, PROHIBITED, SERVICES");
         }
         if (route.NextHops.Count > Limits.NextHopsOfRoute)
         {

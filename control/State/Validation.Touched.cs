@@ -16,8 +16,8 @@ public static partial class Validation
         public SortedSet<string> Ports { get; } = new(StringComparer.Ordinal);
         public SortedSet<string> Peers { get; } = new(StringComparer.Ordinal);
         public SortedSet<string> Routes { get; } = new(StringComparer.Ordinal);
-        public SortedSet<string> Services { get; } = new(StringComparer.Ordinal);
-        public SortedSet<string> Backends { get; } = new(StringComparer.Ordinal);
+        public HashSet<string> Services { get; } = new(StringComparer.Ordinal);
+        public HashSet<string> Backends { get; } = new(StringComparer.Ordinal);
         public SortedSet<string> Published { get; } = new(StringComparer.Ordinal);
 
         /// <summary>Services whose backends have changed.</summary>
@@ -57,7 +57,7 @@ public static partial class Validation
             return touched;
         }
 
-        private SortedSet<string>? Of(Kind kind) => kind switch
+        private ISet<string>? Of(Kind kind) => kind switch
         {
             Kind.Network => Networks,
             Kind.Policy => Policies,

@@ -31,8 +31,44 @@ public sealed unsafe partial class SegmentWriter
     /// <summary>A backend as it is after this commit.</summary>
     public ref readonly BackendRecord Backend(int index) => ref _segment.Backend(CheckBackend(index), Current);
 
-    public void SetBackend(int index, in BackendRecord record) =>
+    /// <summary>One that was removed is another one only after its pass (<see cref="TrySweep"/>).</summary>
+    public void SetBackend(int index, in BackendRecord record)
+    {
         Versioned<BackendRecord>.Write(ref _segment.Backends[CheckBackend(index)], in record, Pending);
+        if (record.Has(BackendFlags.Exists))
+        {
+            _segment.ConnectionSweep.Clear((uint)index);
+        }
+    }
+
+    /// <summary>Whether an index was a backend's at some time, so that connections may name it.</summary>
+    public bool WasBackend(int index) => Versioned<BackendRecord>.WasWritten(in _segment.Backends[CheckBackend(index)]);
+
+    /// <summary>
+    /// Has the connections of backends removed that the last commit has removed, as soon as no worker knows them any more. Gives the
+    /// number of the pass (<see cref="ConnectionSweep.IsDone"/>), or null as long as one does.
+    /// </summary>
+    public ulong? TrySweep(IReadOnlyList<(int Index, BackendRemoval Removal)> backends)
+    {
+        var spin = new SpinWait();
+        for (int i = 0; _next == 0 && i < 20 && !_segment.Quiescence.HasPassed(_previousCommit); i++)
+        {
+            spin.SpinOnce(sleep1Threshold: -1); // a burst takes microseconds
+        }
+        if (_next != 0 || !_segment.Quiescence.HasPassed(_previousCommit))
+        {
+            return null;
+        }
+        ConnectionSweep sweep = _segment.ConnectionSweep;
+        foreach ((int index, BackendRemoval removal) in backends)
+        {
+            sweep.Add((uint)index, removal);
+        }
+        return sweep.Request();
+    }
+
+    /// <summary>Whether a pass is done: the indexes of its backends may be used again.</summary>
+    public bool IsSwept(ulong pass) => _segment.ConnectionSweep.IsDone(pass);
 
     /// <summary>Makes a set of backends. If no frontend leads to it when the commit comes, it is gone.</summary>
     /// <param name="members">Indexes of backends with their weights.</param>

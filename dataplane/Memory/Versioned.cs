@@ -46,6 +46,9 @@ public struct Versioned<T> where T : unmanaged
         EndWrite(ref record, next);
     }
 
+    /// <summary>Whether a version was ever committed.</summary>
+    internal static bool WasWritten(ref readonly Versioned<T> record) => (record._generation0 | record._generation1) != 0;
+
     /// <summary>Whether a reader of <paramref name="generation"/> takes the second slot of a record with these generations.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static bool SeesSecond(ulong g0, ulong g1, ulong generation) => g1 <= generation && (g1 > g0 || g0 > generation);

@@ -175,8 +175,8 @@ internal static unsafe partial class RouteBurst
         RouteState state = w.Routing;
         bool clamps = itf.Has(InterfaceFlags.ClampMss);
         // Where the host shares the interface, its own packets may have to be known, too.
-        bool masquerades = tracks && (itf.Has(InterfaceFlags.Masqueraded) || itf.HostPort != 0);
-        for (int i = 0; (i = Aim(w, clamps, masquerades, i, count)) < count;)
+        bool masquerades = tracks && (itf.Has(InterfaceFlags.Masqueraded) || itf.HostPort != 0), comesIn = tracks && itf.NatPool != 0;
+        for (int i = 0; (i = Aim(w, clamps, masquerades, comesIn, i, count)) < count;)
         {
             // A next hop that has not been worked out in this generation, or a choice between several.
             BurstPacket* entry = state.Entries + i;
@@ -206,7 +206,7 @@ internal static unsafe partial class RouteBurst
     }
 
     /// <summary>The loop of <see cref="Aim(Worker, ref readonly InterfaceRecord, bool, int)"/>. Gives the first packet that needs more, or the count.</summary>
-    private static int Aim(Worker w, bool clamps, bool masquerades, int i, int count)
+    private static int Aim(Worker w, bool clamps, bool masquerades, bool comesIn, int i, int count)
     {
         RouteState state = w.Routing;
         NeighbourTable neighbours = w.Neighbours;
@@ -231,7 +231,7 @@ internal static unsafe partial class RouteBurst
                     break;
                 }
                 way = hop->Way4;
-                masqueraded = masquerades & hop->Masquerades4;
+                masqueraded = (masquerades & hop->Masquerades4) | (comesIn & hop->LeadsInside);
                 word = hop->Word4 | (addresses4[i] & hop->Mask4) | hop->Gateway4;
                 tcp = entry->Data[Wire.EthernetHeader + 9] == Tcp ? Wire.EthernetHeader + IPv4Header.MinLength : 0;
             }
@@ -244,7 +244,7 @@ internal static unsafe partial class RouteBurst
                     break;
                 }
                 way = hop->Way6;
-                masqueraded = masquerades & hop->Masquerades6;
+                masqueraded = (masquerades & hop->Masquerades6) | (comesIn & hop->LeadsInside);
                 IPv6Number* address = state.Addresses6 + i;
                 // The slot's own address is compared when the word is found; it is the neighbour's, so it replaces the destination.
                 address->High = (address->High & hop->Mask6) | hop->GatewayHigh;

@@ -48,6 +48,8 @@ public unsafe struct RouteHop
     [FieldOffset(24)] public uint Gateway4;
     /// <summary>As <see cref="Masquerades4"/>, for IPv6.</summary>
     [FieldOffset(28)] public bool Masquerades6;
+    /// <summary>Whether what comes back from there is masqueraded elsewhere, unless its connection is known.</summary>
+    [FieldOffset(29)] public bool LeadsInside;
     /// <summary>The interface's part of <see cref="NeighbourTable.Word4"/>.</summary>
     [FieldOffset(32)] public ulong Word4;
     /// <summary>Source and destination of frames; the latter only where it is fixed.</summary>
@@ -80,6 +82,7 @@ public unsafe struct RouteHop
         hop->Clamps = itf.Has(InterfaceFlags.ClampMss);
         ref readonly NatPoolRecord pool = ref w.NatPool(itf.NatPool);
         (hop->Masquerades4, hop->Masquerades6) = (pool.Count4 != 0, pool.Count6 != 0);
+        hop->LeadsInside = itf.Has(InterfaceFlags.Masqueraded);
         if (record.Kind == NextHopKind.Adjacency)
         {
             hop->SourceMac = record.SourceMac;

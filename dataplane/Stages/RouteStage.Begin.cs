@@ -134,7 +134,7 @@ public static unsafe partial class RouteStage
     private static bool IsToldInside(ref Routed packet)
     {
         ref Tracked tracked = ref packet.Tracked;
-        if (tracked.Rewriting != Rewriting.None || !tracked.Connection.IsNone)
+        if (tracked.Rewriting != Rewriting.None || !tracked.Connection.IsNone || tracked.IsRelated)
         {
             return true;
         }

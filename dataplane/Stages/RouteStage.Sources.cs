@@ -71,6 +71,11 @@ public static unsafe partial class RouteStage
             (sources.FirstPort, sources.LastPort) = (FirstRouterPort, LastRouterPort);
             sources.KeepsPort = output.HostPort == 0;
         }
+        else if (tracked.Frontend == 0 && leaves && output.Has(InterfaceFlags.Masqueraded) && IsCallFromOutside(ref packet))
+        {
+            (sources.Addresses[0], sources.Count) = (tracked.To.Source, 1);
+            (sources.FirstPort, sources.LastPort) = (tracked.To.SourcePort, tracked.To.SourcePort);
+        }
         else if (tracked.Frontend != 0 || (packet.IsFromHost && MayCollide(ref packet, in pool)))
         {
             (sources.Addresses[0], sources.Count) = (tracked.To.Source, 1);
@@ -82,6 +87,18 @@ public static unsafe partial class RouteStage
             return SourceChoice.Untracked;
         }
         return SourceChoice.Chosen;
+    }
+
+    /// <summary>
+    /// Whether a packet came by an interface on which answers to it would be masqueraded: its connection is noted, for who was called by
+    /// its own address is to answer by it. Nothing of it is replaced.
+    /// </summary>
+    private static bool IsCallFromOutside(ref Routed packet)
+    {
+        ref readonly NatPoolRecord pool = ref packet.Worker.NatPool(packet.Interface.NatPool);
+        ref PacketFlow flow = ref packet.Tracked.Flow;
+        return pool.Has(NatPoolFlags.Exists) && (packet.IsIPv6 ? pool.Count6 : pool.Count4) != 0 && (flow.TcpFlags & TcpHeader.Rst) == 0
+            && (flow.Kind != FlowKind.Echo || IsEchoRequest(ref packet));
     }
 
     /// <summary>

@@ -43,6 +43,8 @@ public static unsafe partial class RouteStage
         public bool IsNew;
         /// <summary>Direct server return: the backend's address shows the way, and nothing is replaced.</summary>
         public bool IsDsr;
+        /// <summary>An ICMP error about a packet of a known connection.</summary>
+        public bool IsRelated;
         /// <summary>The VRF tracks connections, and all this is filled in.</summary>
         public bool IsTracked;
     }
@@ -148,6 +150,7 @@ public static unsafe partial class RouteStage
             return IsForNoService(ref packet);
         }
         w.Watcher.Step(TraceStep.ConnectionFound, 0, ((ulong)entry.Frontend << 32) | entry.Backend, (ulong)entry.Flags);
+        tracked.IsRelated = true;
         if (!entry.Rewrites)
         {
             return true;

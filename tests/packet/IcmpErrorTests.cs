@@ -48,6 +48,14 @@ public sealed class IcmpErrorTests
         new("about ICMP without a type", () => new Ip(A4, B4, Ip.Icmp4, []) with { Ttl = 1 }, -1),
         new("about a directed broadcast", () => Udp("10.0.2.255"), -1),
         new("about a source that is no host", () => Ip.OfUdp("10.0.1.255", B4, 1, 2) with { Ttl = 1 }, -1),
+        new("about a source on loopback", () => Ip.OfUdp("127.0.0.1", B4, 1, 2) with { Ttl = 1 }, -1),
+        new("about a source that is a group", () => Ip.OfUdp("224.0.0.9", B4, 1, 2) with { Ttl = 1 }, -1),
+        new("about a source of class E", () => Ip.OfUdp("240.0.0.1", B4, 1, 2) with { Ttl = 1 }, -1),
+        new("about a source of no address", () => Ip.OfUdp("0.0.0.0", B4, 1, 2) with { Ttl = 1 }, -1),
+        new("about a packet to a group", () => Udp("224.0.0.5") with { Ttl = 1 }, -1),
+        new("about a packet to everybody", () => Udp("255.255.255.255") with { Ttl = 1 }, -1),
+        new("about a packet to loopback", () => Udp("127.0.0.1") with { Ttl = 1 }, -1),
+        new("time to live 0", () => Udp(B4) with { Ttl = 0 }, 11),
         new("about a checksum that is wrong", () => Udp(B4) with { Ttl = 1, Payload = [.. Udp(B4).Payload[..^1], 99] }, 11),
 
         new("hop limit exceeded", () => Udp(B6) with { Ttl = 1 }, 3),
@@ -63,6 +71,14 @@ public sealed class IcmpErrorTests
         new("about an IPv6 echo request", () => Ip.OfEcho(A6, B6) with { Ttl = 1 }, 3),
         new("about a long IPv6 packet", () => Udp(B6, 1230) with { Ttl = 1 }, 3),
         new("about an IPv6 packet with options", () => Udp(B6) with { Ttl = 1, Protocol = 60, Options = [17, 0, 1, 4, 0, 0, 0, 0] }, 3),
+        new("hop limit 0", () => Udp(B6) with { Ttl = 0 }, 3),
+        new("about the first fragment, IPv6", () => Udp(B6) with { Ttl = 1, Protocol = 44, Options = [17, 0, 0, 1, 0, 0, 0, 1] }, 3),
+        new("about a later fragment, IPv6", () => Udp(B6) with { Ttl = 1, Protocol = 44, Options = [17, 0, 0, 9, 0, 0, 0, 1] }, 3),
+        new("about a later fragment of ICMPv6", () => Ip.OfEcho(A6, B6) with { Ttl = 1, Protocol = 44, Options = [58, 0, 0, 9, 0, 0, 0, 1] }, -1),
+        new("about an IPv6 source of no address", () => Ip.OfUdp("::", B6, 1, 2) with { Ttl = 1 }, -1),
+        new("about an IPv6 source on loopback", () => Ip.OfUdp("::1", B6, 1, 2) with { Ttl = 1 }, -1),
+        new("about an IPv6 source that is a group", () => Ip.OfUdp("ff02::1", B6, 1, 2) with { Ttl = 1 }, -1),
+        new("about an IPv6 packet to a group", () => Udp("ff05::2") with { Ttl = 1 }, -1),
         new("about an ICMPv6 error", () => Ip.OfIcmp(A6, B6, 1, 4, new byte[44]) with { Ttl = 1 }, -1),
         new("about an ICMPv6 error of no known type", () => Ip.OfIcmp(A6, B6, 100, 0, new byte[44]) with { Ttl = 1 }, -1),
         new("about an ICMPv6 redirect", () => Ip.OfIcmp(A6, B6, 137, 0, new byte[44]) with { Ttl = 1 }, -1),
@@ -106,6 +122,19 @@ public sealed class IcmpErrorTests
             errors.Add(Assert.Single(lab.Take(1)));
         }
         Assert.All(Tshark.Complaints(errors), complaint => Assert.Equal("", complaint));
+    }
+
+    /// <summary>What comes in a frame to many would be told by all of them (RFC 1122, 3.2.2; RFC 4443, 2.4(e.4)).</summary>
+    [Theory]
+    [InlineData(Frame.Broadcast)]
+    [InlineData("01:00:5e:00:00:05")]
+    [InlineData("33:33:00:00:00:01")]
+    public void NothingIsToldOfAFrameToMany(string destination)
+    {
+        using RouteLab lab = Lab();
+        lab.Switch.Send(1, (Udp(None4) with { Ttl = 1 }).In(destination, PeerMac(1)), Udp(None6).In(destination, PeerMac(1)), Udp("10.0.1.1").In(destination, PeerMac(1)));
+        Assert.Empty(lab.Take(1));
+        Assert.Equal(3ul, lab.Switch.Counters(1).IngressDrops);
     }
 
     [Fact]

@@ -95,7 +95,7 @@ internal sealed partial class InstructionsBenchmark : Benchmark
         // The port that only sends comes first: a packet for it must not be received before it is there.
         string[] devices = ["net_null0,no-rx=1", $"net_pcap0,rx_pcap={file}"];
         var context = new RunContext(new OneWayBridge(macs), run.Settings with { Burst = burst }, devices, directory);
-        IReadOnlyList<string> valgrind = ["valgrind", "--tool=callgrind", $"--callgrind-out-file={output}", "--collect-atstart=no", .. s_stages.Select(name => $"--toggle-collect={name}")];
+        IReadOnlyList<string> valgrind = ["valgrind", "--tool=callgrind", "--fair-sched=yes", $"--callgrind-out-file={output}", "--collect-atstart=no", .. s_stages.Select(name => $"--toggle-collect={name}")];
         using (var engine = new RunningEngine(program, context, run.Cancel, valgrind))
         {
             engine.WaitForPackets((long)rounds * macs, run.Cancel);

@@ -14,7 +14,7 @@ public static class Iperf
     /// <param name="network">The containers: the client is in the first.</param>
     /// <param name="streams">Parallel connections.</param>
     /// <param name="reverse">From the second to the first.</param>
-    /// <param name="seconds">How long; half a second before is not counted.</param>
+    /// <param name="seconds">How long; the second before is not counted.</param>
     /// <param name="directory">For files.</param>
     /// <param name="cancel">The user has enough.</param>
     public static double Run(ContainerNetwork network, int streams, bool reverse, int seconds, string directory, CancellationToken cancel)
@@ -25,7 +25,7 @@ public static class Iperf
         }
         string output = Tool.Run("ip",
         [
-            "netns", "exec", network.First, "iperf3", "-c", ContainerNetwork.SecondAddress, "-J", "-O", "0.5", "-t", Text(seconds), "-P", Text(streams), .. reverse ? ["-R"] : Array.Empty<string>(),
+            "netns", "exec", network.First, "iperf3", "-c", ContainerNetwork.SecondAddress, "-J", "-O", "1", "-t", Text(seconds), "-P", Text(streams), .. reverse ? ["-R"] : Array.Empty<string>(),
         ]);
         cancel.ThrowIfCancellationRequested();
         using JsonDocument json = JsonDocument.Parse(output);

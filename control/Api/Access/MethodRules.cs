@@ -31,6 +31,8 @@ public static class MethodRules
         ["/dataplane.v1.Stats/ListRoutes"] = ReadStream,
         ["/dataplane.v1.Stats/LookupRoute"] = Read,
         ["/dataplane.v1.Stats/ListNeighbours"] = ReadStream,
+        ["/dataplane.v1.Stats/ListConnections"] = ReadStream,
+        ["/dataplane.v1.Stats/GetConnections"] = Read,
         ["/dataplane.v1.Stats/WatchEvents"] = ReadStream,
         ["/dataplane.v1.Inspection/Capture"] = WriteStream,
         ["/dataplane.v1.Inspection/Trace"] = WriteStream,

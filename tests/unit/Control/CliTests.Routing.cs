@@ -10,7 +10,7 @@ public sealed partial class CliTests
 {
     [Theory]
     [InlineData("route add", 2, "error: Required argument 'WORDS' missing")]
-    [InlineData("route add 10.0.0.0/8 by 192.0.2.1", 2, "error: \"by\" is not understood; the words are: [ blackhole | unreachable | prohibit ] PREFIX")]
+    [InlineData("route add 10.0.0.0/8 by 192.0.2.1", 2, "error: \"by\" is not understood; the words are: [ blackhole | unreachable | prohibit | services ] PREFIX")]
     [InlineData("route add 10.0.0.0/8 via", 2, "error: something is missing behind \"via\"")]
     [InlineData("route add 10.0.0.0/8 via 192.0.2.1 weight x", 2, "error: \"x\" is no weight")]
     [InlineData("route add 10.0.0.0/8 dev nowhere", 1, "error: \"nowhere\" is neither a network, a routed port nor a tunnel peer")]
@@ -114,6 +114,7 @@ public sealed partial class CliTests
         { "fd00::1 dev up", "{ \"prefix\": \"fd00::1/128\", \"nextHops\": [ { } ] }", "up" },
         { "10.0.0.0/8 nexthop via 192.0.2.1 weight 3 nexthop dev up", "{ \"prefix\": \"10.0.0.0/8\", \"nextHops\": [ { \"via\": \"192.0.2.1\", \"weight\": 3 }, { } ] }", ",up" },
         { "unreachable 10.0.0.0/8", "{ \"prefix\": \"10.0.0.0/8\", \"type\": \"UNREACHABLE\" }", "" },
+        { "services 10.96.0.0/12", "{ \"prefix\": \"10.96.0.0/12\", \"type\": \"SERVICES\" }", "" },
         { "prohibit default", "{ \"prefix\": \"0.0.0.0/0\", \"type\": \"PROHIBITED\" }", "" },
     };
 

@@ -1,4 +1,7 @@
 using Dataplane.Control.Cli;
+using Dataplane.Memory;
+using Dataplane.Packets;
+using Dataplane.Tables;
 
 namespace Dataplane.UnitTests.Control;
 
@@ -67,6 +70,40 @@ public sealed partial class CliTests
         await File.WriteAllTextAsync(file, await Succeeds("get all -o yaml", "(?s)services:.*backends:.*published_ports:"));
         Assert.DoesNotContain("updated", await Succeeds($"apply -f {file}", "service \"shop\" unchanged"), StringComparison.Ordinal);
         await Succeeds($"delete -f {file}", "(?s)service \"shop\" deleted.*backend \"shop/172.18.0.2\" deleted");
+    }
+
+    [Fact]
+    public async Task ConnectionsAreListedAsConntrackDoes()
+    {
+        await MakeServed();
+        await Succeeds("connections", "^$");
+        Insert(Wire.ProtocolTcp, 0x0A60_000A, 80, 0xAC12_0002, 8080, TcpHeader.Syn);
+        Insert(Wire.ProtocolUdp, 0xC000_0207, 53, 0xC000_0207, 53, 0);
+        await Succeeds("connections --service shop",
+            "^tcp    1[12]\\d SYN_SENT src=172.18.0.9 dst=10.96.0.10 sport=40000 dport=80 \\[UNREPLIED\\] src=172.18.0.2 dst=172.18.0.9 sport=8080 dport=40000 service=shop\n$");
+        await Succeeds("connections -p udp", "^udp    [23]\\d src=172.18.0.9 dst=192.0.2.7 sport=40000 dport=53 \\[UNREPLIED\\] src=192.0.2.7 dst=172.18.0.9 sport=53 dport=40000\n$");
+        await Succeeds("connections --dport 80 -d 10.96.0.10 -s 172.18.0.9 --sport 40000 --backend 172.18.0.2 --state syn_sent --vrf main -o json", "\"service\": \"shop\"");
+        await Succeeds("connections -s 172.18.0.8", "^$");
+        await Succeeds("connections -o wide", "main +tcp +SYN_SENT +172.18.0.9:40000 +10.96.0.10:80 +service=shop +172.18.0.2:8080 +");
+        await Succeeds("connections --stats", "\n2 +2 +16384 +4096 +2 +0 +0 +0 +0");
+        (int code, string _, string error) = await RunAsync("connections --service nothing -s x");
+        Assert.Equal((1, "error: \"x\" is not an IP address\nerror: service \"nothing\": does not exist\n"), (code, error));
+    }
+
+    /// <summary>A connection of 172.18.0.9, port 40000.</summary>
+    private void Insert(byte protocol, uint destination, ushort port, uint backend, ushort backendPort, byte signal)
+    {
+        const uint Client = 0xAC12_0009;
+        Segment segment = _bench.Segment;
+        FrontendKey key = FrontendKey.Of4(1, protocol, destination, port);
+        var connection = new NewConnection
+        {
+            Original = ConnectionKey.Of4(1, protocol, Client, destination, 40_000, port),
+            Reply = ConnectionKey.Of4(1, protocol, backend, Client, backendPort, 40_000),
+            Frontend = (uint)segment.ServiceTable.Find(in key, segment.Generation),
+            Signal = signal,
+        };
+        Assert.Equal(InsertResult.Inserted, segment.Connections.TryInsert(in connection, (uint)(Environment.TickCount64 / 1000), out _));
     }
 
     private static async Task MakeServed()

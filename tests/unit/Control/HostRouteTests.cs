@@ -29,11 +29,12 @@ public sealed class HostRouteTests : IDisposable
         Assert.Equal(blue.SecondMac, Device("dp0").Spec.RouterMac);
         Assert.True(Device("dp0").Spec.RouterIPv6!.IsIPv6LinkLocal);
         Assert.Equal("10.7.0.0/16 192.0.2.0/24 2001:db8::/64", Routes());
-        await _bench.Apply(Make.Route("10.50.0.0/16", "192.0.2.1"), Make.Route("0.0.0.0/0", "192.0.2.1"), Make.Route("10.51.0.0/16", more: r => r.Type = Route.Types.Type.Blackhole));
-        Assert.Equal("10.50.0.0/16 10.7.0.0/16 192.0.2.0/24 2001:db8::/64", Routes()); // the host's default route is its own
+        await _bench.Apply(Make.Route("10.50.0.0/16", "192.0.2.1"), Make.Route("0.0.0.0/0", "192.0.2.1"), Make.Route("10.51.0.0/16", more: r => r.Type = Route.Types.Type.Blackhole),
+            Make.Route("10.96.0.0/12", more: r => r.Type = Route.Types.Type.Services));
+        Assert.Equal("10.50.0.0/16 10.7.0.0/16 10.96.0.0/12 192.0.2.0/24 2001:db8::/64", Routes()); // the host's default route is its own
         await _bench.Apply(Routed("guests", "10.9.0.0/16", "10.9.0.1", "guests"));
         Assert.DoesNotContain("10.9.0.0/16", Routes(), StringComparison.Ordinal);
-        await _bench.Delete((Kind.Route, "main/10.50.0.0/16"), (Kind.Network, "green"));
+        await _bench.Delete((Kind.Route, "main/10.50.0.0/16"), (Kind.Route, "main/10.96.0.0/12"), (Kind.Network, "green"));
         Assert.Equal("192.0.2.0/24 2001:db8::/64", Routes());
     }
 

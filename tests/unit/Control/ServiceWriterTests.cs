@@ -314,6 +314,28 @@ public sealed unsafe class ServiceWriterTests : IDisposable
         Assert.Equal((0, 0, VrfFlags.None), (Frontends, Backends, Vrf(1)));
     }
 
+    [Fact]
+    public void TheNumberOfARemovedBackendRestsUntilItsConnectionsAreGone()
+    {
+        Apply(Make.Service("a", "10.96.0.1"), Make.Service("r", "10.96.0.2", more: s => s.BackendRemoval = Service.Types.Removal.Reset), Make.Backend("r", "172.18.0.9"));
+        int first = (int)BackendSet.List(BackendSet.At(_segment.BackendSets, Find("10.96.0.2", 80).Set)).Single().Backend;
+        Delete((Kind.Backend, "r/172.18.0.9"));
+        ConnectionSweep sweep = _segment.ConnectionSweep;
+        Assert.Equal((1ul, true, true), (sweep.Requested, sweep.IsGone((uint)first), sweep.IsReset((uint)first)));
+        for (int i = 1; i < 63; i++)
+        {
+            Apply(Make.Backend("a", $"172.18.1.{i}"));
+            Delete((Kind.Backend, $"a/172.18.1.{i}"));
+        }
+        Assert.Equal((63ul, true, false), (sweep.Requested, sweep.IsGone(62), sweep.IsReset(62)));
+        Assert.Throws<TableFullException>(() => Apply(Make.Backend("a", "172.18.2.1")));
+        sweep.Done = sweep.Requested; // as housekeeping says it
+        Apply(Make.Backend("a", "172.18.2.1"));
+        Apply(Make.Backend("a", "172.18.2.2"));
+        Assert.Equal("172.18.2.1:80*1 172.18.2.2:80*1", Servers("10.96.0.1", 80));
+        Assert.Equal(61, Enumerable.Range(1, 63).Count(i => sweep.IsGone((uint)i)));
+    }
+
     [Theory]
     [InlineData("--max-frontends")]
     [InlineData("--max-backends")]
