@@ -59,6 +59,8 @@ needs_test() {
   need mount command -v mount
   need etcd-server command -v etcd
   need nftables nft_command
+  need curl command -v curl
+  need python3 command -v python3
   need openvswitch-switch command -v ovs-vswitchd
 }
 nft_command() { command -v nft || test -x /usr/sbin/nft; }
@@ -285,8 +287,8 @@ usage[setup]='Usage: ./build.sh setup [build] [demo] [test] [vm] [bench]
 Installs the system packages that are missing, and says which; silent when nothing is. Without a name: build and test.
   build  gcc, cmake, make, pkgconf, libdpdk-dev, the .NET 10 SDK (of the distribution, or of Microsoft into ~/.dotnet)
   demo   iproute2, iputils-ping, iperf3
-  test   those of the demo, iputils-arping, tcpdump, ethtool, tshark, etcd-server, nftables, openvswitch-switch,
-         util-linux, mount
+  test   those of the demo, iputils-arping, tcpdump, ethtool, tshark, etcd-server, nftables, curl, python3,
+         openvswitch-switch, util-linux, mount
   vm     qemu-system-x86, busybox-static, cpio, kmod, iproute2, ethtool
   bench  those of the demo, dpdk-dev (dpdk-testpmd) and openvswitch-switch(-dpdk), which the benchmarks compare with,
          ethtool, util-linux, valgrind, binutils'
@@ -390,7 +392,6 @@ Measures how fast the switch is beside others, run by run in turn, and writes on
 out/bench/ a page with plots (.html) and all figures (.json). Without a name: everything but micro. --quick is short.
   bridge  packets per second and clocks per packet of a learning bridge between two DPDK ports, beside dpdk-testpmd and
           Open vSwitch: numbers of addresses, sizes of packets, bursts, workers
-  service as the bridge, of services: addresses and ports rewritten both ways, known connections and new ones
   latency the rate without loss by bisection (RFC 2544), and latency at shares of it, from a generator over memif
   updates the bridge while static addresses are committed as fast as can be
   tap     two containers: TCP, small UDP packets, round trips, idle CPU, beside Linux bridge + veth and Open vSwitch in
@@ -401,6 +402,7 @@ out/bench/ a page with plots (.html) and all figures (.json). Without a name: ev
   service the same of services: addresses and ports rewritten both ways, at up to a million connections; new connections
   control updates per second through the API (durable or not, visible to a worker), time until visible, memory; packets
           lost while a million entries are pushed (as root); the same load on Open vSwitch
+  services  100,000 services of 10 backends each in one batch, then one backend changed: time, memory, until it is visible
   micro   BenchmarkDotNet: MAC look-ups, single and batched. Options go to BenchmarkDotNet (--filter "*Batch*")
 ./build.sh bench <what> --help lists the options.'
 cmd_bench() {
@@ -414,12 +416,7 @@ cmd_bench() {
       cd "$out/bench"
       PATH=$DOTNET_ROOT:$PATH exec "$root/bench/micro/bin/Release/net10.0/MicroBench" "$@"
       ;;
-    '' | -* | bridge | latency | updates | tap | instructions | overlay | service | control)
-      install_missing build bench
-      build_all
-      exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$@"
-      ;;
-    latency | updates | tap | instructions | service)
+    '' | -* | bridge | latency | updates | tap | instructions | overlay | service | services | control)
       install_missing build bench
       build_all
       exec "$root/bench/throughput/bin/Release/net10.0/throughput-bench" "$@"
