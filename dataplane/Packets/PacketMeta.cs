@@ -68,7 +68,7 @@ public static unsafe class Offload
             // Without a checksum to complete there is nothing to segment either: the kernel always asks for both.
             return vnet.gso_type == virtio_net_hdr.VIRTIO_NET_HDR_GSO_NONE;
         }
-        if (vnet.csum_start < Wire.EthernetHeader || (uint)vnet.csum_start + vnet.csum_offset + 2 > mbuf->pkt_len)
+        if (vnet.csum_start < NetworkHeadersEnd(mbuf) || (uint)vnet.csum_start + vnet.csum_offset + 2 > mbuf->pkt_len)
         {
             return false;
         }
@@ -84,6 +84,30 @@ public static unsafe class Offload
         Meta(mbuf)->Vnet = vnet;
         mbuf->ol_flags |= flags;
         return true;
+    }
+
+    /// <summary>
+    /// Where the first byte is that a checksum may be taken from, or be written to: behind the IP header. What stands before it is judged
+    /// by the stages before the checksum is completed, and must be the same afterwards: a source that was checked, for instance.
+    /// </summary>
+    private static uint NetworkHeadersEnd(rte_mbuf* mbuf)
+    {
+        byte* data = Mbuf.Data(mbuf);
+        int length = mbuf->data_len, at = Wire.EthernetHeader;
+        // A device fills its first buffer, so that the headers are in it.
+        ushort type = length < at ? (ushort)0 : Wire.Load16(data + Wire.EtherTypeOffset);
+        while (type is Wire.EtherTypeVlan or Wire.EtherTypeServiceVlan && at + Wire.VlanTag <= length)
+        {
+            type = Wire.Load16(data + at + 2);
+            at += Wire.VlanTag;
+        }
+        return type switch
+        {
+            Wire.EtherTypeIPv4 => (uint)at + (at < length ? (uint)Math.Max(IPv4Header.MinLength, (data[at] & 15) * 4) : IPv4Header.MinLength),
+            Wire.EtherTypeIPv6 => (uint)at + IPv6Header.Length,
+            Wire.EtherTypeArp => uint.MaxValue, // it has no checksum
+            _ => (uint)at,
+        };
     }
 
     /// <summary>Bytes of the longest frame that a packet with <see cref="SegmentFlag"/> is to become, by what its sender says of it.</summary>

@@ -79,6 +79,9 @@ public readonly record struct ConnectionKey(ulong Flow, IPv6Number Source, IPv6N
     /// <summary>The key of packets that come back, where nothing is translated.</summary>
     public ConnectionKey Reversed => new(Vrf, Protocol, IsIPv6, Destination, Source, DestinationPort, SourcePort, Kind);
 
+    /// <summary>For messages; written out, because what a record prints of itself would include <see cref="Reversed"/>, and that its own.</summary>
+    public override string ToString() => $"{Kind} in VRF {Vrf}, protocol {Protocol}, {Source} port {SourcePort} to {Destination} port {DestinationPort}";
+
     /// <summary>Source and destination as they stand in an IPv4 header.</summary>
     internal ulong Addresses4 => (Source.Low << 32) | (uint)Destination.Low;
 }
