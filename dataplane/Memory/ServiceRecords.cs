@@ -127,4 +127,13 @@ public struct NatPoolRecord
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly bool Has(NatPoolFlags flags) => (Flags & flags) == flags;
+
+    /// <summary>Addresses of a family.</summary>
+    public readonly int Count(bool isIPv6) => isIPv6 ? Count6 : Count4;
+
+    /// <summary>One of the addresses of a family; an IPv4 address is in Low.</summary>
+    public readonly IPv6Number Address(int index, bool isIPv6) => isIPv6 ? Addresses6[index] : new IPv6Number(0, Addresses4[index]);
+
+    /// <summary>Whether there is a pool, with addresses of a family: one without is none for it.</summary>
+    public readonly bool Serves(bool isIPv6) => Has(NatPoolFlags.Exists) && Count(isIPv6) != 0;
 }

@@ -15,20 +15,27 @@ public static unsafe class EthernetFrame
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static int IPOffset(byte* data, int length, out bool isIPv6)
     {
-        int ip = Wire.EthernetHeader;
-        ushort type = Wire.Load16(data + Wire.EtherTypeOffset);
-        for (int tags = 0; tags < 2 && type is Wire.EtherTypeVlan or Wire.EtherTypeServiceVlan; tags++)
-        {
-            ip += Wire.VlanTag;
-            if (length < ip)
-            {
-                isIPv6 = false;
-                return 0;
-            }
-            type = Wire.Load16(data + ip - 2);
-        }
+        int ip = NetworkOffset(data, length, 2, out ushort type);
         isIPv6 = type == Wire.EtherTypeIPv6;
         int header = isIPv6 ? IPv6Header.Length : IPv4Header.MinLength, version = isIPv6 ? 6 : 4;
         return (isIPv6 || type == Wire.EtherTypeIPv4) && length >= ip + header && data[ip] >> 4 == version ? ip : 0;
+    }
+
+    /// <summary>Where what a frame carries begins, behind its VLAN tags as far as they can be read.</summary>
+    /// <param name="data">The frame.</param>
+    /// <param name="length">Bytes that can be read there, at least 14.</param>
+    /// <param name="tags">How many tags are passed over at the most.</param>
+    /// <param name="type">What it is; that of a tag where one more follows.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int NetworkOffset(byte* data, int length, int tags, out ushort type)
+    {
+        int at = Wire.EthernetHeader;
+        type = Wire.Load16(data + Wire.EtherTypeOffset);
+        for (; tags > 0 && type is Wire.EtherTypeVlan or Wire.EtherTypeServiceVlan && at + Wire.VlanTag <= length; tags--)
+        {
+            at += Wire.VlanTag;
+            type = Wire.Load16(data + at - 2);
+        }
+        return at;
     }
 }

@@ -93,14 +93,12 @@ public static unsafe class Offload
     private static uint NetworkHeadersEnd(rte_mbuf* mbuf)
     {
         byte* data = Mbuf.Data(mbuf);
-        int length = mbuf->data_len, at = Wire.EthernetHeader;
-        // A device fills its first buffer, so that the headers are in it.
-        ushort type = length < at ? (ushort)0 : Wire.Load16(data + Wire.EtherTypeOffset);
-        while (type is Wire.EtherTypeVlan or Wire.EtherTypeServiceVlan && at + Wire.VlanTag <= length)
+        int length = mbuf->data_len;
+        if (length < Wire.EthernetHeader)
         {
-            type = Wire.Load16(data + at + 2);
-            at += Wire.VlanTag;
+            return Wire.EthernetHeader; // a device fills its first buffer, so that the headers are in it
         }
+        int at = EthernetFrame.NetworkOffset(data, length, int.MaxValue, out ushort type);
         return type switch
         {
             Wire.EtherTypeIPv4 => (uint)at + (at < length ? (uint)Math.Max(IPv4Header.MinLength, (data[at] & 15) * 4) : IPv4Header.MinLength),

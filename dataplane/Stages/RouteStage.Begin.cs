@@ -24,9 +24,7 @@ public static unsafe partial class RouteStage
         ref readonly InterfaceRecord output = ref w.Interface(hop.Port);
         bool leaves = hop.Kind != NextHopKind.Local;
         ref readonly NatPoolRecord pool = ref w.NatPool(output.NatPool);
-        // A pool without addresses of a family is none for it.
-        bool masqueraded = leaves && packet.Interface.Has(InterfaceFlags.Masqueraded) && pool.Has(NatPoolFlags.Exists)
-            && (packet.IsIPv6 ? pool.Count6 : pool.Count4) != 0 && !(packet.IsFromHost && SpeaksForItself(ref packet, in pool));
+        bool masqueraded = leaves && packet.Interface.Has(InterfaceFlags.Masqueraded) && pool.Serves(packet.IsIPv6) && !(packet.IsFromHost && SpeaksForItself(ref packet, in pool));
         if (!tracked.IsNew)
         {
             return !masqueraded || IsToldInside(ref packet);

@@ -97,7 +97,7 @@ public static unsafe partial class RouteStage
     {
         ref readonly NatPoolRecord pool = ref packet.Worker.NatPool(packet.Interface.NatPool);
         ref PacketFlow flow = ref packet.Tracked.Flow;
-        return pool.Has(NatPoolFlags.Exists) && (packet.IsIPv6 ? pool.Count6 : pool.Count4) != 0 && (flow.TcpFlags & TcpHeader.Rst) == 0
+        return pool.Serves(packet.IsIPv6) && (flow.TcpFlags & TcpHeader.Rst) == 0
             && (flow.Kind != FlowKind.Echo || IsEchoRequest(ref packet));
     }
 
@@ -138,12 +138,12 @@ public static unsafe partial class RouteStage
     /// <summary>The addresses of a pool, the one first that a source always has as long as it has ports left (RFC 4787, 4.1).</summary>
     private static void ReadAddresses(ref readonly NatPoolRecord pool, in PacketFlow flow, ref Sources sources)
     {
-        int count = flow.IsIPv6 ? pool.Count6 : pool.Count4;
+        int count = pool.Count(flow.IsIPv6);
         int first = (int)(KeyHash.Mix(flow.Source.High ^ KeyHash.Golden, flow.Source.Low | 1) % (uint)count);
         for (int i = 0; i < count; i++)
         {
             int at = (first + i) % count;
-            sources.Addresses[i] = flow.IsIPv6 ? pool.Addresses6[at] : new IPv6Number(0, pool.Addresses4[at]);
+            sources.Addresses[i] = pool.Address(at, flow.IsIPv6);
             // The router's own packets keep their address.
             if (sources.Addresses[i] == flow.Source)
             {
@@ -201,10 +201,10 @@ public static unsafe partial class RouteStage
     /// <summary>Whether a packet's source is an address of a pool.</summary>
     private static bool IsOf(ref readonly NatPoolRecord pool, in PacketFlow flow)
     {
-        int count = flow.IsIPv6 ? pool.Count6 : pool.Count4;
+        int count = pool.Count(flow.IsIPv6);
         for (int i = 0; i < count; i++)
         {
-            if (flow.Source == (flow.IsIPv6 ? pool.Addresses6[i] : new IPv6Number(0, pool.Addresses4[i])))
+            if (flow.Source == pool.Address(i, flow.IsIPv6))
             {
                 return true;
             }

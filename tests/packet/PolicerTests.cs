@@ -2,6 +2,7 @@ using Dataplane.Memory;
 using Dataplane.PacketTests.Harness;
 using Dataplane.Packets;
 using static Dataplane.PacketTests.Harness.Frame;
+using static Dataplane.PacketTests.StormTests;
 
 namespace Dataplane.PacketTests;
 
@@ -140,16 +141,4 @@ public sealed class PolicerTests
 
     private static TestSwitch Two(uint packets = 0, uint packetBurst = 0, ulong bytes = 0, uint byteBurst = 0) => new TestSwitch()
         .Port(1, change: record => Policed(record, packets, packetBurst, bytes, byteBurst)).Port(2);
-
-    private static int Passes(TestSwitch sw, int offered)
-    {
-        byte[] frame = Of(Broadcast, A);
-        int passed = 0;
-        for (int left = offered; left > 0; left -= 500)
-        {
-            sw.Send(1, [.. Enumerable.Repeat(frame, Math.Min(left, 500))]);
-            passed += sw.Drain(2);
-        }
-        return passed;
-    }
 }

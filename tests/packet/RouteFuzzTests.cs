@@ -66,29 +66,7 @@ public sealed unsafe class RouteFuzzTests
         var random = new Random(seed);
         using RouteLab lab = Lab(workers);
         TestSwitch sw = lab.Switch;
-        byte[] packet = new byte[70_000];
-        List<nint> held = [];
-        for (int input = 0; input < InputsPerRun; input++)
-        {
-            (int port, int length, virtio_net_hdr vnet) = Spoilt(random, packet, Corpus);
-            Inject(sw, port, packet.AsSpan(0, length), vnet, random.Next(6) == 0 ? random.Next(120) : int.MaxValue, random.Next(16) == 0 ? held : null);
-            if (input % Burst != 0)
-            {
-                continue;
-            }
-            sw.Poll();
-            CheckOutputs(sw, seed, input);
-            held.ForEach(mbuf => Shim.dps_mbuf_free((rte_mbuf*)mbuf));
-            held.Clear();
-            sw.Clock.Advance(TimeSpan.FromMilliseconds(random.Next(20)));
-            if (input % (Burst * 50) == 0)
-            {
-                sw.CheckAccounting();
-                Reconfigure(lab, random);
-            }
-        }
-        sw.Poll();
-        held.ForEach(mbuf => Shim.dps_mbuf_free((rte_mbuf*)mbuf));
+        Feed(sw, Corpus, random, seed, InputsPerRun, 50, () => Reconfigure(lab, random));
         // The damage was not such that nothing came through, or nothing went wrong.
         ulong forwarded = sw.Counters(Routed1).Forwarded + sw.Counters(Router).Forwarded, originated = sw.Counters(Routed1).Originated;
         Assert.True(forwarded > InputsPerRun / 10, $"forwarded {forwarded}");
@@ -168,6 +146,41 @@ public sealed unsafe class RouteFuzzTests
         lab.Neighbour(Router, "10.0.5.3", PeerMac(Station)).Neighbour(Router, "fd00:5::3", PeerMac(Station));
         lab.Via("172.18.0.3", Routed2, "10.0.2.2").Via("fd00::3", Routed2, "fd00:2::2").Route("192.0.2.0/24", NextHopKind.Blackhole);
         return lab.Route(1, "198.51.100.0/24", lab.Group(0, lab.NextHop(Gateway(Routed2, "10.0.2.2")), lab.NextHop(Gateway(Routed2, "10.0.2.3"))));
+    }
+
+    /// <summary>Puts spoilt packets into a switch, burst by burst, and looks at all that comes out; in between its configuration changes.</summary>
+    /// <param name="sw">The switch.</param>
+    /// <param name="corpus">The packets before they are spoilt.</param>
+    /// <param name="random">By which.</param>
+    /// <param name="seed">Its seed, for messages.</param>
+    /// <param name="inputs">How many packets.</param>
+    /// <param name="period">Bursts between two changes.</param>
+    /// <param name="reconfigure">Changes the configuration.</param>
+    internal static void Feed(TestSwitch sw, (int Port, byte[] Frame, virtio_net_hdr Vnet)[] corpus, Random random, int seed, int inputs, int period, Action reconfigure)
+    {
+        byte[] packet = new byte[70_000];
+        List<nint> held = [];
+        for (int input = 0; input < inputs; input++)
+        {
+            (int port, int length, virtio_net_hdr vnet) = Spoilt(random, packet, corpus);
+            Inject(sw, port, packet.AsSpan(0, length), vnet, random.Next(6) == 0 ? random.Next(120) : int.MaxValue, random.Next(16) == 0 ? held : null);
+            if (input % Burst != 0)
+            {
+                continue;
+            }
+            sw.Poll();
+            CheckOutputs(sw, seed, input);
+            held.ForEach(mbuf => Shim.dps_mbuf_free((rte_mbuf*)mbuf));
+            held.Clear();
+            sw.Clock.Advance(TimeSpan.FromMilliseconds(random.Next(20)));
+            if (input % (Burst * period) == 0)
+            {
+                sw.CheckAccounting();
+                reconfigure();
+            }
+        }
+        sw.Poll();
+        held.ForEach(mbuf => Shim.dps_mbuf_free((rte_mbuf*)mbuf));
     }
 
     /// <summary>Copies a packet and damages it. Gives the port, its new length and what its sender left undone.</summary>

@@ -48,29 +48,7 @@ public sealed unsafe class ServiceFuzzTests
         var random = new Random(seed);
         using RouteLab lab = Lab(workers);
         TestSwitch sw = lab.Switch;
-        byte[] packet = new byte[70_000];
-        List<nint> held = [];
-        for (int input = 0; input < InputsPerRun; input++)
-        {
-            (int port, int length, virtio_net_hdr vnet) = Spoilt(random, packet, Corpus);
-            Inject(sw, port, packet.AsSpan(0, length), vnet, random.Next(6) == 0 ? random.Next(120) : int.MaxValue, random.Next(16) == 0 ? held : null);
-            if (input % Burst != 0)
-            {
-                continue;
-            }
-            sw.Poll();
-            CheckOutputs(sw, seed, input);
-            held.ForEach(mbuf => Shim.dps_mbuf_free((rte_mbuf*)mbuf));
-            held.Clear();
-            sw.Clock.Advance(TimeSpan.FromMilliseconds(random.Next(20)));
-            if (input % (Burst * 20) == 0)
-            {
-                sw.CheckAccounting();
-                Reconfigure(lab, random);
-            }
-        }
-        sw.Poll();
-        held.ForEach(mbuf => Shim.dps_mbuf_free((rte_mbuf*)mbuf));
+        Feed(sw, Corpus, random, seed, InputsPerRun, 20, () => Reconfigure(lab, random));
         // The damage was not such that nothing was translated, or nothing went wrong.
         Assert.True(sw.Segment.Connections.Statistics().Inserted > 1000);
         foreach (DropReason reason in (DropReason[])[DropReason.ServiceNoBackend, DropReason.ServiceNotServed, DropReason.NoConnection, DropReason.NatUnreadable])

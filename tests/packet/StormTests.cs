@@ -125,7 +125,8 @@ public sealed class StormTests
     private static TestSwitch Two(uint rate, uint burst, int workers = 1) => new TestSwitch(workers)
         .Port(1, change: record => record with { StormRate = rate, StormBurst = burst }).Port(2);
 
-    private static int Passes(TestSwitch sw, int offered)
+    /// <summary>How many of so many broadcasts from port 1 come out of port 2.</summary>
+    internal static int Passes(TestSwitch sw, int offered)
     {
         byte[] frame = Of(Broadcast, A);
         int passed = 0;

@@ -2,21 +2,27 @@ using Dataplane.ThroughputBench.Harness;
 
 namespace Dataplane.ThroughputBench.Ovs;
 
-/// <summary>The start alone, for benchmarks that send by themselves.</summary>
+/// <summary>The start: before a run, and alone for benchmarks that send by themselves.</summary>
 public sealed partial class OvsDpdkSubject
 {
-    public override IDisposable Start(RunContext context, CancellationToken cancel)
+    public override IDisposable Start(RunContext context, CancellationToken cancel) => Launch(context, cancel);
+
+    /// <summary>Open vSwitch, set up for the workload.</summary>
+    private OvsProcess Launch(RunContext context, CancellationToken cancel)
     {
         RunSettings settings = context.Settings;
         var ovs = new OvsProcess(context.Directory, cancel);
         try
         {
+            int megabytes = context.MemoryMegabytes + MegabytesOfBuffers;
+            // "--legacy-mem" is what --no-huge comes to; said, or it would be told "--in-memory", which excludes that.
+            string pages = settings.Hugepages ? "" : " --no-huge --legacy-mem";
             ovs.Configure("--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
-                Text($"other_config:dpdk-extra=\"--no-pci --no-telemetry -m {context.MemoryMegabytes + MegabytesOfBuffers}{(settings.Hugepages ? "" : " --no-huge --legacy-mem")}\""),
+                Text($"other_config:dpdk-extra=\"--no-pci --no-telemetry -m {megabytes}{pages}\""),
                 Text($"other_config:dpdk-lcore-mask=0x{1ul << settings.OtherCore:x}"), Text($"other_config:pmd-cpu-mask=0x{1ul << settings.Cores[0]:x}"));
             ovs.Start(_program, ownNetwork: true);
             WaitForDpdk(ovs, cancel);
-            Version ??= ovs.Configure("get", "Open_vSwitch", ".", "ovs_version").Trim().Trim('"');
+            Version ??= $"{ovs.Configure("get", "Open_vSwitch", ".", "ovs_version").Trim().Trim('"')}, {ovs.Configure("get", "Open_vSwitch", ".", "dpdk_version").Trim().Trim('"')}";
             ((IOvsWorkload)context.Scenario).Configure(ovs, context.Devices);
             return ovs;
         }

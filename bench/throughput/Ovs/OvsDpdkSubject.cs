@@ -43,19 +43,8 @@ public sealed partial class OvsDpdkSubject : Subject
 
     public override RunResult Run(RunContext context, CancellationToken cancel)
     {
-        var workload = (IOvsWorkload)context.Scenario;
-        using var ovs = new OvsProcess(context.Directory, cancel);
+        using OvsProcess ovs = Launch(context, cancel);
         RunSettings settings = context.Settings;
-        int megabytes = context.MemoryMegabytes + MegabytesOfBuffers;
-        // "--legacy-mem" is what --no-huge comes to; said, or it would be told "--in-memory", which excludes that.
-        string pages = settings.Hugepages ? "" : " --no-huge --legacy-mem";
-        ovs.Configure("--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
-            Text($"other_config:dpdk-extra=\"--no-pci --no-telemetry -m {megabytes}{pages}\""),
-            Text($"other_config:dpdk-lcore-mask=0x{1ul << settings.OtherCore:x}"), Text($"other_config:pmd-cpu-mask=0x{1ul << settings.Cores[0]:x}"));
-        ovs.Start(_program, ownNetwork: true);
-        WaitForDpdk(ovs, cancel);
-        Version ??= $"{ovs.Configure("get", "Open_vSwitch", ".", "ovs_version").Trim().Trim('"')}, {ovs.Configure("get", "Open_vSwitch", ".", "dpdk_version").Trim().Trim('"')}";
-        workload.Configure(ovs, context.Devices);
         WaitForCaches(ovs, cancel);
 
         var windows = new List<Window>();

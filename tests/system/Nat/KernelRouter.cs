@@ -16,7 +16,7 @@ public sealed class KernelRouter : INatRouter
     private const int Marker = 99, DiscardPort = 9;
 
     private readonly Namespace _router = new("router"), _world = new("world");
-    private readonly FrameSocket[] _sockets = new FrameSocket[Devices.Length];
+    private readonly RawSocket[] _sockets = new RawSocket[Devices.Length];
     private readonly string _from, _to;
     private ushort _marked;
 
@@ -34,7 +34,7 @@ public sealed class KernelRouter : INatRouter
                 end.Do("ip", "link", "set", Devices[i], "up");
             }
             _router.Do([.. ip, "address", "add", net.Routers[i], "dev", Devices[i], .. net.IsV6 ? ["nodad"] : Array.Empty<string>()]);
-            _sockets[i] = new FrameSocket(_world, Devices[i]);
+            _sockets[i] = new RawSocket(_world, Devices[i], receives: true);
         }
         (_from, _to) = (Neighbouring(net.Hosts[0]), Neighbouring(net.Servers[0]));
         foreach ((int link, string address, int number) in (IEnumerable<(int, string, int)>)[.. net.Stations, (NatNet.Inside, _from, Marker), (NatNet.Middle, _to, Marker)])
@@ -61,7 +61,7 @@ public sealed class KernelRouter : INatRouter
 
     public void Dispose()
     {
-        foreach (FrameSocket socket in _sockets)
+        foreach (RawSocket socket in _sockets)
         {
             socket?.Dispose();
         }
