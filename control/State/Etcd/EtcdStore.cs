@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Dataplane.Control.Api.V1;
 using Etcdserverpb;
 using Google.Protobuf;
@@ -337,18 +338,26 @@ public sealed partial class EtcdStore : IStateStore
 
     /// <summary>
     /// A change of networks or services, or a deletion of policies, relies on all that the watch has told. So it waits
-    /// until that has caught up with what this node
-    /// wrote itself, or that would look like a change behind our back.
+    /// until that has caught up with what this node wrote itself, or that would look like a change behind our back.
     /// </summary>
     private void AwaitOwn(StateChange change)
     {
-        if (change.ReliesOnAll)
+        if (!change.ReliesOnAll)
         {
-            lock (_lock)
+            return;
+        }
+        long begin = Stopwatch.GetTimestamp();
+        lock (_lock)
+        {
+            while (_view.AwaitsOwn && _connection is { } connection)
             {
-                while (_view.AwaitsOwn && _connection is not null && Monitor.Wait(_lock, Retry))
+                TimeSpan left = _options.Patience - Stopwatch.GetElapsedTime(begin);
+                if (left <= TimeSpan.Zero)
                 {
+                    throw new StateStoreException(
+                        $"etcd at {connection.Server} has not told yet what this node wrote before", StatusCode.Unavailable, "try again in a moment");
                 }
+                Monitor.Wait(_lock, left);
             }
         }
     }
@@ -411,6 +420,7 @@ public sealed partial class EtcdStore : IStateStore
         {
             _connection = null;
             _away = reason;
+            Monitor.PulseAll(_lock);
         }
         if (news)
         {
