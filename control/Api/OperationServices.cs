@@ -17,6 +17,9 @@ public sealed class AdminService(Controller controller, StopRequests stop) : Adm
     public override Task<Port> EnablePort(EnablePortRequest request, ServerCallContext context) =>
         controller.EnablePortAsync(request.Port, context.CancellationToken);
 
+    public override Task<QueueList> AssignQueue(AssignQueueRequest request, ServerCallContext context) =>
+        controller.AssignQueueAsync(request.Port, request.Queue, request.Worker, context.CancellationToken);
+
     public override Task<StopResponse> Stop(StopRequest request, ServerCallContext context)
     {
         stop.Request(request.KeepEngine);

@@ -32,6 +32,9 @@ public sealed class StatsService(Controller controller, CounterReader counters, 
 
     public override Task<WorkerStats> GetWorkers(GetWorkersRequest request, ServerCallContext context) => Task.FromResult(counters.Workers());
 
+    public override Task<QueueList> GetQueues(GetQueuesRequest request, ServerCallContext context) =>
+        controller.QueuesAsync(request.Ports, context.CancellationToken);
+
     public override Task<DropStats> GetDrops(GetDropsRequest request, ServerCallContext context)
     {
         IEnumerable<NamedPort>? ports = request.Port.Length > 0 ? Find(controller.State, [request.Port]) : null;

@@ -18,6 +18,7 @@ internal static class RootCommands
             DeviceCommands.Build(),
             NetworkCommands.Build(),
             PortCommands.Build(),
+            QueueCommands.Build(),
             PolicyCommands.Build(),
             MacCommands.Build(),
             RouteCommands.Build(),

@@ -14,7 +14,7 @@ public sealed class EngineLink : IEngineLink, IDisposable
     public bool IsFailing { get; private set; }
 
     public IReadOnlyList<AttachedPort> Attached() =>
-        Ask(client => (client.Hello().Ports ?? []).Select(p => new AttachedPort(p.Index, p.Name, p.Spec)).ToList());
+        Ask(client => (client.Hello().Ports ?? []).Select(p => new AttachedPort(p.Index, p.Name, p.Spec, p.Workers)).ToList());
 
     public void Attach(int index, string name, DeviceSpec device, IReadOnlyList<int> fds)
     {
@@ -28,6 +28,12 @@ public sealed class EngineLink : IEngineLink, IDisposable
         {
             client.Detach(index);
         }
+        return true;
+    });
+
+    public void Assign(int index, int queue, int worker) => Ask(client =>
+    {
+        client.Assign(index, queue, worker);
         return true;
     });
 

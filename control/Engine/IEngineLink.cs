@@ -6,7 +6,8 @@ namespace Dataplane.Control.Engine;
 /// <param name="Index">Index of its record.</param>
 /// <param name="Name">As it was attached.</param>
 /// <param name="Spec">As it was attached.</param>
-public sealed record AttachedPort(int Index, string Name, string Spec);
+/// <param name="Workers">The worker that polls each receive queue.</param>
+public sealed record AttachedPort(int Index, string Name, string Spec, IReadOnlyList<int> Workers);
 
 /// <summary>What the control process asks of the engine process; everything else goes by way of the segment.</summary>
 public interface IEngineLink
@@ -33,6 +34,14 @@ public interface IEngineLink
     /// <summary>Detaches a device; no error when there is none.</summary>
     /// <exception cref="EngineUnavailableException">The engine is not running.</exception>
     void Detach(int index);
+
+    /// <summary>Gives a receive queue to another worker while traffic flows: nothing is lost or overtaken.</summary>
+    /// <param name="index">Index of the port's record.</param>
+    /// <param name="queue">The queue, from 0.</param>
+    /// <param name="worker">The worker, from 0.</param>
+    /// <exception cref="EngineRefusedException">There is no such port, queue or worker.</exception>
+    /// <exception cref="EngineUnavailableException">The engine is not running.</exception>
+    void Assign(int index, int queue, int worker);
 
     /// <summary>Duplicates of the descriptors of an attached TAP, which the caller closes.</summary>
     /// <exception cref="EngineUnavailableException">The engine is not running.</exception>

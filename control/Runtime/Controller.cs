@@ -137,10 +137,7 @@ public sealed partial class Controller : IDisposable
     public Task<Port> EnablePortAsync(string name, CancellationToken cancel) => InTurn(
         () =>
         {
-            if (!_state.Ports.TryGetValue(name, out PortEntry? port))
-            {
-                throw new ProblemException(StatusCode.NotFound, [new Problem { Kind = Kind.Port, Name = name, Field = "name", Message = "does not exist" }]);
-            }
+            PortEntry port = Existing(name);
             bool attached = _live.TryGetValue(port.Index, out LivePort? live) && live.Attached;
             if (Status.ClearErrDisabled(port.Index, attached ? PortState.Up : PortState.Detached))
             {
@@ -156,6 +153,56 @@ public sealed partial class Controller : IDisposable
             return Status.With(_state, port);
         },
         cancel);
+
+    /// <summary>Which worker polls which receive queue of the ports that are named, or of all.</summary>
+    /// <exception cref="ProblemException">There is no such port, or the engine does not answer.</exception>
+    public Task<QueueList> QueuesAsync(IReadOnlyCollection<string> ports, CancellationToken cancel) => InTurn(() => QueuesOf(ports), cancel);
+
+    /// <summary>Gives a receive queue of a port to another worker; see <see cref="IEngineLink.Assign"/>.</summary>
+    /// <exception cref="ProblemException">There is no such port, queue or worker, or the engine does not answer.</exception>
+    public Task<QueueList> AssignQueueAsync(string port, uint queue, uint worker, CancellationToken cancel) => InTurn(
+        () =>
+        {
+            PortEntry entry = Existing(port);
+            try
+            {
+                _engine.Assign(entry.Index, (int)Math.Min(queue, int.MaxValue), (int)Math.Min(worker, int.MaxValue));
+            }
+            catch (Exception e) when (e is EngineRefusedException or EngineUnavailableException)
+            {
+                throw Explain(e, step: null);
+            }
+            return QueuesOf([port]);
+        },
+        cancel);
+
+    private QueueList QueuesOf(IReadOnlyCollection<string> ports)
+    {
+        PortEntry[] wanted = ports.Count == 0 ? [.. _state.Ports.Values] : [.. ports.Select(Existing)];
+        try
+        {
+            var attached = _engine.Attached().ToDictionary(p => p.Index);
+            return new QueueList
+            {
+                Queues =
+                {
+                    from port in wanted
+                    where attached.ContainsKey(port.Index)
+                    orderby port.Spec.Name
+                    from queue in attached[port.Index].Workers.Index()
+                    select new Queue { Port = port.Spec.Name, Queue_ = (uint)queue.Index, Worker = (uint)queue.Item },
+                },
+            };
+        }
+        catch (EngineUnavailableException e)
+        {
+            throw Explain(e, step: null);
+        }
+    }
+
+    private PortEntry Existing(string port) => _state.Ports.TryGetValue(port, out PortEntry? entry)
+        ? entry
+        : throw new ProblemException(StatusCode.NotFound, [new Problem { Kind = Kind.Port, Name = port, Field = "name", Message = "does not exist" }]);
 
     public void Dispose()
     {

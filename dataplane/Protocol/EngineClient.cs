@@ -51,6 +51,10 @@ public sealed class EngineClient : IDisposable
 
     public void Detach(int index) => Call(new EngineRequest { Operation = EngineOperation.Detach, Index = index }, [], []);
 
+    /// <summary>Gives a receive queue of a port to another worker.</summary>
+    public void Assign(int index, int queue, int worker) =>
+        Call(new EngineRequest { Operation = EngineOperation.Assign, Index = index, Queue = queue, Worker = worker }, [], []);
+
     /// <summary>Copies of a TAP port's descriptors, owned by the caller.</summary>
     public int[] Fds(int index)
     {

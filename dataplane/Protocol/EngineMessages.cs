@@ -12,6 +12,8 @@ public enum EngineOperation
     Detach,
     /// <summary>Copies of a TAP port's descriptors, for a new control process; they come with the reply.</summary>
     Fds,
+    /// <summary>Give a receive queue of a port to another worker.</summary>
+    Assign,
     /// <summary>Stop in order.</summary>
     Quit,
 }
@@ -35,6 +37,12 @@ public sealed record EngineRequest
 
     /// <summary>Address of a TAP's kernel side, "02:42:…".</summary>
     public string? Mac { get; init; }
+
+    /// <summary>Receive queue, from 0.</summary>
+    public int Queue { get; init; }
+
+    /// <summary>Number of the worker that is to poll it.</summary>
+    public int Worker { get; init; }
 }
 
 /// <summary>A port as the engine has it.</summary>
@@ -45,6 +53,8 @@ public sealed record EnginePortInfo
     public required string Spec { get; init; }
     public required int RxQueues { get; init; }
     public required int TxQueues { get; init; }
+    /// <summary>The worker that polls each receive queue.</summary>
+    public IReadOnlyList<int> Workers { get; init; } = [];
     /// <summary>"02:42:…", or null when the device has none.</summary>
     public string? Mac { get; init; }
     /// <summary>errno when the device went away, else 0.</summary>

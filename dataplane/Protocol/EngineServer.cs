@@ -102,6 +102,8 @@ public sealed class EngineServer : IDisposable
                         return (Detach(request.Index), [], false);
                     case EngineOperation.Fds:
                         return (new EngineReply { Pid = Environment.ProcessId }, FdsOf(request.Index), false);
+                    case EngineOperation.Assign:
+                        return (Assign(request), [], false);
                     case EngineOperation.Quit:
                         return (new EngineReply { Pid = Environment.ProcessId }, [], true);
                     default:
@@ -171,6 +173,13 @@ public sealed class EngineServer : IDisposable
         return new EngineReply { Pid = Environment.ProcessId };
     }
 
+    private EngineReply Assign(EngineRequest request)
+    {
+        _engine.Assign(request.Index, request.Queue, request.Worker);
+        _log($"port {request.Index}: queue {request.Queue} goes to worker {request.Worker}");
+        return new EngineReply { Pid = Environment.ProcessId };
+    }
+
     private int[] FdsOf(int index) => _engine.Ports.FirstOrDefault(p => p.Index == index) switch
     {
         TapPort tap => tap.Fds.ToArray(),
@@ -185,6 +194,7 @@ public sealed class EngineServer : IDisposable
         Spec = _specs.GetValueOrDefault(port.Index, ""),
         RxQueues = port.RxQueues,
         TxQueues = port.TxQueues,
+        Workers = _engine.OwnersOf(port.Index),
         Mac = port.Mac == 0 ? null : new MacAddress(port.Mac).ToString(),
         LostError = port.LostError,
     };

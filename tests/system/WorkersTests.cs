@@ -60,6 +60,32 @@ public sealed class WorkersTests : IDisposable
     }
 
     [Fact]
+    public void NothingIsLostWhileQueuesGoFromWorkerToWorker()
+    {
+        string port = _lan["a"].Port;
+        Assert.Equal([$"{port} 0 0", $"{port} 1 1"], Queues());
+        using ContinuousPing ping = Ping.Start(_lan["a"], _lan["b"].Address, "0.001"), other = Ping.Start(_lan["b"], _lan["a"].Address, "0.001");
+        for (int i = 0; i < 20; i++)
+        {
+            ping.WaitForMore(10);
+            foreach (string name in _lan.Stations.Select(station => station.Port))
+            {
+                _switch.Do("queue", "assign", name, "0", $"{(i + 1) % 2}");
+                _switch.Do("queue", "assign", name, "1", $"{i % 2}");
+            }
+        }
+        _switch.Do("queue", "assign", port, "0", "1");
+        Assert.Equal([$"{port} 0 1", $"{port} 1 1"], Queues());
+        Assert.Empty(ping.End());
+        Assert.Empty(other.End());
+        Assert.Contains($"port \"{port}\" has no receive queue 2; it has 2", _switch.Fail("queue", "assign", port, "2", "0"), StringComparison.Ordinal);
+        Accounts.Balance(_switch);
+
+        IEnumerable<string> Queues() => _switch.Api.Stats.GetQueues(new GetQueuesRequest { Ports = { port } }, deadline: ApiClient.Deadline)
+            .Queues.Select(q => $"{q.Port} {q.Queue_} {q.Worker}");
+    }
+
+    [Fact]
     public void TheEngineComesBackWithBoth()
     {
         Ping.Reaches(_lan["a"], _lan["b"].Address);

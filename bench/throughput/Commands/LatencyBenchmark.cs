@@ -76,7 +76,7 @@ internal sealed class LatencyBenchmark : Benchmark
     private static LatencyRun MeasureOne(BenchRun run, Subject subject, LatencySettings settings)
     {
         string directory = run.Work.New("latency");
-        using var generator = new PacketGenerator(directory, settings.Macs, settings.Packets.Lengths[0], run.TscHz);
+        using var generator = new PacketGenerator(directory, settings.Macs, settings.Packets.Lengths[0], subject.TxQueues, run.TscHz);
         var context = new RunContext(new SharedBridgeScenario(settings.Macs, settings.Packets), run.Settings, generator.SwitchDevices, directory);
         LatencyRun result;
         using (subject.Start(context, run.Cancel))

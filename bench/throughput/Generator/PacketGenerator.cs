@@ -35,21 +35,22 @@ public sealed unsafe class PacketGenerator : IDisposable
     private readonly EthDevice[] _devices = new EthDevice[Ports];
     private readonly byte[][][] _headers;
     private readonly ulong _tscHz;
-    private readonly int _length;
+    private readonly int _length, _rxQueues;
     private uint _trial;
 
     /// <param name="directory">For the sockets.</param>
     /// <param name="addresses">Addresses on each side, all in conversation with one on the other; see <see cref="MacPairs"/>.</param>
     /// <param name="length">Bytes of a packet, without frame check sequence.</param>
+    /// <param name="rxQueues">Queues to receive from: as many as the switch sends by, for a memif server takes no others.</param>
     /// <param name="tscHz">Frequency of the time-stamp counter.</param>
-    public PacketGenerator(string directory, int addresses, int length, ulong tscHz)
+    public PacketGenerator(string directory, int addresses, int length, int rxQueues, ulong tscHz)
     {
         if (!Eal.IsInitialised)
         {
             Eal.Init(Eal.LaptopArguments(MemoryMegabytes, $"dataplane-bench-{Environment.ProcessId}"));
         }
         _tscHz = tscHz;
-        _length = length;
+        (_length, _rxQueues) = (length, rxQueues);
         _headers = [.. Enumerable.Range(0, Ports).Select(side => Headers(addresses, side))];
         int serial = ++s_serial;
         _pool = MbufPool.Create($"bench{serial}", Buffers, privateSize: PacketMeta.SizeInBytes, dataRoom: 2048 + Mbuf.DefaultHeadroom);
@@ -62,7 +63,7 @@ public sealed unsafe class PacketGenerator : IDisposable
                 string device = Text($"net_memif{(serial * Ports) + port},role=server,socket-abstract=no,socket={socket},rsize={RingBits}");
                 MemifSocket.Clear(device);
                 _devices[port] = EthDevice.Attach(device);
-                _devices[port].Configure(new EthDeviceConfiguration { RxQueues = 1, TxQueues = 1 }, _pool);
+                _devices[port].Configure(new EthDeviceConfiguration { RxQueues = (ushort)rxQueues, TxQueues = 1 }, _pool);
                 _devices[port].Start();
                 devices.Add(Text($"net_memif{port},role=client,socket-abstract=no,socket={socket},rsize={RingBits}"));
             }
@@ -172,13 +173,18 @@ public sealed unsafe class PacketGenerator : IDisposable
     private int Receive(rte_mbuf** mbufs, LatencyHistogram latency)
     {
         int all = 0;
-        for (int port = 0; port < Ports; port++)
+        for (int i = 0; i < Ports * _rxQueues; i++)
         {
-            int n = Shim.dps_eth_rx_burst(_devices[port].PortId, 0, mbufs, Burst);
-            if (n == 0)
-            {
-                continue;
-            }
+            all += Receive(_devices[i % Ports].PortId, (ushort)(i / Ports), mbufs, latency);
+        }
+        return all;
+    }
+
+    private int Receive(ushort port, ushort queue, rte_mbuf** mbufs, LatencyHistogram latency)
+    {
+        int n = Shim.dps_eth_rx_burst(port, queue, mbufs, Burst);
+        if (n != 0)
+        {
             ulong now = Shim.dps_rdtsc();
             for (int i = 0; i < n; i++)
             {
@@ -189,9 +195,8 @@ public sealed unsafe class PacketGenerator : IDisposable
                 }
             }
             Shim.dps_mbuf_free_bulk(mbufs, (uint)n);
-            all += n;
         }
-        return all;
+        return n;
     }
 
     private static byte[][] Headers(int addresses, int side) =>

@@ -45,6 +45,9 @@ public abstract class Subject(string name)
     /// <summary>Whether it can take part in a point of the benchmark: some programs have a burst size of their own, say.</summary>
     public virtual bool CanRun(Scenario scenario, RunSettings settings) => true;
 
+    /// <summary>Transmit queues that it makes on a port when one thread forwards.</summary>
+    public virtual int TxQueues => 1;
+
     /// <summary>Starts it on its ports and lets it forward until it is disposed of. Nothing need have arrived yet.</summary>
     /// <exception cref="BenchException">It did not start.</exception>
     public abstract IDisposable Start(RunContext context, CancellationToken cancel);

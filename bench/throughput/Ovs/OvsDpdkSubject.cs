@@ -41,6 +41,9 @@ public sealed partial class OvsDpdkSubject : Subject
     public override bool CanRun(Scenario scenario, RunSettings settings) =>
         scenario is IOvsWorkload && settings is { Burst: RunSettings.FullBurst, Workers: 1 };
 
+    /// <summary>One for the thread that polls, one for the main thread.</summary>
+    public override int TxQueues => 2;
+
     public override RunResult Run(RunContext context, CancellationToken cancel)
     {
         using OvsProcess ovs = Launch(context, cancel);

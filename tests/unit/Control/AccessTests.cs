@@ -28,7 +28,7 @@ public sealed class AccessTests
     [Fact]
     public void WhatChangesAnythingOrShowsPacketsNeedsReadWrite() => Assert.Equal(
         [
-            "/dataplane.v1.Admin/EnablePort", "/dataplane.v1.Admin/Stop", "/dataplane.v1.Inspection/Capture", "/dataplane.v1.Inspection/Trace",
+            "/dataplane.v1.Admin/AssignQueue", "/dataplane.v1.Admin/EnablePort", "/dataplane.v1.Admin/Stop", "/dataplane.v1.Inspection/Capture", "/dataplane.v1.Inspection/Trace",
             "/dataplane.v1.Mac/Flush", "/dataplane.v1.Resources/Apply", "/dataplane.v1.Resources/Delete", "/dataplane.v1.Resources/Push",
         ],
         MethodRules.All.Where(r => r.Value.Needs == Role.ReadWrite).Select(r => r.Key).Order(StringComparer.Ordinal));

@@ -163,7 +163,7 @@ public sealed class ControllerTests : IDisposable
     {
         await _bench.Apply(Blue, Web, Make.Memory("m", "blue"), Make.Tap("db", "blue", "", "db"));
         _bench.Engine.Detach(_bench.Controller.State.Ports["m"].Index);
-        _bench.Engine.Ports.Add(9, new(9, "stranger", "memory:stranger"));
+        _bench.Engine.Ports.Add(9, new(9, "stranger", "memory:stranger", [0]));
         _bench.Devices.Existing.Remove("db/eth0");
         var writer = new SegmentWriter(_bench.Segment);
         writer.Begin();
@@ -242,6 +242,24 @@ public sealed class ControllerTests : IDisposable
         Assert.Equal(PortStatus.Types.State.Up, enabled.Status.State);
         ProblemException error = await Assert.ThrowsAsync<ProblemException>(() => _bench.Controller.EnablePortAsync("x", CancellationToken.None));
         Assert.Equal(StatusCode.NotFound, error.Code);
+    }
+
+    [Fact]
+    public async Task AQueueGoesToAnotherWorker()
+    {
+        await _bench.Apply(Blue, Make.Memory("m", "blue"), Make.Memory("n", "blue"));
+        Assert.Equal("m 0 1", Text(await _bench.Controller.AssignQueueAsync("m", 0, 1, CancellationToken.None)));
+        Assert.Equal("m 0 1, n 0 0", Text(await _bench.Controller.QueuesAsync([], CancellationToken.None)));
+        Assert.Equal("n 0 0", Text(await _bench.Controller.QueuesAsync(["n"], CancellationToken.None)));
+        Assert.Equal(StatusCode.NotFound, (await Refused("x", 0, 1)).Code);
+        ProblemException refused = await Refused("m", 1, 0);
+        Assert.Equal((StatusCode.FailedPrecondition, "no queue 1 or no worker 0"), (refused.Code, refused.Message));
+        _bench.Engine.WhyUnavailable = "the engine is not running";
+        Assert.Equal(StatusCode.Unavailable, (await Refused("m", 0, 0)).Code);
+
+        Task<ProblemException> Refused(string port, uint queue, uint worker) =>
+            Assert.ThrowsAsync<ProblemException>(() => _bench.Controller.AssignQueueAsync(port, queue, worker, CancellationToken.None));
+        static string Text(QueueList list) => string.Join(", ", list.Queues.Select(q => $"{q.Port} {q.Queue_} {q.Worker}"));
     }
 
     [Fact]

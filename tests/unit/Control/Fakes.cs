@@ -27,6 +27,9 @@ internal sealed unsafe class FakeEngine(Segment segment) : IEngineLink
     public Dictionary<int, int[]> Descriptors { get; } = [];
     public List<string> Log { get; } = [];
 
+    /// <summary>How many forward.</summary>
+    public const int Workers = 2;
+
     /// <summary>Names of ports that are refused.</summary>
     public HashSet<string> Refuses { get; } = [];
 
@@ -46,7 +49,7 @@ internal sealed unsafe class FakeEngine(Segment segment) : IEngineLink
             throw new EngineRefusedException($"no device for {name}");
         }
         Assert.False(Ports.ContainsKey(index), $"index {index} is attached already");
-        Ports.Add(index, new AttachedPort(index, name, device.EngineSpec));
+        Ports.Add(index, new AttachedPort(index, name, device.EngineSpec, [0]));
         Descriptors[index] = [.. fds];
         SetState(index, PortState.Up);
         Log.Add($"attach {name}");
@@ -60,6 +63,18 @@ internal sealed unsafe class FakeEngine(Segment segment) : IEngineLink
             SetState(index, PortState.Detached);
             Log.Add($"detach {port.Name}");
         }
+    }
+
+    public void Assign(int index, int queue, int worker)
+    {
+        CheckAvailable();
+        int[] workers = Ports.TryGetValue(index, out AttachedPort? port) ? [.. port.Workers] : throw new EngineRefusedException($"no port {index} is attached");
+        if (queue >= workers.Length || worker >= Workers)
+        {
+            throw new EngineRefusedException($"no queue {queue} or no worker {worker}");
+        }
+        workers[queue] = worker;
+        Ports[index] = port with { Workers = workers };
     }
 
     public IReadOnlyList<int> Fds(int index) => Descriptors[index];
