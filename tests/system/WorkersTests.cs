@@ -78,7 +78,7 @@ public sealed class WorkersTests : IDisposable
         Assert.Equal([$"{port} 0 1", $"{port} 1 1"], Queues());
         Assert.Empty(ping.End());
         Assert.Empty(other.End());
-        Assert.Contains($"port \"{port}\" has no receive queue 2; it has 2", _switch.Fail("queue", "assign", port, "2", "0"), StringComparison.Ordinal);
+        _switch.Run("queue", "assign", port, "2", "0").EndsWith(1).Says($"port \"{port}\" has no receive queue 2; it has 2");
         Accounts.Balance(_switch);
 
         IEnumerable<string> Queues() => _switch.Api.Stats.GetQueues(new GetQueuesRequest { Ports = { port } }, deadline: ApiClient.Deadline)

@@ -118,6 +118,7 @@ public static class ServiceLoader
         public IReadOnlyList<AttachedPort> Attached() => [];
         public void Attach(int index, string name, DeviceSpec device, IReadOnlyList<int> fds) => throw new NotSupportedException();
         public void Detach(int index) => throw new NotSupportedException();
+        public void Assign(int index, int queue, int worker) => throw new NotSupportedException();
         public IReadOnlyList<int> Fds(int index) => throw new NotSupportedException();
     }
 
