@@ -77,6 +77,10 @@ public sealed unsafe class Segment : IDisposable
         }
     }
 
+    /// <summary>Puts it on a NUMA node, or on several in turn; see <see cref="NumaMemory.Place"/>.</summary>
+    /// <exception cref="LinuxException">A node does not exist.</exception>
+    public void Place(IReadOnlyCollection<int> nodes) => NumaMemory.Place(_base, (nuint)_length, nodes);
+
     public ref SegmentHeader Header
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]

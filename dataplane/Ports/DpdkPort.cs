@@ -1,5 +1,6 @@
 using Dataplane.Interop.Dpdk;
 using Dataplane.Packets;
+using Dataplane.Workers;
 
 namespace Dataplane.Ports;
 
@@ -38,15 +39,16 @@ public sealed unsafe class DpdkPort : EnginePort
     /// <param name="index">Index of the port in the segment.</param>
     /// <param name="name">For messages.</param>
     /// <param name="devargs">PCI address or virtual device, with its arguments.</param>
-    /// <param name="pool">Where received packets are put.</param>
+    /// <param name="pools">Where received packets are put: the pool of the device's NUMA node.</param>
     /// <param name="workers">Queues wanted in each direction.</param>
     /// <param name="mtu">Layer-3 MTU in bytes, 0 to leave the device's.</param>
-    public static DpdkPort Open(int index, string name, string devargs, MbufPool pool, int workers, int mtu)
+    public static DpdkPort Open(int index, string name, string devargs, BufferPools pools, int workers, int mtu)
     {
         EthDevice device = EthDevice.Attach(devargs);
         try
         {
             EthDeviceInfo info = device.Info;
+            MbufPool pool = pools.Small(info.Socket);
             int queues = info.Driver == "net_memif" ? 1 : workers;
             int rxQueues = Math.Clamp(info.MaxRxQueues, 1, queues), txQueues = Math.Clamp(info.MaxTxQueues, 1, queues);
             var configuration = new EthDeviceConfiguration

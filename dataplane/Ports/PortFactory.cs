@@ -36,7 +36,7 @@ public static class PortFactory
                 {
                     string devargs = spec.Kind == PortKind.Pcap ? spec.PcapDevargs(index) : DeviceArguments.Check(spec.Argument);
                     MemifSocket.Clear(devargs);
-                    return DpdkPort.Open(index, name, devargs, engine.Small, workers, mtu);
+                    return DpdkPort.Open(index, name, devargs, engine.Pools, workers, mtu);
                 }
                 catch (DpdkException e)
                 {

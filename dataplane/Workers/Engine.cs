@@ -22,8 +22,6 @@ public sealed unsafe class Engine : IDisposable
     /// <summary>Least and most bytes of a packet in an ordinary buffer: its headers must lie in one, and the room is 16 bits.</summary>
     private const int MinBufferBytes = 1024, MaxBufferBytes = ushort.MaxValue - Mbuf.DefaultHeadroom;
 
-    private static int s_serial;
-
     private readonly Lock _changes = new();
     private readonly SortedDictionary<int, EnginePort> _ports = [];
     private readonly Worker[] _workers;
@@ -55,10 +53,10 @@ public sealed unsafe class Engine : IDisposable
         Segment = segment;
         Clock = clock ?? new MonotonicClock();
         TakeOver();
-        int serial = Interlocked.Increment(ref s_serial);
-        Small = MbufPool.Create($"small{serial}", _options.SmallBuffers, privateSize: PacketMeta.SizeInBytes, dataRoom: _options.BufferBytes + Mbuf.DefaultHeadroom);
-        Large = MbufPool.Create($"large{serial}", _options.LargeBuffers, cache: 0, privateSize: PacketMeta.SizeInBytes, dataRoom: ushort.MaxValue);
-        _workers = [.. Enumerable.Range(0, _options.Workers).Select(i => new Worker(i, segment, Small, Large, Clock, _options.Burst, _options.Distribute && _options.Workers > 1))];
+        int[] nodes = [.. Enumerable.Range(0, _options.Workers).Select(NodeOf)];
+        Pools = new BufferPools(_options, nodes);
+        Place(segment, nodes);
+        _workers = [.. nodes.Select((node, i) => new Worker(i, segment, Pools.Small(node), Pools.Large(node), Clock, _options.Burst, _options.Distribute && _options.Workers > 1))];
         foreach (Worker worker in _workers)
         {
             worker.Connect(_workers);
@@ -69,8 +67,11 @@ public sealed unsafe class Engine : IDisposable
 
     public Segment Segment { get; }
     public EngineClock Clock { get; }
-    public MbufPool Small { get; }
-    public MbufPool Large { get; }
+    public BufferPools Pools { get; }
+
+    /// <summary>For whoever belongs to no NUMA node.</summary>
+    public MbufPool Small => Pools.Small(BufferPools.AnyNode);
+    public MbufPool Large => Pools.Large(BufferPools.AnyNode);
     public IReadOnlyList<Worker> Workers => _workers;
     public Housekeeping Housekeeping { get; }
 
@@ -92,7 +93,7 @@ public sealed unsafe class Engine : IDisposable
         for (int i = 0; i < _workers.Length; i++)
         {
             Worker worker = _workers[i];
-            int cpu = _options.Cores.Count == 0 ? -1 : _options.Cores[i % _options.Cores.Count];
+            int cpu = CpuOf(i);
             var thread = new Thread(() => RunWorker(worker, cpu)) { Name = $"worker-{i}", IsBackground = true, Priority = ThreadPriority.Highest };
             _threads.Add(thread);
             thread.Start();
@@ -267,9 +268,23 @@ public sealed unsafe class Engine : IDisposable
         {
             worker.Dispose();
         }
-        Small.Dispose();
-        Large.Dispose();
+        Pools.Dispose();
         Segment.Header.EnginePid = 0;
+    }
+
+    /// <summary>CPU of a worker; -1 when it is not pinned.</summary>
+    private int CpuOf(int worker) => _options.Cores.Count == 0 ? -1 : _options.Cores[worker % _options.Cores.Count];
+
+    private int NodeOf(int worker) => CpuOf(worker) is >= 0 and var cpu ? CpuAffinity.NodeOf(cpu) : BufferPools.AnyNode;
+
+    /// <summary>Puts the tables near the workers, or in turns near each where they are on several nodes. Where there is one node only, that is done.</summary>
+    private static void Place(Segment segment, int[] nodes)
+    {
+        int[] known = [.. nodes.Where(n => n >= 0).Distinct()];
+        if (known.Length > 0 && NumaMemory.Nodes.Count > 1)
+        {
+            segment.Place(known);
+        }
     }
 
     /// <summary>When this returns no worker uses the port.</summary>

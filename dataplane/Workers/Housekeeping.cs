@@ -69,8 +69,8 @@ public sealed unsafe class Housekeeping
         ref SegmentHeader header = ref _segment.Header;
         Volatile.Write(ref header.EngineHeartbeat, _engine.Clock.Nanoseconds);
         header.EngineCollections = (ulong)(GC.CollectionCount(0) - _collectionsAtStart);
-        header.BuffersTotal = (uint)_engine.Small.Size;
-        header.BuffersFree = (uint)_engine.Small.Available;
+        header.BuffersTotal = (uint)_engine.Pools.Size;
+        header.BuffersFree = (uint)_engine.Pools.Available;
         FreeKilled();
         if (_killed.Count == 0)
         {
