@@ -88,6 +88,7 @@ needs_bench() {
   needs_demo
   need ethtool command -v ethtool
   need util-linux command -v unshare
+  need nftables nft_command
   need valgrind command -v valgrind
   need binutils command -v objcopy
 }
@@ -297,7 +298,7 @@ Installs the system packages that are missing, and says which; silent when nothi
          netcat-openbsd, lksctp-tools, python3, openvswitch-switch, util-linux, mount
   vm     qemu-system-x86, busybox-static, cpio, kmod, iproute2, ethtool
   bench  those of the demo, dpdk-dev (dpdk-testpmd) and openvswitch-switch(-dpdk), which the benchmarks compare with,
-         ethtool, util-linux, valgrind, binutils'
+         ethtool, util-linux, nftables, valgrind, binutils'
 cmd_setup() {
   local group
   for group in "$@"; do [[ $group =~ ^(build|demo|test|vm|bench)$ ]] || usage_error setup "$group"; done
@@ -406,7 +407,8 @@ out/bench/ a page with plots (.html) and all figures (.json). Without a name: ev
   instructions  executed per packet in the stages, counted by callgrind over a fixed run
   overlay as the bridge, of routing (up to a million prefixes, and what they take in memory), and of VXLAN encapsulation and
           decapsulation beside Open vSwitch with DPDK (as root)
-  service the same of services: addresses and ports rewritten both ways, at up to a million connections; new connections
+  service the same of services: addresses and ports rewritten both ways, at up to a million connections; new connections; beside
+          Open vSwitch with DPDK and ct(nat), and Linux with nftables (as root); and with a bridge only, a service, a service over VXLAN
   control updates per second through the API (durable or not, visible to a worker), time until visible, memory; packets
           lost while a million entries are pushed (as root); the same load on Open vSwitch
   services  100,000 services of 10 backends each in one batch, then one backend changed: time, memory, until it is visible
