@@ -36,6 +36,7 @@ public sealed class WebServer : IDisposable
               keepalive_requests {{requests}};
               server {
                 listen {{port}} backlog=16384;
+                listen [::]:{{port}} backlog=16384;
                 location / { return 200 "{{name}} $remote_addr\n"; }
                 location = /status { stub_status; }
               }
