@@ -7,7 +7,7 @@ namespace Dataplane.UnitTests.Tables;
 /// <summary>SYNs from addresses that are not the sender's, with a table full of them.</summary>
 public sealed class ConnectionFloodTests
 {
-    private const int Capacity = 4096, Established = Capacity * 3 / 4, Flood = 2_000_000;
+    private const int Capacity = 4096, Established = Capacity * 3 / 4, Flood = 10_000_000;
 
     [Fact]
     public void A_flood_competes_with_itself()
