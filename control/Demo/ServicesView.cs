@@ -1,7 +1,7 @@
 using System.Globalization;
 using Dataplane.Control.Api.V1;
 using Spectre.Console;
-using State = Dataplane.Control.Api.V1.Backend.Types.State;
+using BackendState = Dataplane.Control.Api.V1.Backend.Types.State;
 
 namespace Dataplane.Control.Demo;
 
@@ -59,7 +59,7 @@ internal sealed class ServicesView(ServicesSession session)
     {
         if (step == 0)
         {
-            await session.SetBackendAsync(ServicesPlan.Servers[2], State.Ready, cancel);
+            await session.SetBackendAsync(ServicesPlan.Servers[2], BackendState.Ready, cancel);
             _step = "web3 was added";
             return;
         }
@@ -67,7 +67,7 @@ internal sealed class ServicesView(ServicesSession session)
         switch ((step - 1) % 3)
         {
             case 0:
-                await session.SetBackendAsync(server, State.Draining, cancel);
+                await session.SetBackendAsync(server, BackendState.Draining, cancel);
                 _step = $"{server.Name} drains";
                 break;
             case 1:
@@ -75,7 +75,7 @@ internal sealed class ServicesView(ServicesSession session)
                 _step = $"{server.Name} was removed";
                 break;
             default:
-                await session.SetBackendAsync(server, State.Ready, cancel);
+                await session.SetBackendAsync(server, BackendState.Ready, cancel);
                 _step = $"{server.Name} was added again";
                 break;
         }
@@ -90,7 +90,7 @@ internal sealed class ServicesView(ServicesSession session)
         foreach (Node server in ServicesPlan.Servers)
         {
             int before = _served.GetValueOrDefault(server), now = _served[server] = session.Served(server);
-            State? state = backends.FirstOrDefault(b => b.Address == $"{server.Address}")?.State;
+            BackendState? state = backends.FirstOrDefault(b => b.Address == $"{server.Address}")?.State;
             table.AddRow($"{server.Name} {server.Address}", state is { } s ? $"{s}" : "-", Text($"{now - before:N0}"),
                 Text($"{connections.Count(c => c.Service == ServicesPlan.ServiceName && c.Reply.Source == $"{server.Address}"):N0}"));
         }

@@ -6,10 +6,12 @@ namespace Dataplane.ThroughputBench.Harness;
 /// <param name="Scenario">The workload.</param>
 /// <param name="Settings">What is the same for every subject.</param>
 /// <param name="Devices">What DPDK is to make of the ports.</param>
-/// <param name="Traffic">A capture file for each port that receives something.</param>
 /// <param name="Directory">For the files of this run.</param>
-public sealed record RunContext(Scenario Scenario, RunSettings Settings, IReadOnlyList<string> Devices, IReadOnlyList<string> Traffic, string Directory)
+public sealed record RunContext(Scenario Scenario, RunSettings Settings, IReadOnlyList<string> Devices, string Directory)
 {
+    /// <summary>A capture file for each port that receives something, where the packets come from files.</summary>
+    public IReadOnlyList<string> Traffic { get; init; } = [];
+
     /// <summary>
     /// Ports with traffic replay their capture file in memory without end, in as many queues as there are workers, the others receive
     /// nothing; all of them throw away what is sent.
