@@ -68,7 +68,7 @@ internal sealed class ServiceBenchmark : Benchmark
         }
         if (only.Contains("new"))
         {
-            points.AddRange(options.GetValue(_new)!.Select(n => new Point(Text($"new connections,\n{n:N0} clients"), new ServiceScenario(n, known: false), run.Settings)));
+            points.AddRange(options.GetValue(_new)!.Select(n => new Point(Text($"new, {n:N0} clients"), new ServiceScenario(n, known: false), run.Settings)));
         }
         if (points.Count > 0)
         {
