@@ -62,7 +62,7 @@ public sealed class TraceTextTests : IDisposable
              "a new connection to service six at [fd96::1]:53, by backend [fd00::2]:53"],
             New().Where(t => !t.Contains(" at 10.1.", StringComparison.Ordinal)));
         (ulong frontend, ulong backend, _) = Frontends().First();
-        await _bench.Delete((Kind.Service, "shop"), (Kind.Service, "six"), (Kind.PublishedPort, "web"));
+        await _bench.Delete((Kind.Backend, "shop/10.1.0.2"), (Kind.Backend, "six/fd00::2"), (Kind.Service, "shop"), (Kind.Service, "six"), (Kind.PublishedPort, "web"));
         Assert.Matches($"^a new connection to service #[0-9]+, frontend #{frontend}, by backend #{backend}$", Of(TraceStep.BackendChosen, (frontend << 32) | backend, 1).Text);
 
         IEnumerable<string> New() => Frontends().Select(f => Of(TraceStep.BackendChosen, (f.Frontend << 32) | f.Backend, f.Service).Text).Order(StringComparer.Ordinal);
