@@ -95,7 +95,7 @@ public sealed class InspectionService(Controller controller, CaptureHub hub) : I
         {
             throw problems.ToException();
         }
-        var collector = new TraceCollector(() => controller.State, count);
+        var collector = new TraceCollector(new TraceNames(() => controller.State, controller.Segment), count);
         using CaptureLease session = Open(wish, collector);
         // The caller may wait for these before it makes packets.
         await context.WriteResponseHeadersAsync([]);
@@ -169,13 +169,13 @@ public sealed class InspectionService(Controller controller, CaptureHub hub) : I
         return indices;
     }
 
-    private static ulong Reasons(CaptureRequest request, ProblemCollector problems)
+    private static HashSet<DropReason> Reasons(CaptureRequest request, ProblemCollector problems)
     {
         if (request.Reasons.Count > 0 && !request.Drops)
         {
             problems.Add(Kind.Unspecified, "", "reasons", "reasons are of dropped packets: set drops too");
         }
-        ulong bits = request.Reasons.Count == 0 ? ulong.MaxValue : 0;
+        var reasons = new HashSet<DropReason>();
         foreach (string name in request.Reasons)
         {
             DropReason reason = DropReasons.All.FirstOrDefault(r => r.Name() == name, DropReason.Count);
@@ -184,9 +184,9 @@ public sealed class InspectionService(Controller controller, CaptureHub hub) : I
                 problems.Add(Kind.Unspecified, "", "reasons", $"\"{name}\" is no drop reason; they are: {string.Join(", ", DropReasons.All.Select(r => r.Name()))}");
                 continue;
             }
-            bits |= 1ul << (int)reason;
+            reasons.Add(reason);
         }
-        return bits;
+        return reasons;
     }
 
     private static IReadOnlyList<BpfInstruction> Filter(string filter, ProblemCollector problems)

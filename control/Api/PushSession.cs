@@ -7,35 +7,49 @@ using Grpc.Core;
 namespace Dataplane.Control.Api;
 
 /// <summary>
-/// One call of Resources.Push. While a batch is committed the next ones are read and decoded, but only a few: then nothing
-/// more is read, HTTP/2's window runs full, and the caller waits. The same happens when it does not read its responses,
-/// because the next batch begins after the response to the one before was taken.
+/// One call of Resources.Push, as a line of three: one reads and decodes batches, one hands them to the controller, which commits what
+/// waits together (<see cref="Controller"/>), and one answers them in order. Between them there is little room: a caller that does not
+/// read its responses soon has no batch taken from it, then none read; HTTP/2's window runs full, and it waits.
 /// </summary>
 /// <param name="controller">Commits the batches.</param>
 /// <param name="responses">Where they are answered.</param>
 /// <param name="waitForShare">Waits until the caller may change something again.</param>
 internal sealed class PushSession(Controller controller, IServerStreamWriter<PushResponse> responses, Func<CancellationToken, Task> waitForShare)
 {
-    /// <summary>Batches read ahead. One would do to keep the disk busy; a few even out batches of different sizes.</summary>
-    private const int ReadAhead = 4;
+    /// <summary>Batches that are decoded and have not begun.</summary>
+    private const int ReadAhead = 2;
+
+    /// <summary>Batches that have begun and are not answered, and resources in them; one batch at least.</summary>
+    private const int MostBegun = 16, MostBegunResources = 16_384;
+
+    private readonly Channel<PushRequest> _read = Channel.CreateBounded<PushRequest>(new BoundedChannelOptions(ReadAhead) { SingleReader = true, SingleWriter = true });
+    private readonly Channel<Begun> _begun = Channel.CreateBounded<Begun>(new BoundedChannelOptions(MostBegun) { SingleReader = true, SingleWriter = true });
+    private readonly SemaphoreSlim _answered = new(0);
+    private int _begunResources;
+
+    private readonly record struct Begun(PushRequest Request, Task<PushResponse> Response)
+    {
+        public int Size => Request.Resources.Count + Request.Delete.Count;
+    }
 
     /// <summary>Answers batches until the caller has no more.</summary>
     /// <exception cref="RpcException">A batch was refused that asked to stop then, or one cannot be read.</exception>
     public async Task RunAsync(IAsyncStreamReader<PushRequest> requests, CancellationToken cancel)
     {
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        var batches = Channel.CreateBounded<PushRequest>(new BoundedChannelOptions(ReadAhead) { SingleReader = true, SingleWriter = true });
-        Task reading = ReadAsync(requests, batches.Writer, ending.Token);
+        Task reading = PassOnAsync(_read.Writer, () => ReadAsync(requests, ending.Token));
+        Task beginning = PassOnAsync(_begun.Writer, () => BeginAsync(ending.Token));
         try
         {
-            await foreach (PushRequest request in batches.Reader.ReadAllAsync(cancel))
+            await foreach (Begun batch in _begun.Reader.ReadAllAsync(cancel))
             {
-                await waitForShare(cancel);
-                PushResponse response = await CommitAsync(request, cancel);
+                PushResponse response = await batch.Response;
                 await responses.WriteAsync(response, cancel);
-                if (request.StopOnError && response.Refusal is { } refusal)
+                Interlocked.Add(ref _begunResources, -batch.Size);
+                _answered.Release();
+                if (batch.Request.StopOnError && response.Refusal is { } refusal)
                 {
-                    throw new RpcException(new Status(StatusCode.Aborted, $"batch {request.Sequence} was refused: {ProblemText.Line(refusal.Problems[0])}"));
+                    throw new RpcException(new Status(StatusCode.Aborted, $"batch {batch.Request.Sequence} was refused: {ProblemText.Line(refusal.Problems[0])}"));
                 }
             }
         }
@@ -43,23 +57,50 @@ internal sealed class PushSession(Controller controller, IServerStreamWriter<Pus
         {
             await ending.CancelAsync();
             await reading;
+            await beginning;
+            _answered.Dispose();
         }
     }
 
-    /// <summary>Never throws: what goes wrong is found by the reader of the channel, behind the batches read before.</summary>
-    private static async Task ReadAsync(IAsyncStreamReader<PushRequest> requests, ChannelWriter<PushRequest> batches, CancellationToken cancel)
+    /// <summary>Never throws: what goes wrong is found by the reader of the channel, behind what came before.</summary>
+    private static async Task PassOnAsync<T>(ChannelWriter<T> to, Func<Task> work)
     {
         try
         {
-            while (await requests.MoveNext(cancel))
-            {
-                await batches.WriteAsync(requests.Current, cancel);
-            }
-            batches.TryComplete();
+            await work();
+            to.TryComplete();
         }
         catch (Exception e)
         {
-            batches.TryComplete(e);
+            to.TryComplete(e);
+        }
+    }
+
+    private async Task ReadAsync(IAsyncStreamReader<PushRequest> requests, CancellationToken cancel)
+    {
+        while (await requests.MoveNext(cancel))
+        {
+            await _read.Writer.WriteAsync(requests.Current, cancel);
+        }
+    }
+
+    private async Task BeginAsync(CancellationToken cancel)
+    {
+        await foreach (PushRequest request in _read.Reader.ReadAllAsync(cancel))
+        {
+            await waitForShare(cancel);
+            while (Volatile.Read(ref _begunResources) is > 0 and var others && others + request.Resources.Count + request.Delete.Count > MostBegunResources)
+            {
+                await _answered.WaitAsync(cancel);
+            }
+            var batch = new Begun(request, CommitAsync(request, cancel));
+            Interlocked.Add(ref _begunResources, batch.Size);
+            await _begun.Writer.WriteAsync(batch, cancel);
+            if (request.StopOnError && (await batch.Response).Refusal is not null)
+            {
+                // No later one is looked at.
+                return;
+            }
         }
     }
 
@@ -75,7 +116,7 @@ internal sealed class PushSession(Controller controller, IServerStreamWriter<Pus
         }
         catch (ProblemException e)
         {
-            response.Revision = controller.State.Revision;
+            response.Revision = e.Revision ?? controller.State.Revision;
             response.Refusal = new Refusal { Code = (int)e.Code };
             response.Refusal.Problems.AddRange(e.Problems);
         }

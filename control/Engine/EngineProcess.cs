@@ -1,4 +1,6 @@
+using System.ComponentModel;
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using System.Text;
 using Dataplane.Interop.Linux;
 using Dataplane.Protocol;
@@ -21,6 +23,8 @@ internal sealed class EngineProcess(InstancePaths paths, EngineCommand command)
     /// able to write when we are gone.
     /// </summary>
     private const string StartScript = "exec \"$0\" \"$@\" >>\"$DATAPLANE_ENGINE_LOG\" 2>&1 </dev/null";
+
+    private const string Shell = "/bin/sh";
 
     private const int LogLines = 12;
 
@@ -128,7 +132,7 @@ internal sealed class EngineProcess(InstancePaths paths, EngineCommand command)
 
     private Process Launch()
     {
-        var start = new ProcessStartInfo("/bin/sh") { UseShellExecute = false };
+        var start = new ProcessStartInfo(Shell) { UseShellExecute = false };
         start.ArgumentList.Add("-c");
         start.ArgumentList.Add(StartScript);
         start.ArgumentList.Add(command.Executable);
@@ -137,7 +141,14 @@ internal sealed class EngineProcess(InstancePaths paths, EngineCommand command)
             start.ArgumentList.Add(argument);
         }
         start.Environment["DATAPLANE_ENGINE_LOG"] = paths.EngineLog;
-        return Process.Start(start) ?? throw new EngineStartException("/bin/sh cannot be started");
+        try
+        {
+            return Process.Start(start) ?? throw new EngineStartException($"{Shell} cannot be started");
+        }
+        catch (Win32Exception e)
+        {
+            throw new EngineStartException($"{Shell}, which starts the engine, cannot be started: {Marshal.GetPInvokeErrorMessage(e.NativeErrorCode)}");
+        }
     }
 
     private static async Task<bool> HasEndedAsync(int pid, int signal)

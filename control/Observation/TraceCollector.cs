@@ -1,7 +1,6 @@
 using System.Threading.Channels;
 using Dataplane.Observation;
 using Dataplane.Control.Api.V1;
-using Dataplane.Control.State;
 using Google.Protobuf.WellKnownTypes;
 using TraceStep = Dataplane.Observation.TraceStep;
 
@@ -17,16 +16,16 @@ public sealed class TraceCollector : ICaptureSink
 
     private readonly Dictionary<uint, Open> _open = [];
     private readonly Channel<TracedPacket> _complete = Channel.CreateUnbounded<TracedPacket>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
-    private readonly Func<DesiredState> _state;
+    private readonly TraceNames _names;
     private readonly uint _limit;
     private readonly MonotonicTime _time = MonotonicTime.Now();
     private uint _begun, _ended;
 
-    /// <param name="state">Names the ports.</param>
+    /// <param name="names">Names of ports and services.</param>
     /// <param name="limit">Packets to trace.</param>
-    public TraceCollector(Func<DesiredState> state, uint limit)
+    public TraceCollector(TraceNames names, uint limit)
     {
-        _state = state;
+        _names = names;
         _limit = limit;
     }
 
@@ -39,15 +38,14 @@ public sealed class TraceCollector : ICaptureSink
         {
             return;
         }
-        DesiredState state = _state();
-        (string stage, string text) = TraceText.Of(in record, state);
+        (string stage, string text) = TraceText.Of(in record, _names);
         if ((TraceStep)record.Code == TraceStep.Received)
         {
             _open[record.Trace] = new Open(record.Time, new TracedPacket
             {
                 Number = ++_begun,
                 Time = _time.ToTime(record.Time).ToTimestamp(),
-                Port = state.PortName(record.Port) ?? $"#{record.Port}",
+                Port = _names.PortName(record.Port) ?? $"#{record.Port}",
                 Length = record.Original,
                 Summary = PacketSummary.Of(bytes),
             });

@@ -2,7 +2,6 @@ using System.Buffers.Binary;
 using System.Globalization;
 using System.Net;
 using Dataplane.Observation;
-using Dataplane.Control.State;
 using Dataplane.Memory;
 using Dataplane.Packets;
 using Dataplane.Stages;
@@ -14,20 +13,22 @@ namespace Dataplane.Control.Observation;
 public static class TraceText
 {
     /// <summary>The stage, and what it decided.</summary>
-    public static (string Stage, string Text) Of(in CaptureRecord record, DesiredState state)
+    /// <param name="record">The step.</param>
+    /// <param name="names">Names of what it has numbers of.</param>
+    public static (string Stage, string Text) Of(in CaptureRecord record, TraceNames names)
     {
-        string port = Port(state, record.Port);
+        string port = names.Port(record.Port);
         string mac = new MacAddress(record.A & MacAddress.Mask).ToString();
         return (TraceStep)record.Code switch
         {
-            TraceStep.Received => ("receive", $"from {port}, by worker {record.A}{Network(state, record.Port)}"),
+            TraceStep.Received => ("receive", $"from {port}, by worker {record.A}{Network(names, record.Port)}"),
             TraceStep.Classified => ("vlan", Classified((ushort)record.A)),
             TraceStep.SourceKnown => ("learn", $"{mac} is known on {port}"),
             TraceStep.SourceStatic => ("learn", $"{mac} is fixed to {port}"),
             TraceStep.SourceIgnored => ("learn", $"{mac} is not learned: {port} does not learn"),
             TraceStep.SourceLearned => ("learn", $"{mac} is new, and learned on {port}"),
-            TraceStep.SourceMoved => ("learn", $"{mac} moved from {Port(state, (int)record.B)} to {port}"),
-            TraceStep.SourceFlapping => ("learn", $"{mac} moved from {Port(state, (int)record.B)} to {port}, too often: it flaps"),
+            TraceStep.SourceMoved => ("learn", $"{mac} moved from {names.Port((int)record.B)} to {port}"),
+            TraceStep.SourceFlapping => ("learn", $"{mac} moved from {names.Port((int)record.B)} to {port}, too often: it flaps"),
             TraceStep.SourceLimited => ("learn", $"{mac} is not learned: the limit of {port} or of its network is reached"),
             TraceStep.SourceTableFull => ("learn", $"{mac} is not learned: the table is full near it"),
             TraceStep.DestinationKnown => ("lookup", $"{mac} is {(record.B != 0 ? "fixed to" : "known on")} {port}"),
@@ -38,7 +39,7 @@ public static class TraceText
             TraceStep.Output => ("output", $"to {port}, {record.A} bytes{Work((OutputWork)record.B)}"),
             TraceStep.Segmented => ("output", $"to {port}, cut into {record.A} packets"),
             TraceStep.Routed => ("route", Routed(record, port)),
-            TraceStep.Delivered => ("route", record.A != 0 ? $"for the host, by {Port(state, (int)record.A)}" : "for the switch itself"),
+            TraceStep.Delivered => ("route", record.A != 0 ? $"for the host, by {names.Port((int)record.A)}" : "for the switch itself"),
             TraceStep.Answered => ("route", "answered: echo reply"),
             TraceStep.ErrorSent => ("icmp", $"the sender is told by ICMP, type {record.A}, code {record.B}, by {port}"),
             TraceStep.MssClamped => ("route", $"maximum segment size lowered to {record.A}"),
@@ -51,8 +52,8 @@ public static class TraceText
             TraceStep.NeighbourLearned => ("neighbour", $"its sender on {port} is {mac}, {((NeighbourState)record.B).ToString().ToUpperInvariant()}"),
             TraceStep.NeighbourAnswered => ("neighbour", $"answered on {port} with {mac}{Answered((AnswerKind)record.B)}"),
             TraceStep.NeighbourForHost => ("neighbour", $"passed on to the host, {port}"),
-            TraceStep.ConnectionFound => ("connection", $"of a known connection{Service(record.A)}{((record.B & (ulong)ConnectionFlags.Reply) != 0 ? ", coming back" : "")}"),
-            TraceStep.BackendChosen => ("service", $"a new connection{Service(record.A)} of service #{record.B}"),
+            TraceStep.ConnectionFound => ("connection", $"of a known connection{Service(names, record.A)}{((record.B & (ulong)ConnectionFlags.Reply) != 0 ? ", coming back" : "")}"),
+            TraceStep.BackendChosen => ("service", $"a new connection to {names.Frontend(record.A >> 32, (uint)record.B)}, by {names.Backend((uint)record.A)}"),
             TraceStep.SourceTranslated => ("nat", $"source becomes {Ip(record.A, record.B)}, port {record.Port}"),
             TraceStep.DestinationTranslated => ("nat", $"destination becomes {Ip(record.A, record.B)}, port {record.Port}"),
             TraceStep.Refused => ("service", $"the sender is told by a {(record.A == Wire.ProtocolTcp ? "TCP reset" : "SCTP abort")}, by {port}"),
@@ -60,13 +61,10 @@ public static class TraceText
         };
     }
 
-    private static string Port(DesiredState state, int index) => state.PortName(index) is { } name ? $"port {name}" : $"port #{index}";
+    private static string Service(TraceNames names, ulong frontendAndBackend) =>
+        frontendAndBackend != 0 ? $" to {names.Frontend(frontendAndBackend >> 32)}, by {names.Backend((uint)frontendAndBackend)}" : "";
 
-    private static string Service(ulong frontendAndBackend) =>
-        frontendAndBackend != 0 ? $" of frontend #{frontendAndBackend >> 32}, backend #{(uint)frontendAndBackend}" : "";
-
-    private static string Network(DesiredState state, int index) =>
-        state.Topology.Find(index) is { Network.Length: > 0 } port ? $", network {port.Network}" : "";
+    private static string Network(TraceNames names, int index) => names.Network(index) is { } network ? $", network {network}" : "";
 
     private static string Classified(ushort tag) => $"VLAN {tag & VlanTag.VidMask}, " + ((tag & VlanTag.Priority) != 0 ? "by the port, with a priority tag"
         : (tag & VlanTag.Tagged) != 0 ? "by its tag" : "by the port, without tag");

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Threading.Channels;
 using Dataplane.Control.Api.V1;
+using Dataplane.Control.State;
 
 namespace Dataplane.Control.Runtime;
 
@@ -15,7 +16,7 @@ namespace Dataplane.Control.Runtime;
 public sealed class ChangeLog(ulong firstRevision, int remembered = 16_384, int buffered = 16_384)
 {
     private readonly Lock _lock = new();
-    private readonly Queue<WatchEvent> _recent = new();
+    private readonly Queue<Remembered> _recent = new();
     private readonly List<Watcher> _watchers = [];
     private ulong _first = firstRevision;
 
@@ -72,21 +73,49 @@ public sealed class ChangeLog(ulong firstRevision, int remembered = 16_384, int 
 
     private readonly int _buffered = buffered;
 
-    /// <summary>Appends changes and hands them to every watcher.</summary>
-    public void Publish(IReadOnlyCollection<WatchEvent> changes)
+    /// <summary>A change as it is remembered: as watchers got it, or as one may want it later.</summary>
+    private readonly record struct Remembered(ulong Revision, WatchEvent? Event, ResourceChange Change)
+    {
+        public WatchEvent ToEvent() => Event ?? EventOf(Change, Change.Resource, Revision);
+    }
+
+    /// <summary>Appends events and hands them to every watcher.</summary>
+    public void Publish(IReadOnlyCollection<WatchEvent> events)
     {
         lock (_lock)
         {
-            foreach (WatchEvent change in changes)
+            foreach (WatchEvent one in events)
             {
-                _recent.Enqueue(change);
-                if (_recent.Count > remembered)
+                Remember(new Remembered(one.Revision, one, default));
+            }
+            _watchers.RemoveAll(w => !w.Offer(events));
+        }
+    }
+
+    /// <summary>
+    /// Appends the changes of a batch and hands them to every watcher. While nobody watches, nothing is made of those whose resources
+    /// have no status: a stream of batches has thousands of them.
+    /// </summary>
+    /// <param name="changes">Those without effect are passed over.</param>
+    /// <param name="revision">Revision of the state after them.</param>
+    /// <param name="statusOf">Gives the resource of a change with its status.</param>
+    public void Publish(IReadOnlyList<ResourceChange> changes, ulong revision, Func<ResourceChange, Resource> statusOf)
+    {
+        lock (_lock)
+        {
+            if (_watchers.Count > 0)
+            {
+                Publish([.. changes.Where(c => c.HasEffect).Select(c => EventOf(c, statusOf(c), revision))]);
+                return;
+            }
+            foreach (ResourceChange change in changes)
+            {
+                if (change.HasEffect)
                 {
-                    // Of this revision something is forgotten now: only from a later one can a watcher go on.
-                    _first = _recent.Dequeue().Revision + 1;
+                    bool plain = change.Kind is Kind.StaticMac or Kind.Neighbour or Kind.Backend;
+                    Remember(new Remembered(revision, plain ? null : EventOf(change, statusOf(change), revision), change));
                 }
             }
-            _watchers.RemoveAll(w => !w.Offer(changes));
         }
     }
 
@@ -109,9 +138,31 @@ public sealed class ChangeLog(ulong firstRevision, int remembered = 16_384, int 
         lock (_lock)
         {
             // A batch has one revision: who was cut off in its midst gets all of it again, which is harmless.
-            return revision < _first || revision > current ? null : Add(wants, [.. _recent.Where(c => c.Revision >= revision && wants(c))]);
+            return revision < _first || revision > current ? null : Add(wants, [.. _recent.Where(c => c.Revision >= revision).Select(c => c.ToEvent()).Where(wants)]);
         }
     }
+
+    private void Remember(in Remembered change)
+    {
+        _recent.Enqueue(change);
+        if (_recent.Count > remembered)
+        {
+            // Of this revision something is forgotten now: only from a later one can a watcher go on.
+            _first = _recent.Dequeue().Revision + 1;
+        }
+    }
+
+    private static WatchEvent EventOf(in ResourceChange change, Resource resource, ulong revision) => new()
+    {
+        Type = change.Action switch
+        {
+            Change.Types.Action.Created => WatchEvent.Types.Type.Created,
+            Change.Types.Action.Updated => WatchEvent.Types.Type.Updated,
+            _ => WatchEvent.Types.Type.Deleted,
+        },
+        Resource = resource,
+        Revision = revision,
+    };
 
     private Watcher Add(Func<WatchEvent, bool> wants, IReadOnlyList<WatchEvent> missed)
     {

@@ -85,14 +85,6 @@ public sealed partial class Controller : IDisposable
     /// <summary>Queues that new TAP devices get: one per worker.</summary>
     public int Queues => Math.Max(1, (int)Segment.Header.EngineWorkers);
 
-    /// <summary>Commits a batch, or with <paramref name="dryRun"/> tells what it would change.</summary>
-    /// <param name="batch">What to change.</param>
-    /// <param name="dryRun">Check only.</param>
-    /// <param name="cancel">Honoured until the batch has its turn; a batch that began is finished.</param>
-    /// <exception cref="ProblemException">It is refused, and nothing was changed.</exception>
-    public Task<CommitResult> CommitAsync(Batch batch, bool dryRun, CancellationToken cancel) =>
-        InTurn(() => Commit(batch, dryRun), cancel);
-
     /// <summary>A consistent pair: the state, and a watcher of everything behind it.</summary>
     public (DesiredState State, ChangeLog.Watcher Watcher) WatchNow(Func<WatchEvent, bool> wants)
     {
@@ -298,17 +290,7 @@ public sealed partial class Controller : IDisposable
         lock (_publishing)
         {
             _state = plan.After;
-            Changes.Publish([.. plan.Changes.Where(c => c.HasEffect).Select(c => new WatchEvent
-            {
-                Type = c.Action switch
-                {
-                    Change.Types.Action.Created => WatchEvent.Types.Type.Created,
-                    Change.Types.Action.Updated => WatchEvent.Types.Type.Updated,
-                    _ => WatchEvent.Types.Type.Deleted,
-                },
-                Resource = Status.Of(plan.After, c),
-                Revision = plan.After.Revision,
-            })]);
+            Changes.Publish(plan.Changes, plan.After.Revision, c => Status.Of(plan.After, c));
         }
         return new CommitResult(plan.Changes, plan.After);
     }

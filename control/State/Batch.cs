@@ -40,10 +40,15 @@ public static partial class BatchPlanner
     public static PlannedBatch Plan(DesiredState before, Batch batch, Limits limits)
     {
         var problems = new ProblemCollector();
-        List<Resource> wanted = [.. batch.Apply.Select(r => Normalise(before, batch.Owned ? r : r.Clone(), problems))];
-        foreach (Resource resource in wanted.Where(r => r.Kind != Kind.Unspecified))
+        var wanted = new List<Resource>(batch.Apply.Count);
+        foreach (Resource given in batch.Apply)
         {
-            resource.Owner = IsAsRead(before, batch, resource) ? resource.Owner : batch.Owner;
+            Resource resource = Normalise(before, batch.Owned ? given : given.Clone(), problems);
+            if (resource.Owner != batch.Owner && !IsAsRead(before, batch, resource))
+            {
+                resource.Owner = batch.Owner;
+            }
+            wanted.Add(resource);
         }
         CheckBatch(before, batch, wanted, problems);
 
@@ -65,7 +70,7 @@ public static partial class BatchPlanner
 
         DesiredState after = changes.Exists(c => c.HasEffect) ? editor.ToState(revision) : before;
         Validation.Check(before, after, wanted, batch.Delete, problems);
-        return problems.Any ? throw problems.ToException() : new PlannedBatch(after, changes);
+        return problems.Any ? throw problems.ToException(before.Revision) : new PlannedBatch(after, changes);
     }
 
     /// <summary>Whether the operator applies an owner's resource as it was read: that is no change, and makes it nobody else's.</summary>

@@ -39,6 +39,19 @@ public interface IStateStore : IDisposable
     /// <exception cref="StateStoreException">The change could not be saved.</exception>
     void Save(StateChange change);
 
+    /// <summary>Whether <see cref="Save(IReadOnlyList{StateChange})"/> takes several changes.</summary>
+    bool SavesTogether => false;
+
+    /// <summary>Saves changes of which each begins where the one before ends: all of them or none.</summary>
+    /// <exception cref="StateStoreException">They could not be saved.</exception>
+    void Save(IReadOnlyList<StateChange> changes)
+    {
+        foreach (StateChange change in changes.Count == 1 ? changes : throw new NotSupportedException($"{GetType().Name} saves one change at a time"))
+        {
+            Save(change);
+        }
+    }
+
     /// <summary>Notes a change that came out of the store itself, made by another node.</summary>
     /// <exception cref="StateStoreException">It could not be noted.</exception>
     void Adopt(StateChange change) => Save(change);

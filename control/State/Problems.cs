@@ -10,6 +10,9 @@ public sealed class ProblemException(StatusCode code, IReadOnlyList<Problem> pro
     public StatusCode Code { get; } = code;
     public IReadOnlyList<Problem> Problems { get; } = problems;
 
+    /// <summary>Revision of the state that the request was checked against, where it was one of changes.</summary>
+    public ulong? Revision { get; init; }
+
     /// <summary>One problem that is about no resource.</summary>
     public ProblemException(StatusCode code, string message, string fix = "")
         : this(code, [new Problem { Message = message, Fix = fix }])
@@ -41,11 +44,12 @@ public sealed class ProblemCollector
         _found.Add((code, new Problem { Kind = kind, Name = name, Field = field, Message = message, Fix = fix }));
 
     /// <summary>A request that can never succeed outweighs one that could after a change elsewhere.</summary>
-    public ProblemException ToException()
+    /// <param name="revision">See <see cref="ProblemException.Revision"/>.</param>
+    public ProblemException ToException(ulong? revision = null)
     {
         StatusCode[] order =
             [StatusCode.InvalidArgument, StatusCode.NotFound, StatusCode.AlreadyExists, StatusCode.Aborted, StatusCode.FailedPrecondition];
         StatusCode code = _found.Select(f => f.Code).OrderBy(c => Array.IndexOf(order, c) is var i && i < 0 ? order.Length : i).First();
-        return new ProblemException(code, All);
+        return new ProblemException(code, All) { Revision = revision };
     }
 }

@@ -180,7 +180,7 @@ public static class ResourceKeys
     }
 
     /// <summary>The name of a static MAC: "network/mac", or "network/vlan/mac".</summary>
-    public static string StaticMacName(string network, uint vlan, string mac) => vlan == 0 ? $"{network}/{mac}" : $"{network}/{vlan}/{mac}";
+    public static string StaticMacName(string network, uint vlan, string mac) => vlan == 0 ? string.Concat(network, "/", mac) : $"{network}/{vlan}/{mac}";
 
     /// <summary>The name of a route: "vrf/prefix".</summary>
     public static string RouteName(string vrf, string prefix) => $"{(vrf.Length == 0 ? MainVrf : vrf)}/{prefix}";

@@ -1,4 +1,5 @@
 using Dataplane.Memory;
+using Dataplane.Packets;
 
 namespace Dataplane.Observation;
 
@@ -10,8 +11,8 @@ public sealed record CaptureWish
     public int SnapLength { get; init; } = 262_144;
     /// <summary>Packets to trace.</summary>
     public int TraceCount { get; init; } = int.MaxValue;
-    /// <summary>One bit per drop reason.</summary>
-    public ulong Reasons { get; init; } = ulong.MaxValue;
+    /// <summary>With <see cref="CaptureKinds.Drops"/>: packets dropped for one of these; for whatever reason when empty.</summary>
+    public IReadOnlyCollection<DropReason> Reasons { get; init; } = [];
     /// <summary>Indices of ports; all when empty.</summary>
     public IReadOnlyCollection<int> Ports { get; init; } = [];
     /// <summary>See <see cref="BpfFilter"/>; empty lets every packet pass.</summary>
@@ -77,7 +78,7 @@ public sealed unsafe class CaptureDesk
         session.Kinds = wish.Kinds;
         session.SnapLength = (uint)Math.Clamp(wish.SnapLength, 0, CaptureRing.DataSize / 2);
         session.TraceCredit = wish.TraceCount;
-        session.Reasons = wish.Reasons;
+        session.Reasons = ReasonSet.Of(wish.Reasons.Count == 0 ? DropReasons.All : wish.Reasons);
         session.FilterLength = (uint)filter.Length;
         filter.CopyTo((Span<BpfInstruction>)session.Filter);
         if (wish.Ports.Count == 0)

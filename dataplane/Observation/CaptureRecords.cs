@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Dataplane.Memory;
+using Dataplane.Packets;
 
 namespace Dataplane.Observation;
 
@@ -25,6 +26,26 @@ public struct BpfProgram
     private BpfInstruction _first;
 }
 
+/// <summary>Drop reasons, one bit each.</summary>
+[InlineArray(((int)DropReason.Limit + 63) / 64)]
+public struct ReasonSet
+{
+    private ulong _first;
+
+    public static bool Contains(ref readonly ReasonSet set, DropReason reason) => ((set[(int)reason >> 6] >> ((int)reason & 63)) & 1) != 0;
+
+    /// <summary>A set of reasons.</summary>
+    public static ReasonSet Of(IEnumerable<DropReason> reasons)
+    {
+        var set = new ReasonSet();
+        foreach (DropReason reason in reasons)
+        {
+            set[(int)reason >> 6] |= 1ul << ((int)reason & 63);
+        }
+        return set;
+    }
+}
+
 /// <summary>
 /// What one watcher wants. The control process writes it while the session's bit in <see cref="SegmentHeader.ActiveCaptures"/>
 /// is not set; workers read it while the bit is set.
@@ -42,8 +63,8 @@ public struct CaptureSession
     public int TraceCredit;
     /// <summary>Instructions of <see cref="Filter"/>; 0 lets every packet pass.</summary>
     public uint FilterLength;
-    /// <summary>With <see cref="CaptureKinds.Drops"/>: one bit per drop reason.</summary>
-    public ulong Reasons;
+    /// <summary>With <see cref="CaptureKinds.Drops"/>: why.</summary>
+    public ReasonSet Reasons;
     public PortSet Ports;
     public BpfProgram Filter;
 }

@@ -213,7 +213,7 @@ public sealed unsafe class PacketWatch
         for (uint rest = _drops; rest != 0; rest &= rest - 1)
         {
             int i = System.Numerics.BitOperations.TrailingZeroCount(rest);
-            wanted |= (uint)(_sessions[i].Reasons >> (int)reason & 1) << i;
+            wanted |= ReasonSet.Contains(in _sessions[i].Reasons, reason) ? 1u << i : 0;
         }
         return wanted;
     }

@@ -73,9 +73,20 @@ public sealed unsafe class CaptureTests
     public void Only_drops_for_the_reasons_asked_for_are_seen()
     {
         using TestSwitch lan = new TestSwitch().Port(1).Port(2);
-        using var watcher = new Watcher(lan, new CaptureWish { Kinds = CaptureKinds.Drops, Reasons = 1ul << (int)DropReason.SourceZero });
+        using var watcher = new Watcher(lan, new CaptureWish { Kinds = CaptureKinds.Drops, Reasons = [DropReason.SourceZero] });
         lan.Send(1, Of(B, Broadcast), Of(B, "00:00:00:00:00:00"));
         Assert.Equal([(byte)DropReason.SourceZero], watcher.Take().Select(s => s.Record.Code));
+    }
+
+    /// <summary>Each reason asks for itself and for no other one, however many there are.</summary>
+    [Fact]
+    public void Every_reason_is_its_own()
+    {
+        Assert.All(DropReasons.All, wanted =>
+        {
+            ReasonSet set = ReasonSet.Of([wanted]);
+            Assert.Equal([wanted], DropReasons.All.Where(r => ReasonSet.Contains(in set, r)));
+        });
     }
 
     [Fact]

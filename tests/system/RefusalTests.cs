@@ -86,6 +86,13 @@ public sealed class RefusalTests : IDisposable
         Remains.AreNone(_switch.Instance, _switch.Host);
     }
 
+    [Fact]
+    public void NoShell()
+    {
+        Refused(WithPrivateMounts("mount --bind /dev/null /bin/sh")).Says("/bin/sh, which starts the engine, cannot be started", "denied");
+        Remains.AreNone(_switch.Instance, _switch.Host);
+    }
+
     [Theory]
     [InlineData("no such group \"nogroupofthisname\"", "--socket-group", "nogroupofthisname", "groupadd nogroupofthisname")]
     [InlineData("too many workers", "--workers", "1000", "--workers goes from 1 to")]

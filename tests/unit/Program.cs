@@ -1,10 +1,15 @@
 using Dataplane.UnitTests.Control;
+using Dataplane.UnitTests.Control.Etcd;
 using Dataplane.UnitTests.Tables;
 
 // Tests are run by the test host. Started by itself this is one of the processes that tests kill.
 if (args is [StoreWriter.Command, .. var paths])
 {
     return StoreWriter.Run(paths);
+}
+if (args is [EtcdWriter.Command, var server, .. var files])
+{
+    return EtcdWriter.Run(server, files);
 }
 if (args is [ConnectionWriter.Command, var segment])
 {

@@ -56,8 +56,8 @@ internal sealed class ControlBenchmark : Benchmark
         var section = new ControlSection(load);
         try
         {
-            section.Add("dataplane, on a disk", await LoadAsync(load, disk, core, run.Cancel));
-            section.Add("dataplane, in memory", await LoadAsync(load, run.Work.New("control"), core, run.Cancel));
+            section.Add("dataplane, on a disk", await LoadAsync(load, disk, run.Cancel));
+            section.Add("dataplane, in memory", await LoadAsync(load, run.Work.New("control"), run.Cancel));
             if (run.Options.Peers)
             {
                 LoadOvs(load, run, section);
@@ -83,9 +83,11 @@ internal sealed class ControlBenchmark : Benchmark
         }
     }
 
-    private static async Task<IReadOnlyList<LoadResult>> LoadAsync(ControlLoad load, string directory, int core, CancellationToken cancel)
+    /// <summary>With a worker as it is by default: there are no packets, so it sleeps, and leaves its CPU to the client.</summary>
+    private static async Task<IReadOnlyList<LoadResult>> LoadAsync(ControlLoad load, string directory, CancellationToken cancel)
     {
-        using var daemon = new DaemonSubject(directory, (2 * load.Entries) + WarmUp + (3 * load.Singles) + (PacedBatches * PacedBatch), core, cancel);
+        string capacity = ((2 * load.Entries) + WarmUp + (3 * load.Singles) + (PacedBatches * PacedBatch)).ToString(CultureInfo.InvariantCulture);
+        using var daemon = new DaemonSubject(directory, ["--mac-capacity", capacity], cancel);
         daemon.MakeNetwork();
         using var probe = new VisibilityProbe(daemon.IsVisible);
         var updates = new UpdateLoad(daemon, probe, cancel);

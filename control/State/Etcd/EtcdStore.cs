@@ -40,6 +40,9 @@ public sealed partial class EtcdStore : IStateStore
     private volatile string? _refused, _waiting, _localFailure;
     private bool _relist = true;
 
+    /// <summary>Once for each time that etcd is away, the one before it was first reached among them.</summary>
+    private bool _absenceIsLogged;
+
     /// <param name="options">Which etcd.</param>
     /// <param name="local">This node's copy; disposed with this.</param>
     /// <param name="log">Where to say what happens.</param>
@@ -410,21 +413,22 @@ public sealed partial class EtcdStore : IStateStore
             _connection = connection;
             _away = null;
         }
+        _absenceIsLogged = false;
         LogHere(connection.Server);
     }
 
     private void Away(string reason)
     {
-        bool news = _away is null || _connection is not null;
         lock (_lock)
         {
             _connection = null;
             _away = reason;
             Monitor.PulseAll(_lock);
         }
-        if (news)
+        if (!_absenceIsLogged)
         {
             LogAway(reason);
+            _absenceIsLogged = true;
         }
     }
 

@@ -65,6 +65,9 @@ internal sealed class RowWriter : IDisposable
     {
         (ulong revision, long number, int fidBlock, int routerPort, int vrf, int hostPort) = spec switch
         {
+            StaticMac m => (m.Revision, 0L, 0, 0, 0, 0),
+            Route r => (r.Revision, 0L, 0, 0, 0, 0),
+            Neighbour n => (n.Revision, 0L, 0, 0, 0, 0),
             Network n when after.Networks[n.Name] is var entry => (n.Revision, (long)entry.Index, entry.FidBlock, entry.RouterPort, entry.Vrf, 0),
             Port p when after.Ports[p.Name] is var entry => (p.Revision, (long)entry.Index, 0, 0, entry.Vrf, 0),
             TunnelPeer t => (t.Revision, (long)after.Peers[t.Name].Index, 0, 0, 0, 0),

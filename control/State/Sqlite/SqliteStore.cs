@@ -79,19 +79,31 @@ public sealed class SqliteStore : IStateStore
     /// The change of another state than the one saved last is saved as a whole. That happens when taking back a change
     /// failed, and makes good for it.
     /// </remarks>
-    public void Save(StateChange change)
+    public void Save(StateChange change) => Save([change]);
+
+    public bool SavesTogether => true;
+
+    /// <inheritdoc/>
+    public void Save(IReadOnlyList<StateChange> changes)
     {
-        bool follows = ReferenceEquals(change.Before, _saved);
+        bool follows = ReferenceEquals(changes[0].Before, _saved);
         try
         {
             using SqliteTransaction transaction = _connection.BeginTransaction();
-            if (!follows)
+            if (follows)
+            {
+                foreach (StateChange change in changes)
+                {
+                    _writer.Write(change.Changes, change.After);
+                }
+            }
+            else
             {
                 Schema.Execute(_connection, "DELETE FROM resource", transaction);
+                _writer.Write(changes[^1].After.All, changes[^1].After);
             }
-            _writer.Write(follows ? change.Changes : change.After.All, change.After);
             transaction.Commit();
-            _saved = change.After;
+            _saved = changes[^1].After;
         }
         catch (SqliteException e)
         {

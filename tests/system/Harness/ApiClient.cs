@@ -62,6 +62,22 @@ public sealed class ApiClient : IDisposable
     public NetworkStatus NetworkStatus(string network) =>
         Resources.Get(new GetRequest { Kind = Kind.Network, Name = network }, deadline: Deadline).Network.Status;
 
+    /// <summary>All resources of a kind, page by page.</summary>
+    public IEnumerable<Resource> All(Kind kind)
+    {
+        var request = new ListRequest { Kind = kind };
+        do
+        {
+            ListResponse page = Resources.List(request, deadline: Deadline);
+            foreach (Resource resource in page.Resources)
+            {
+                yield return resource;
+            }
+            request.PageToken = page.NextPageToken;
+        }
+        while (request.PageToken.Length > 0);
+    }
+
     public IReadOnlyList<MacEntry> Macs(string network = "", string mac = "")
     {
         using AsyncServerStreamingCall<MacEntry> call = Stats.ListMacs(new ListMacsRequest { Network = network, Mac = mac }, deadline: Deadline);

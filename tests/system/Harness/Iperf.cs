@@ -6,13 +6,17 @@ namespace Dataplane.SystemTests.Harness;
 public static class Iperf
 {
     /// <summary>Sends from one station to another; gives the bytes that arrived.</summary>
-    public static long Send(Station from, Station to, params string[] options)
+    public static long Send(Station from, Station to, params string[] options) => Received(from, to, options).GetProperty("bytes").GetInt64();
+
+    /// <summary>The same; gives the payload in bits per second that arrived.</summary>
+    public static double BitsPerSecond(Station from, Station to, params string[] options) => Received(from, to, options).GetProperty("bits_per_second").GetDouble();
+
+    private static JsonElement Received(Station from, Station to, string[] options)
     {
         using Tool server = Serve(to);
         JsonElement end = JsonDocument.Parse(from.Namespace.Do(["iperf3", "-c", to.Address, "-J", .. options])).RootElement.GetProperty("end");
-        JsonElement sum = end.TryGetProperty("sum_received", out JsonElement received) ? received : end.GetProperty("sum");
         server.Wait();
-        return sum.GetProperty("bytes").GetInt64();
+        return end.TryGetProperty("sum_received", out JsonElement received) ? received : end.GetProperty("sum");
     }
 
     /// <summary>A server for one test.</summary>

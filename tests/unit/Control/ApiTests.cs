@@ -283,7 +283,7 @@ public sealed class ApiTests : IAsyncLifetime
         await reflection.RequestStream.CompleteAsync();
 
         var health = new Health.HealthClient(_channel);
-        for (int i = 0; i < 100; i++)
+        for (int i = 0; i < 600; i++)
         {
             if ((await health.CheckAsync(new HealthCheckRequest())).Status == HealthCheckResponse.Types.ServingStatus.Serving)
             {
@@ -332,7 +332,7 @@ public sealed class ApiTests : IAsyncLifetime
 
     private static async Task<WatchEvent> ExpectAsync(AsyncServerStreamingCall<WatchEvent> call, WatchEvent.Types.Type type, string name, ulong revision)
     {
-        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(10));
+        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(30));
         Assert.True(await call.ResponseStream.MoveNext(patience.Token));
         WatchEvent change = call.ResponseStream.Current;
         Assert.Equal((type, name, revision), (change.Type, change.Resource?.Name ?? "", change.Revision));

@@ -145,6 +145,33 @@ public sealed partial class CliTests : IAsyncLifetime
         Assert.Equal((2, $"error: {file}:2:3: unknown field \"nam\" of network; did you mean \"name\"?\n"), (code, error));
     }
 
+    /// <summary>A directory is one batch: YAML and JSON, shown first, refused with the place of each problem, and applied as a whole.</summary>
+    [Fact]
+    public async Task ADirectoryIsShownRefusedAndApplied()
+    {
+        string directory = Directory.CreateDirectory(Path.Combine(_directory, "conf.d")).FullName;
+        string first = Path.Combine(directory, "10-net.yaml"), second = Path.Combine(directory, "20-ports.json");
+        await File.WriteAllTextAsync(first, "networks:\n- name: blue\n  subnets: [172.18.0.0/16]\n");
+        await File.WriteAllTextAsync(second, "{\"ports\": [\n  {\"name\": \"web\", \"network\": \"blue\",\n   \"tap\": {\"netns\": \"web\", \"addresses\": [\"172.18.0.2/16\"]}}\n]}\n");
+        await Succeeds($"apply -f {directory} --dry-run", "(?s)^network \"blue\" created \\(dry run\\)\n.*port \"web\" created \\(dry run\\)\n");
+        Assert.Equal(0ul, _bench.Controller.State.Revision);
+        await Succeeds($"apply -f {directory}", "(?s)network \"blue\" created.*port \"web\" created");
+
+        await File.WriteAllTextAsync(first, "networks:\n- name: blue\n  subnets: [172.18.0.0/16]\n  learn_limit: 9\n");
+        string shown = await Succeeds($"apply -f {directory} --dry-run", "(?s)network \"blue\" updated \\(dry run\\)\n  learn_limit: 0 -> 9\n.*port \"web\" unchanged");
+        Assert.DoesNotContain("tap.", shown, StringComparison.Ordinal);
+        Assert.Equal(1ul, _bench.Controller.State.Revision);
+
+        // What is wrong in one file keeps the other one from being applied.
+        await File.WriteAllTextAsync(second, "{\"ports\": [\n  {\"name\": \"web\", \"network\": \"blue\",\n   \"tap\": {\"netns\": \"web\", \"addresses\": [\n     \"10.0.0.1/24\"]}}\n]}\n");
+        Assert.Equal((1, "", $"error: {second}:4: port \"web\": address 10.0.0.1/24 is outside network \"blue\" (172.18.0.0/16)\n"), await RunAsync($"apply -f {directory}"));
+        await File.WriteAllTextAsync(second, "{\"ports\": [\n  {\"name\": \"web\" \"network\": \"blue\"}]}\n");
+        (int code, _, string error) = await RunAsync($"apply -f {directory}");
+        Assert.Equal(2, code);
+        Assert.StartsWith($"error: {second}:2:", error, StringComparison.Ordinal);
+        Assert.Equal(1ul, _bench.Controller.State.Revision);
+    }
+
     [Fact]
     public async Task APortIsDisabledAndEnabled()
     {

@@ -218,14 +218,31 @@ internal sealed class FakeStore(DesiredState? saved = null) : IStateStore
 
     public DesiredState Load() => Saved;
 
-    public void Save(StateChange change)
+    public bool SavesTogether => true;
+
+    /// <summary>How many changes were saved at once, time after time.</summary>
+    public List<int> Saves { get; } = [];
+
+    /// <summary>Called at each time before anything is saved.</summary>
+    public Action<int>? Saving { get; set; }
+
+    public void Save(StateChange change) => Save([change]);
+
+    public void Save(IReadOnlyList<StateChange> changes)
     {
         if (Fails)
         {
             throw new StateStoreException("no space left on device");
         }
-        Assert.Same(Saved, change.Before);
-        Saved = change.After;
+        Saving?.Invoke(changes.Count);
+        DesiredState last = Saved;
+        foreach (StateChange change in changes)
+        {
+            Assert.Same(last, change.Before);
+            last = change.After;
+        }
+        Saved = last;
+        Saves.Add(changes.Count);
     }
 
     public void Dispose()

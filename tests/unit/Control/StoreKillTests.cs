@@ -28,7 +28,7 @@ public sealed class StoreKillTests : IDisposable
 
         for (int kill = 0; kill < Kills; kill++)
         {
-            using Process writer = Start(paths);
+            using Process writer = Start([StoreWriter.Command, .. paths]);
             // On threads of their own: as long as there is something to read, the reader does not return to its caller.
             int said = 0;
             Task<List<string>> output = Task.Run(() => Lines(writer.StandardOutput, ref said));
@@ -40,7 +40,7 @@ public sealed class StoreKillTests : IDisposable
             writer.Kill();
             await writer.WaitForExitAsync();
             Assert.Equal("", await error);
-            Note(await output, acknowledged);
+            Note(await output, (file, revision) => acknowledged[file] = revision);
 
             for (int file = 0; file < Files; file++)
             {
@@ -64,7 +64,7 @@ public sealed class StoreKillTests : IDisposable
     }
 
     /// <summary>Lines until the process has ended. What follows the last line break was not said in full.</summary>
-    private static List<string> Lines(StreamReader from, ref int count)
+    internal static List<string> Lines(StreamReader from, ref int count)
     {
         var lines = new List<string>();
         var line = new System.Text.StringBuilder();
@@ -82,19 +82,21 @@ public sealed class StoreKillTests : IDisposable
         return lines;
     }
 
-    private static void Note(List<string> lines, ulong[] acknowledged)
+    /// <summary>Reads lines "file number".</summary>
+    internal static void Note(List<string> lines, Action<int, ulong> acknowledged)
     {
         foreach (string line in lines)
         {
             string[] words = line.Split(' ');
-            acknowledged[int.Parse(words[0], CultureInfo.InvariantCulture)] = ulong.Parse(words[1], CultureInfo.InvariantCulture);
+            acknowledged(int.Parse(words[0], CultureInfo.InvariantCulture), ulong.Parse(words[1], CultureInfo.InvariantCulture));
         }
     }
 
-    private static Process Start(string[] paths)
+    /// <summary>This program by itself, as one of the processes that are killed.</summary>
+    internal static Process Start(string[] arguments)
     {
         // The test host is run by dotnet, or it is a program of its own that dotnet started.
         string host = Path.GetFileName(Environment.ProcessPath) == "dotnet" ? Environment.ProcessPath! : Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet";
-        return Shell.Start([host, "exec", typeof(StoreWriter).Assembly.Location, StoreWriter.Command, .. paths]);
+        return Shell.Start([host, "exec", typeof(StoreWriter).Assembly.Location, .. arguments]);
     }
 }

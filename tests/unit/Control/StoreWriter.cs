@@ -53,7 +53,7 @@ internal static class StoreWriter
     }
 
     /// <summary>Updates the same ports in every batch, makes one, and deletes that of the batch before.</summary>
-    private static Batch Batch(uint number) => new()
+    public static Batch Batch(uint number) => new()
     {
         Apply =
         [

@@ -149,7 +149,7 @@ public sealed class TlsTests : IAsyncLifetime
         string[] parts = path.Split('/');
         var method = new Method<byte[], byte[]>(MethodType.ServerStreaming, parts[1], parts[2], bytes, bytes);
         using AsyncServerStreamingCall<byte[]> call = channel.CreateCallInvoker()
-            .AsyncServerStreamingCall(method, null, new CallOptions(deadline: DateTime.UtcNow.AddSeconds(2)), []);
+            .AsyncServerStreamingCall(method, null, new CallOptions(deadline: DateTime.UtcNow.AddSeconds(5)), []);
         try
         {
             await call.ResponseStream.MoveNext(CancellationToken.None);

@@ -45,6 +45,10 @@ public sealed class EtcdAccessTests : IDisposable
             await using var node = new EtcdNode(wrong, _directory.File("b.db"));
             await node.Until(n => n.Status.Reason.Contains("does not answer: ", StringComparison.Ordinal));
             Assert.False(node.Status.Available);
+            await node.Until(n => !n.Log.Lines.IsEmpty);
+            // Nothing of a key: what its file holds is base64 in lines.
+            string key = File.ReadAllLines(certificates.File("node.key"))[1];
+            Assert.DoesNotContain(node.Log.Lines, line => line.Contains(key, StringComparison.Ordinal) || line.Contains("PRIVATE", StringComparison.Ordinal));
         }
 
         await using var missing = new EtcdNode(options with { AuthorityFile = _directory.File("nowhere.pem") }, _directory.File("c.db"));
@@ -80,6 +84,8 @@ public sealed class EtcdAccessTests : IDisposable
             etcd.Start();
             await node.Until(n => n.Status.Available);
             await node.Bench.Apply(Make.Net("red"));
+            await node.Until(n => !n.Log.Lines.IsEmpty);
+            Assert.DoesNotContain(node.Log.Lines, line => line.Contains("horse", StringComparison.Ordinal));
         }
 
         File.WriteAllText(_directory.File("wrong"), "incorrect horse\n");
@@ -95,6 +101,8 @@ public sealed class EtcdAccessTests : IDisposable
             await node.Until(n => n.Status.Reason.Contains(reason, StringComparison.Ordinal));
             Assert.False(node.Status.Available);
             Assert.DoesNotContain("horse", node.Status.ToString(), StringComparison.Ordinal);
+            await node.Until(n => !n.Log.Lines.IsEmpty);
+            Assert.DoesNotContain(node.Log.Lines, line => line.Contains("horse", StringComparison.Ordinal));
         }
     }
 

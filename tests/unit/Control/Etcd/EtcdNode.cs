@@ -2,7 +2,6 @@ using Dataplane.Control.Api.V1;
 using Dataplane.Control.State;
 using Dataplane.Control.State.Etcd;
 using Dataplane.Control.State.Sqlite;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Dataplane.UnitTests.Control.Etcd;
 
@@ -17,11 +16,14 @@ internal sealed class EtcdNode : IAsyncDisposable
     /// <param name="ownNetworks">Networks that the node makes itself.</param>
     public EtcdNode(EtcdOptions options, string file, params string[] ownNetworks)
     {
-        Store = new EtcdStore(options, new SqliteStore(file), NullLogger.Instance) { OwnNetworks = ownNetworks.ToHashSet() };
+        Store = new EtcdStore(options, new SqliteStore(file), Log) { OwnNetworks = ownNetworks.ToHashSet() };
         Bench = new Bench(Store);
         Bench.Controller.ResumeAsync(CancellationToken.None).Wait();
         _following = Store.FollowAsync(() => Bench.Controller.State, Bench.Controller.FollowAsync, _end.Token);
     }
+
+    /// <summary>All that the store says, of any level.</summary>
+    public KeptLog Log { get; } = new();
 
     public EtcdStore Store { get; }
     public Bench Bench { get; }

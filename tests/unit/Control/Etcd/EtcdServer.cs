@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using Dataplane.UnitTests.Interop.Linux;
 using Etcdserverpb;
 using Google.Protobuf;
+using Grpc.Core;
 using Grpc.Net.Client;
 
 namespace Dataplane.UnitTests.Control.Etcd;
@@ -41,20 +42,40 @@ internal sealed class EtcdServer : IDisposable
             "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", $"m={peer}", "--logger", "zap", "--log-level", "error",
             "--log-outputs", _directory.File("log"), "--unsafe-no-fsync", .. _options,
         ]);
-        for (int i = 0; i < 1000 && !_process.HasExited; i++)
+        // As long as a busy machine takes.
+        for (int i = 0; i < 6000 && !_process.HasExited; i++)
         {
-            try
+            if (Answers())
             {
-                using var probe = new TcpClient();
-                probe.Connect(_client);
                 return;
             }
-            catch (SocketException)
-            {
-                Thread.Sleep(10);
-            }
+            Thread.Sleep(10);
         }
         Assert.Fail($"etcd has not started: {File.ReadAllText(_directory.File("log"))}");
+    }
+
+    /// <summary>Over TLS somebody who has no certificate can only see that it listens.</summary>
+    private bool Answers()
+    {
+        try
+        {
+            using var probe = new TcpClient();
+            probe.Connect(_client);
+            if (Scheme == "http")
+            {
+                Kv.Range(new RangeRequest { Key = ByteString.CopyFromUtf8("/") }, deadline: DateTime.UtcNow.AddSeconds(5));
+            }
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
+        catch (RpcException e)
+        {
+            // Refused, for want of a user, is an answer too.
+            return e.StatusCode is not (StatusCode.Unavailable or StatusCode.DeadlineExceeded);
+        }
     }
 
     public void Stop()

@@ -203,7 +203,7 @@ public sealed class EtcdStoreTests : IDisposable
     public async Task AnEtcdThatHangsHoldsUpNobodyButTheCaller()
     {
         using var gap = new EtcdGap(_etcd.Address);
-        await using EtcdNode a = await EtcdNode.InStep(Options("a") with { Servers = [gap.Address], Patience = TimeSpan.FromSeconds(2) }, _directory.File("a.db"));
+        await using EtcdNode a = await EtcdNode.InStep(Options("a") with { Servers = [gap.Address], Patience = TimeSpan.FromSeconds(5) }, _directory.File("a.db"));
         await a.Bench.Apply(Make.Net("blue"));
         gap.Hold();
         Task<CommitResult> waiting = a.Bench.Apply(Make.Memory("web", "blue"));
@@ -211,7 +211,7 @@ public sealed class EtcdStoreTests : IDisposable
         Assert.False(waiting.IsCompleted);
         ProblemException error = await Assert.ThrowsAsync<ProblemException>(() => waiting);
         Assert.Equal(
-            (StatusCode.Unavailable, $"etcd at {gap.Address} did not confirm the batch: no answer within 2 s; should it have taken it, it takes effect when etcd is back; try again in a moment"),
+            (StatusCode.Unavailable, $"etcd at {gap.Address} did not confirm the batch: no answer within 5 s; should it have taken it, it takes effect when etcd is back; try again in a moment"),
             (error.Code, error.Message));
         Assert.Empty(a.State.Ports);
 
@@ -294,8 +294,7 @@ public sealed class EtcdStoreTests : IDisposable
             }
         })));
         Assert.True(won > 0);
-        await Task.Delay(300);
-        Assert.Equal(a.State.Networks["blue"].Spec.LearnLimit, b.State.Networks["blue"].Spec.LearnLimit);
+        await a.Until(_ => a.State.Networks["blue"].Spec.LearnLimit == b.State.Networks["blue"].Spec.LearnLimit);
         return Assert.Single(lost.Distinct());
     }
 
