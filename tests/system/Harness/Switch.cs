@@ -93,6 +93,13 @@ public sealed class Switch : IDisposable
     /// </summary>
     public string Do(params string[] arguments) => CommandLine.Run([.. arguments, "--instance", Instance]).Succeeds().Output;
 
+    /// <summary>Waits until what a command prints has a text in it: events and lists follow what has happened by a moment.</summary>
+    public void Shows(string text, params string[] arguments)
+    {
+        string printed = "";
+        Until.True(() => (printed = Do(arguments)).Contains(text, StringComparison.Ordinal), $"\"{text}\" is shown", () => printed);
+    }
+
     /// <summary>Runs a command of the command line.</summary>
     public Finished Run(params string[] arguments) => Tool.Run([Programs.Control, .. arguments, "--instance", Instance]);
 

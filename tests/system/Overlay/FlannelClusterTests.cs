@@ -137,8 +137,11 @@ public sealed class FlannelClusterTests : IClassFixture<FlannelCluster>
         foreach (FlannelNode node in new[] { _one, _two })
         {
             Until.True(() => node.Status.Peers == 1, $"node {node.Number} forgets", () => $"{node.Status}\n{node.Switch.Log}");
-            Assert.DoesNotContain(subnet, node.Switch.Do("get", "route"), StringComparison.Ordinal);
-            Assert.DoesNotContain(_three.PublicIP, node.Switch.Do("get", "tunnel-peer"), StringComparison.Ordinal);
+            Until.Holds(() =>
+            {
+                Assert.DoesNotContain(subnet, node.Switch.Do("get", "route"), StringComparison.Ordinal);
+                Assert.DoesNotContain(_three.PublicIP, node.Switch.Do("get", "tunnel-peer"), StringComparison.Ordinal);
+            });
         }
         _three.Switch.Start(); // its subnet.env has the old subnet, which nobody took
         Assert.Equal(subnet, _three.Subnet);
@@ -212,8 +215,8 @@ public sealed class FlannelClusterTests : IClassFixture<FlannelCluster>
         Namespace late = _one.Switch.Container("late");
         string yaml = $"ports: [{{name: late, network: flannel, tap: {{netns: {late.Name}}}}}]";
         _one.Switch.TryApply(yaml).Says("is lost");
-        Assert.Contains("is lost: its key was deleted", _one.Switch.Do("events"), StringComparison.Ordinal);
-        Assert.Contains("is lost", _one.Switch.Do("status"), StringComparison.Ordinal);
+        _one.Switch.Shows("is lost: its key was deleted", "events");
+        _one.Switch.Shows("is lost", "status");
         Assert.Equal(2u, _one.Status.Peers);
         ping.WaitForMore(20);
         _cluster.Etcd.Put($"{FlannelCluster.Prefix}/config", FlannelCluster.Config);
