@@ -103,8 +103,8 @@ find_dotnet() {
   for place in "$(command -v dotnet || true)" "${DOTNET_ROOT:-}/dotnet" "$sdk_home/dotnet"; do
     if [[ -x $place ]] && (cd -- "$root" && "$place" --version >/dev/null 2>&1); then
       dotnet=$place
-      # What runs from here looks for the runtime here too.
-      DOTNET_ROOT=$(dirname -- "$(readlink -f -- "$place")")
+      # What runs from here looks for the runtime here too. The command may be a script or a link to something else (snap, mise).
+      DOTNET_ROOT=$("$place" --list-runtimes | sed -n 's:^Microsoft\.NETCore\.App .*\[\(.*\)/shared/.*:\1:p' | tail -n 1)
       export DOTNET_ROOT
       return
     fi

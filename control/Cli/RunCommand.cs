@@ -29,7 +29,7 @@ internal static class RunCommand
     private static readonly Option<int> MaxNetworks = Size("--max-networks", "Networks that must fit, at most 4095", Defaults.MaxBridges - 1);
     private static readonly Option<int> NeighbourCapacity = Size("--neighbour-capacity", "Neighbours of all interfaces that must fit", Defaults.NeighbourCapacity);
     private static readonly Option<int> MaxVrfs = Size("--max-vrfs", "VRFs that must fit, main among them, at most 4095", Defaults.MaxVrfs - 1);
-    private static readonly Option<int> RouteMemory = new("--route-memory") { Description = "MiB for the routes of all VRFs, up to 65536", HelpName = "MIB", DefaultValueFactory = _ => (int)(Defaults.RouteBytes >> 20) };
+    private static readonly Option<int> RouteMemory = new("--route-memory") { Description = "MiB for the routes of all VRFs, up to 4096", HelpName = "MIB", DefaultValueFactory = _ => (int)(Defaults.RouteBytes >> 20) };
     private static readonly Option<int> MaxNextHops = Size("--max-next-hops", "Different next hops of routes that must fit, at most 16777215", Defaults.MaxNextHops - 1);
     private static readonly Option<int> MaxNextHopGroups = Size("--max-next-hop-groups", "Different sets of several next hops that must fit, at most 65536", Defaults.MaxNextHopGroups);
     private static readonly Option<int> MaxFrontends = Size("--max-frontends", "Ports and addresses of services that must fit, at most 4194303: one per address and VRF, and one more per port", Defaults.MaxFrontends - 1);

@@ -24,7 +24,7 @@ internal static class SubnetFile
         var text = new StringBuilder();
         Append("FLANNEL", config.IPv4, subnets.IPv4);
         Append("FLANNEL_IPV6", config.IPv6, subnets.IPv6);
-        // Masquerading is left to who reads the file: this switch rewrites no address.
+        // Who reads the file may masquerade: the network of the leases does not.
         return text.Append(CultureInfo.InvariantCulture, $"FLANNEL_MTU={mtu}\nFLANNEL_IPMASQ=false\n").ToString();
 
         void Append(string name, SubnetPool? pool, Cidr? subnet)

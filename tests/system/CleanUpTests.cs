@@ -25,7 +25,7 @@ public sealed class CleanUpTests : IDisposable
         StartWithPorts();
         if (way == "stop")
         {
-            _switch.Do("stop");
+            _switch.Run("stop").Succeeds();
         }
         else
         {
@@ -70,10 +70,10 @@ public sealed class CleanUpTests : IDisposable
         // Devices went with the processes that held them; files stay, and are what the next start goes on from.
         Until.Holds(() => Assert.Equal([$"/run/dataplane/{_switch.Instance}", $"/dev/shm/dataplane-{_switch.Instance}"], Remains.Of(_switch.Instance, Places)));
 
-        string removed = _switch.Do("clean");
+        string removed = _switch.Run("clean").Succeeds().Output;
         Assert.Contains($"removed /dev/shm/dataplane-{_switch.Instance}", removed, StringComparison.Ordinal);
         Remains.AreNone(_switch.Instance, Places);
-        Assert.Equal("", _switch.Do("clean"));
+        Assert.Equal("", _switch.Run("clean").Succeeds().Output);
     }
 
     [Fact]
@@ -84,7 +84,7 @@ public sealed class CleanUpTests : IDisposable
         _switch.Stop(LinuxProcess.SIGKILL);
         Assert.Contains(Remains.Processes(_switch.Instance), p => p.Id == engine);
 
-        Assert.Contains($"removed engine process {engine}", _switch.Do("clean"), StringComparison.Ordinal);
+        Assert.Contains($"removed engine process {engine}", _switch.Run("clean").Succeeds().Output, StringComparison.Ordinal);
         Remains.AreNone(_switch.Instance, Places);
     }
 

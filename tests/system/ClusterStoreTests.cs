@@ -23,7 +23,7 @@ public sealed class ClusterStoreTests : IDisposable
         ping.WaitForMore(200);
         etcd.Stop();
         Until.True(() => !_switch.Api.Status.Store.Available, "the switch notices", () => _switch.Log);
-        Assert.Contains("node one, away: etcd at 127.0.0.1:23790 does not answer", _switch.Do("status"), StringComparison.Ordinal);
+        _switch.Shows("node one, away: etcd at 127.0.0.1:23790 does not answer", "status");
         Finished refused = _switch.Run("network", "add", "other");
         Assert.NotEqual(0, refused.ExitCode);
         Assert.Contains("etcd at 127.0.0.1:23790 does not answer", refused.Error, StringComparison.Ordinal);

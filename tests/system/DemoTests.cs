@@ -7,8 +7,10 @@ namespace Dataplane.SystemTests;
 public sealed class DemoTests : IDisposable
 {
     private const string Instance = "demo";
+    private static readonly string[] Instances = [Instance, "demo-node1", "demo-node2"];
 
     private static readonly string[] Command = [Programs.Control, "demo", "--isolated", "--iperf-seconds", "1"];
+    private static readonly string[] ClusterCommand = [Programs.Control, "demo", "cluster", "--iperf-seconds", "1"];
 
     public DemoTests()
     {
@@ -18,9 +20,21 @@ public sealed class DemoTests : IDisposable
     [Fact]
     public void EveryCheckHoldsAndNothingIsLeft()
     {
-        string[] lines = Tool.Do([.. Command, "--once"]).Split('\n', StringSplitOptions.RemoveEmptyEntries);
-        Assert.All(lines.Where(l => !l.StartsWith("Removing", StringComparison.Ordinal)), line => Assert.StartsWith("ok ", line, StringComparison.Ordinal));
+        string[] lines = Lines([.. Command, "--once"]);
+        Assert.All(lines, line => Assert.StartsWith("ok ", line, StringComparison.Ordinal));
         Assert.True(lines.Length >= 8, string.Join('\n', lines));
+        NothingIsLeft();
+    }
+
+    /// <summary>Two nodes: all pings across, and what each switch did to one of them.</summary>
+    [Fact]
+    public void TheClusterIsShownHopByHop()
+    {
+        string[] lines = Lines([.. ClusterCommand, "--once"]), hops = [.. lines.Where(l => l.StartsWith(' '))];
+        Assert.All(lines.Except(hops), line => Assert.StartsWith("ok ", line, StringComparison.Ordinal));
+        Assert.Equal(12, lines.Count(l => l.StartsWith("ok   ping", StringComparison.Ordinal)));
+        Assert.Contains(hops, h => h.Contains("into port node2: network 1, UDP source port", StringComparison.Ordinal));
+        Assert.Contains(hops, h => h.Contains("from port overlay.router", StringComparison.Ordinal));
         NothingIsLeft();
     }
 
@@ -28,8 +42,8 @@ public sealed class DemoTests : IDisposable
     [Fact]
     public void ServicesAreShownAndNothingIsLeft()
     {
-        string[] lines = Tool.Do([Programs.Control, "demo", "services", "--once"]).Split('\n', StringSplitOptions.RemoveEmptyEntries);
-        Assert.All(lines.Where(l => !l.StartsWith("Removing", StringComparison.Ordinal)), line => Assert.Matches("^(ok |       )", line));
+        string[] lines = Lines([Programs.Control, "demo", "services", "--once"]);
+        Assert.All(lines, line => Assert.Matches("^(ok |       )", line));
         foreach (string check in new[] { "service", "node port", "published port", "hairpin", "masquerade", "hops", "requests meanwhile", "no backend", "accounting" })
         {
             Assert.Contains(lines, line => line.StartsWith($"ok   {check} ", StringComparison.Ordinal));
@@ -141,12 +155,15 @@ public sealed class DemoTests : IDisposable
         return demo;
     }
 
+    private static string[] Lines(string[] command) =>
+        [.. Tool.Do(command).Split('\n', StringSplitOptions.RemoveEmptyEntries).Where(l => !l.StartsWith("Removing", StringComparison.Ordinal))];
+
     private static void NothingIsLeft() => Assert.True(Left().Count == 0, string.Join('\n', Left()));
 
     private static IReadOnlyList<string> Left() =>
     [
-        .. Remains.Of(Instance),
+        .. Instances.SelectMany(i => Remains.Of(i)),
         .. NetNs.List().Where(n => n.StartsWith("dp-demo-", StringComparison.Ordinal)).Select(n => "namespace " + n),
-        .. new[] { "/run/dataplane-demo.log" }.Where(File.Exists),
+        .. Instances.Select(i => $"/run/dataplane-{i}.log").Where(File.Exists),
     ];
 }

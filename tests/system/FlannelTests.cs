@@ -57,7 +57,7 @@ public sealed class FlannelTests : IDisposable
         string status = _switch.Do("status");
         Assert.Contains($"flannel    leased {subnet} until ", status, StringComparison.Ordinal);
         Assert.Contains(", 1 peer\n", status, StringComparison.Ordinal);
-        Assert.Contains("10.5.200.0", _switch.Do("get", "route"), StringComparison.Ordinal);
+        _switch.Shows("10.5.200.0", "get", "route");
         Assert.Contains($"{start}.1/24", _switch.Host.Do("ip", "-4", "address", "show", "dev", "dp0"), StringComparison.Ordinal);
 
         Station a = AddContainer("a", $"{start}.8"), b = AddContainer("b", $"{start}.9");
@@ -71,20 +71,19 @@ public sealed class FlannelTests : IDisposable
         etcd.Delete($"{Prefix}/subnets/{start}.0-24");
         _switch.Start();
         Assert.Equal([subnet], Status.Subnets);
-        Assert.DoesNotContain("10.5.200.0", _switch.Do("get", "route"), StringComparison.Ordinal);
+        Until.Holds(() => Assert.DoesNotContain("10.5.200.0", _switch.Do("get", "route"), StringComparison.Ordinal));
         ping.WaitForMore(200);
 
         // The operator deletes the lease and gives the subnet to somebody else.
         etcd.Put($"{Prefix}/subnets/{start}.0-24", PeerLease);
         Until.True(() => Status is { State: FlannelStatus.Types.State.Leased, Problems.Count: 1 } now && !now.Subnets.Contains(subnet), "another subnet is leased", () => $"{Status}\n{_switch.Log}");
-        string events = _switch.Do("events");
-        Assert.Contains($"the lease of {subnet} is lost: it is another node's now", events, StringComparison.Ordinal);
-        Assert.Contains($"leased {Status.Subnets[0]} in place of {subnet}", events, StringComparison.Ordinal);
+        _switch.Shows($"the lease of {subnet} is lost: it is another node's now", "events");
+        _switch.Shows($"leased {Status.Subnets[0]} in place of {subnet}", "events");
         ping.WaitForMore(200);
         Assert.Empty(ping.End());
         _switch.Do("port", "delete", "a", "b");
         Until.True(() => Status.Problems.Count == 0, "the old subnet is given up", () => $"{Status}\n{_switch.Log}");
-        Assert.Contains(start, _switch.Do("get", "route"), StringComparison.Ordinal);
+        _switch.Shows(start, "get", "route");
 
         Finished refused = _switch.Run("delete", "route", $"main/{subnet}");
         Assert.NotEqual(0, refused.ExitCode);

@@ -91,7 +91,7 @@ public sealed class MacMoveTests(SharedSwitch shared)
         Event flap = lan.Api.Events().First(e => e.Type == Event.Types.Type.MacFlap && e.Network == lan.Name);
         string[] ports = [flap.Port, flap.OtherPort];
         Assert.Equal([lan["a"].Port, lan["b"].Port], ports.Order());
-        Assert.Contains(Mover, _switch.Do("events"), StringComparison.Ordinal);
+        _switch.Shows(Mover, "events");
     }
 
     private static uint[] SentTo(string mac, Recording capture) =>

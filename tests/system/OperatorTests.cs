@@ -30,15 +30,15 @@ public sealed class OperatorTests(OperatorNetwork network) : IClassFixture<Opera
     [Fact]
     public void TheMacTableIsPrintedAsIproute2PrintsOne()
     {
-        string all = _lan.Switch.Do("bridge", "fdb", "show", "br", _lan.Name);
+        string all = _lan.Switch.Run("bridge", "fdb", "show", "br", _lan.Name).Succeeds().Output;
         string[] expected =
         [
             $"{_lan["a"].Mac} dev {_lan["a"].Port} master {_lan.Name}", $"{_lan["b"].Mac} dev {_lan["b"].Port} master {_lan.Name}",
             $"{OperatorNetwork.Fixed} dev {_lan["a"].Port} master {_lan.Name} static", $"{OperatorNetwork.Dropped} master {_lan.Name} static blackhole",
         ];
         Assert.Subset(all.Split('\n').ToHashSet(), expected.ToHashSet());
-        Assert.Equal(expected[2] + "\n", _lan.Switch.Do("bridge", "fdb", "show", "br", _lan.Name, "dev", _lan["a"].Port, "static"));
-        Assert.DoesNotContain("static", _lan.Switch.Do("bridge", "fdb", "dynamic"), StringComparison.Ordinal);
+        Assert.Equal(expected[2] + "\n", _lan.Switch.Run("bridge", "fdb", "show", "br", _lan.Name, "dev", _lan["a"].Port, "static").Succeeds().Output);
+        Assert.DoesNotContain("static", _lan.Switch.Run("bridge", "fdb", "dynamic").Succeeds().Output, StringComparison.Ordinal);
         _lan.Switch.Run("bridge", "fdb", "show", "vlan", "ten").EndsWith(2).Says("\"ten\" is not understood");
         _lan.Switch.Run("bridge", "fdb", "show", "br").EndsWith(2).Says("missing behind \"br\"");
     }
@@ -47,7 +47,7 @@ public sealed class OperatorTests(OperatorNetwork network) : IClassFixture<Opera
     public void TopShowsTheTrafficOfTheLastSecond()
     {
         using ContinuousPing ping = Ping.Start(_lan["a"], _lan["b"].Address, "0.01");
-        string[] lines = _lan.Switch.Do("top", "--iterations", "1").Split('\n');
+        string[] lines = _lan.Switch.Run("top", "--iterations", "1").Succeeds().Output.Split('\n');
         string[] port = Columns(lines, _lan["a"].Port), headings = Columns(lines, "PORT");
         // Two hundred packets in and out, less what a busy machine delays.
         Assert.True(int.Parse(port[Array.IndexOf(headings, "RX/s")]) > 20, string.Join('\n', lines));
@@ -58,7 +58,7 @@ public sealed class OperatorTests(OperatorNetwork network) : IClassFixture<Opera
     [Fact]
     public void AWideTableShowsWhatDiffersFromTheDefaults()
     {
-        string[] lines = _lan.Switch.Do("get", "ports", "--network", _lan.Name, "-o", "wide").Split('\n');
+        string[] lines = _lan.Switch.Run("get", "ports", "--network", _lan.Name, "-o", "wide").Succeeds().Output.Split('\n');
         string[] headings = Columns(lines, "NAME"), port = Columns(lines, _lan["a"].Port);
         Assert.Equal("isolated", port[Array.IndexOf(headings, "SETTINGS")]);
         Assert.Equal("7", port[Array.IndexOf(headings, "LIMIT")]);

@@ -39,7 +39,7 @@ public sealed class RefusalTests : IDisposable
         Assert.True(stale.AsSpan().SequenceEqual(File.ReadAllBytes(_switch.SegmentFile)), "the segment is as it was");
 
         // The remedy helps.
-        _switch.Do("clean");
+        _switch.Run("clean").Succeeds();
         _switch.Start();
     }
 

@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using Dataplane.Control.Api;
 using Dataplane.Control.Api.V1;
 using Grpc.Core;
 using Grpc.Net.Client;
@@ -49,6 +50,21 @@ public sealed class ApiClient : IDisposable
         catch (RpcException)
         {
             return null;
+        }
+    }
+
+    /// <summary>Applies resources; fails with all their problems.</summary>
+    public void Apply(IEnumerable<Resource> resources)
+    {
+        var request = new ApplyRequest();
+        request.Resources.AddRange(resources);
+        try
+        {
+            Resources.Apply(request, deadline: Deadline);
+        }
+        catch (RpcException e)
+        {
+            Assert.Fail(string.Join('\n', Errors.Problems(e).Select(p => $"{p}")));
         }
     }
 

@@ -31,6 +31,32 @@ public sealed class Conversation
         return ((IPEndPoint)client.LocalEndPoint!, (IPEndPoint)server.RemoteEndPoint!);
     }
 
+    /// <summary>Waits until a TCP connection is made. For where a ping would do, and many have to be asked.</summary>
+    /// <param name="details">For the message of a failure.</param>
+    public void Connects(Func<string>? details = null)
+    {
+        using Socket listener = Inside(_to, SocketType.Stream, ProtocolType.Tcp);
+        listener.Bind(new IPEndPoint(_to.Any, Port));
+        listener.Listen();
+        Until.True(TryConnect, $"{_from.Namespace.Label} ({_from.Address}) reaches {_to.Namespace.Label} ({_to.Address})", details);
+    }
+
+    private bool TryConnect()
+    {
+        // A SYN that is lost is not sent again for a second: rather another connection.
+        using Socket client = Inside(_from, SocketType.Stream, ProtocolType.Tcp);
+        using var patience = new CancellationTokenSource(200);
+        try
+        {
+            client.ConnectAsync(new IPEndPoint(IPAddress.Parse(_to.Address), Port), patience.Token).AsTask().GetAwaiter().GetResult();
+            return true;
+        }
+        catch (Exception e) when (e is OperationCanceledException or SocketException)
+        {
+            return false;
+        }
+    }
+
     /// <summary>A datagram and its answer: the sender's address and port as the receiver sees them, and the receiver's as the sender does.</summary>
     public (IPEndPoint Sender, IPEndPoint Receiver) ViewsByUdp()
     {
@@ -65,46 +91,50 @@ public sealed class Conversation
     /// <summary>Sends a datagram of every size of a range, and takes what comes back. Fails unless each is answered unchanged.</summary>
     public void EchoUdp(int smallest, int largest)
     {
-        const int Window = 16;
+        const int Window = 16, Attempts = 7;
         using Socket server = Inside(_to, SocketType.Dgram, ProtocolType.Udp);
         server.Bind(new IPEndPoint(_to.Any, Port));
         server.ReceiveBufferSize = 4 << 20;
         using Socket client = Inside(_from, SocketType.Dgram, ProtocolType.Udp);
         client.ReceiveBufferSize = 4 << 20;
-        client.ReceiveTimeout = 2000;
         client.Connect(new IPEndPoint(IPAddress.Parse(_to.Address), Port));
         using var stop = new CancellationTokenSource();
         Task echo = Task.Run(() => Echo(server, _to.Any, stop.Token));
-        byte[] buffer = new byte[65536];
         for (int first = smallest; first <= largest; first += Window)
         {
             var missing = new HashSet<int>(Enumerable.Range(first, Math.Min(Window, largest - first + 1)));
             // A datagram may be lost between two busy programs; it must get through when it is sent again.
-            for (int attempt = 0; attempt < 5 && missing.Count != 0; attempt++)
+            for (int attempt = 0; attempt < Attempts && missing.Count != 0; attempt++)
             {
-                foreach (int size in missing)
-                {
-                    client.Send(Payload(size));
-                }
-                while (missing.Count != 0)
-                {
-                    int n;
-                    try
-                    {
-                        n = client.Receive(buffer);
-                    }
-                    catch (SocketException e) when (e.SocketErrorCode == SocketError.TimedOut)
-                    {
-                        break;
-                    }
-                    Assert.True(buffer.AsSpan(0, n).SequenceEqual(Payload(n)), $"datagram of {n} bytes came back changed");
-                    missing.Remove(n);
-                }
+                client.ReceiveTimeout = 50 << attempt;
+                Echo(client, missing);
             }
             Assert.True(missing.Count == 0, $"no answer to datagrams of {string.Join(", ", missing)} bytes");
         }
         stop.Cancel();
         echo.GetAwaiter().GetResult();
+    }
+
+    /// <summary>Sends datagrams of some sizes, and removes those that come back, until none does for a while.</summary>
+    private static void Echo(Socket client, HashSet<int> sizes)
+    {
+        byte[] buffer = new byte[65536];
+        foreach (int size in sizes)
+        {
+            client.Send(Payload(size));
+        }
+        try
+        {
+            while (sizes.Count != 0)
+            {
+                int n = client.Receive(buffer);
+                Assert.True(buffer.AsSpan(0, n).SequenceEqual(Payload(n)), $"datagram of {n} bytes came back changed");
+                sizes.Remove(n);
+            }
+        }
+        catch (SocketException e) when (e.SocketErrorCode == SocketError.TimedOut)
+        {
+        }
     }
 
     private Socket Inside(Station station, SocketType type, ProtocolType protocol)

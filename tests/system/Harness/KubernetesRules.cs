@@ -18,8 +18,8 @@ public static class KubernetesRules
         foreach ((Station from, Station to) in Pairs(stations))
         {
             // What crosses a tunnel first finds that the nodes do not know each other's address on the link.
-            Until.True(() => from.Namespace.Run("ping", "-n", "-c", "1", "-W", "1", to.Address).ExitCode == 0, $"{from.Address} reaches {to.Address}");
             var conversation = new Conversation(from, to);
+            conversation.Connects();
             (IPEndPoint own, IPEndPoint seen) = conversation.ViewsByTcp();
             Assert.Equal(IPAddress.Parse(from.Address), own.Address);
             Assert.Equal(own, seen);

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using Dataplane.Control.Api.V1;
+using Dataplane.Control.Manifests;
 using Dataplane.Interop.Linux;
 
 namespace Dataplane.SystemTests.Harness;
@@ -86,8 +87,18 @@ public sealed class Switch : IDisposable
         return _daemon.Wait();
     }
 
-    /// <summary>Runs a command of the command line, which must succeed; gives its output.</summary>
-    public string Do(params string[] arguments) => Run(arguments).Succeeds().Output;
+    /// <summary>
+    /// Does what a command of the command line does, which must succeed; gives its output. Without the program's own process, which would
+    /// take most of the time of the tests; <see cref="Run"/> has one.
+    /// </summary>
+    public string Do(params string[] arguments) => CommandLine.Run([.. arguments, "--instance", Instance]).Succeeds().Output;
+
+    /// <summary>Waits until what a command prints has a text in it: events and lists follow what has happened by a moment.</summary>
+    public void Shows(string text, params string[] arguments)
+    {
+        string printed = "";
+        Until.True(() => (printed = Do(arguments)).Contains(text, StringComparison.Ordinal), $"\"{text}\" is shown", () => printed);
+    }
 
     /// <summary>Runs a command of the command line.</summary>
     public Finished Run(params string[] arguments) => Tool.Run([Programs.Control, .. arguments, "--instance", Instance]);
@@ -95,12 +106,12 @@ public sealed class Switch : IDisposable
     /// <summary>What a command prints with <c>-o json</c>.</summary>
     public JsonElement Json(params string[] arguments) => JsonDocument.Parse(Do([.. arguments, "-o", "json"])).RootElement;
 
-    /// <summary>Applies a file of resources.</summary>
+    /// <summary>Applies a file of resources by the command line.</summary>
     public Finished TryApply(string yaml, params string[] options) =>
         Tool.Run([Programs.Control, "apply", "-f", "-", "--instance", Instance, .. options], input: yaml);
 
-    /// <summary>Applies a file of resources, which must succeed.</summary>
-    public void Apply(string yaml) => TryApply(yaml).Succeeds();
+    /// <summary>Applies resources, which must succeed.</summary>
+    public void Apply(string yaml) => Api.Apply(ManifestReader.Read(new StringReader(yaml), "-").Select(l => l.Resource));
 
     /// <summary>A namespace to attach a port to.</summary>
     public Namespace Container(string label) => Own(new Namespace(label));

@@ -4,7 +4,7 @@ using Dataplane.SystemTests.Harness;
 
 namespace Dataplane.SystemTests;
 
-/// <summary>Three nodes of a flannel network, one etcd, and a link between them.</summary>
+/// <summary>Some nodes of a flannel network, one etcd, and a link between them.</summary>
 public sealed class FlannelCluster : IDisposable
 {
     public const string Prefix = "/coreos.com/network", Subnets = Prefix + "/subnets/";
@@ -12,13 +12,19 @@ public sealed class FlannelCluster : IDisposable
 
     private readonly Wire _wire = new();
 
-    public FlannelCluster()
+    public FlannelCluster() : this(Config, nodes: 3)
+    {
+    }
+
+    /// <param name="config">Of the network, with both address families.</param>
+    /// <param name="nodes">How many.</param>
+    internal FlannelCluster(string config, int nodes)
     {
         try
         {
             Etcd = new Etcd(_wire.Namespace, listenOn: _wire.Address);
-            Etcd.Put($"{Prefix}/config", Config);
-            for (int number = 1; number <= 3; number++)
+            Etcd.Put($"{Prefix}/config", config);
+            for (int number = 1; number <= nodes; number++)
             {
                 var node = new FlannelNode(number, Etcd.Address);
                 Nodes.Add(node);
@@ -36,6 +42,9 @@ public sealed class FlannelCluster : IDisposable
 
     public Etcd Etcd { get; } = null!;
     public List<FlannelNode> Nodes { get; } = [];
+
+    /// <summary>Records what the first node sends to the link and receives from it.</summary>
+    public Recording Record(string filter) => new(_wire.Namespace, Wire.End(1), filter);
 
     public void Dispose()
     {
@@ -59,7 +68,7 @@ public sealed class FlannelCluster : IDisposable
         foreach (FlannelNode node in Nodes)
         {
             Until.True(
-                () => node.Status is { State: FlannelStatus.Types.State.Leased, Reason: "", Peers: 2, Problems.Count: 0 },
+                () => node.Status is { State: FlannelStatus.Types.State.Leased, Reason: "", Problems.Count: 0 } status && status.Peers == Nodes.Count - 1,
                 $"node {node.Number} is in step", () => $"{node.Status}\n{node.Switch.Log}");
             foreach (string port in new[] { "uplink", "dp0", "pod" })
             {
@@ -68,15 +77,13 @@ public sealed class FlannelCluster : IDisposable
         }
         IReadOnlyList<(string Key, string Value)> leases = Leases;
         Assert.Equal(Nodes.Select(KeyOf).Order(StringComparer.Ordinal), leases.Select(l => l.Key));
-        Assert.Equal(6, Nodes.SelectMany(n => n.Status.Subnets).Distinct().Count()); // all of one length, so none is part of another
+        Assert.Equal(2 * Nodes.Count, Nodes.SelectMany(n => n.Status.Subnets).Distinct().Count()); // all of one length, so none is part of another
         Assert.All(Nodes, n => Assert.Contains($"\"PublicIP\":\"{n.PublicIP}\"", leases.Single(l => l.Key == KeyOf(n)).Value, StringComparison.Ordinal));
         Station[] stations = [.. Nodes.SelectMany(n => n.Stations)];
         Assert.Equal(stations.Length, stations.Select(s => s.Address).Distinct().Count());
         foreach ((Station from, Station to) in KubernetesRules.Pairs(stations))
         {
-            // What crosses a tunnel first finds that the nodes do not know each other's address on the link.
-            Until.True(() => from.Namespace.Run("ping", "-n", "-c", "1", "-W", "1", to.Address).ExitCode == 0,
-                $"{from.Namespace.Label} ({from.Address}) reaches {to.Namespace.Label} ({to.Address})", () => string.Join('\n', Nodes.Select(n => $"{n.Status}\n{n.Switch.Log}")));
+            new Conversation(from, to).Connects(() => string.Join('\n', Nodes.Select(n => $"{n.Status}\n{n.Switch.Log}")));
         }
         Nodes.ForEach(n => Accounts.Balance(n.Switch));
     }
@@ -130,8 +137,11 @@ public sealed class FlannelClusterTests : IClassFixture<FlannelCluster>
         foreach (FlannelNode node in new[] { _one, _two })
         {
             Until.True(() => node.Status.Peers == 1, $"node {node.Number} forgets", () => $"{node.Status}\n{node.Switch.Log}");
-            Assert.DoesNotContain(subnet, node.Switch.Do("get", "route"), StringComparison.Ordinal);
-            Assert.DoesNotContain(_three.PublicIP, node.Switch.Do("get", "tunnel-peer"), StringComparison.Ordinal);
+            Until.Holds(() =>
+            {
+                Assert.DoesNotContain(subnet, node.Switch.Do("get", "route"), StringComparison.Ordinal);
+                Assert.DoesNotContain(_three.PublicIP, node.Switch.Do("get", "tunnel-peer"), StringComparison.Ordinal);
+            });
         }
         _three.Switch.Start(); // its subnet.env has the old subnet, which nobody took
         Assert.Equal(subnet, _three.Subnet);
@@ -205,8 +215,8 @@ public sealed class FlannelClusterTests : IClassFixture<FlannelCluster>
         Namespace late = _one.Switch.Container("late");
         string yaml = $"ports: [{{name: late, network: flannel, tap: {{netns: {late.Name}}}}}]";
         _one.Switch.TryApply(yaml).Says("is lost");
-        Assert.Contains("is lost: its key was deleted", _one.Switch.Do("events"), StringComparison.Ordinal);
-        Assert.Contains("is lost", _one.Switch.Do("status"), StringComparison.Ordinal);
+        _one.Switch.Shows("is lost: its key was deleted", "events");
+        _one.Switch.Shows("is lost", "status");
         Assert.Equal(2u, _one.Status.Peers);
         ping.WaitForMore(20);
         _cluster.Etcd.Put($"{FlannelCluster.Prefix}/config", FlannelCluster.Config);

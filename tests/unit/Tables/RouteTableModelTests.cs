@@ -94,6 +94,40 @@ public sealed unsafe class RouteTableModelTests
         AssertSame(model, is4 ? routes.Writer.Prefixes4(Vrf) : routes.Writer.Prefixes6(Vrf));
     }
 
+    /// <summary>Of lengths as in the Internet's tables: most are /24 and /48, within shorter ones.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_million_routes_are_found_by_the_longest_prefix(bool is4)
+    {
+        const int Routes = 1_000_000, Addresses = 20_000;
+        using var routes = new TestRoutes(512 << 20);
+        var random = new Random(8);
+        var model = new Dictionary<RoutePrefix, uint>(Routes);
+        while (model.Count < Routes)
+        {
+            int length = (is4, random.Next(4)) switch { (true, 0) => random.Next(8, 33), (true, _) => 24, (false, 0) => random.Next(20, 65), (false, _) => 48 };
+            ulong high = (ulong)random.NextInt64();
+            RoutePrefix prefix = is4 ? RoutePrefix.Of4((uint)(high >> 32), length) : RoutePrefix.Of6(high & 0x3FFF_FFFF_FFFF_FFFF, 0, length);
+            if (model.TryAdd(prefix, (uint)(1 + random.Next(100_000))))
+            {
+                Change(routes, is4, prefix, model[prefix]);
+            }
+        }
+        routes.Commit();
+        RoutePrefix[] prefixes = [.. model.Keys];
+        (ulong High, ulong Low)[] addresses = [.. Enumerable.Range(0, Addresses).Select(_ =>
+        {
+            RoutePrefix prefix = prefixes[random.Next(Routes)];
+            return (prefix.High | ((ulong)random.NextInt64() >> (prefix.Length - 1)), (ulong)random.NextInt64());
+        })];
+        (uint root4, uint root6) = routes.Roots(Vrf);
+        foreach ((ulong High, ulong Low)[] burst in addresses.Chunk(RouteTable.BatchLimit))
+        {
+            Assert.Equal(burst.Select(a => Search(model, a.High, a.Low, is4)), routes.FindBurst(is4, is4 ? root4 : root6, burst));
+        }
+    }
+
     private static void AssertSame(Dictionary<RoutePrefix, uint> model, RouteList list)
     {
         Assert.Equal(model.Count, list.Count);
