@@ -225,15 +225,16 @@ internal static unsafe partial class RouteBurst
 
     /// <summary>Writes the addresses and ports of its connection into a packet that is sent.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Translate(Worker w, BurstPacket* entry)
+    private static void Translate<TFamilies>(Worker w, BurstPacket* entry)
+        where TFamilies : struct, IFamilies
     {
         long i = entry - w.Routing.Entries;
         byte* ip = entry->Data + Wire.EthernetHeader;
-        if (entry->Family == 4)
+        if (!default(TFamilies).Has6 || entry->Family == 4)
         {
             ref readonly ConnectionRewrite4 to = ref w.Routing.Verdicts4[i].Rewrite;
             Unsafe.WriteUnaligned(ip + 12, BinaryPrimitives.ReverseEndianness(((ulong)to.Source << 32) | to.Destination));
-            NatRewrite.Correct(ip + 10, to.AddressDelta, isUdp: false);
+            NatRewrite.CorrectBy(ip + 10, to.AddressDelta, isUdp: false);
             Translate(entry, ip + IPv4Header.MinLength, ip[9], to.SourcePort, to.DestinationPort, to.AddressDelta, to.PortDelta);
         }
         else
@@ -252,11 +253,11 @@ internal static unsafe partial class RouteBurst
         byte* field = transport + (protocol == Tcp ? TcpHeader.Checksum : UdpHeader.Checksum);
         if (entry->Connection == TrackedBy.Open)
         {
-            Unsafe.WriteUnaligned(field, Checksum.Fold((ulong)Unsafe.ReadUnaligned<ushort>(field) + addresses));
+            Unsafe.WriteUnaligned(field, Checksum.FoldFew((uint)Unsafe.ReadUnaligned<ushort>(field) + addresses));
         }
         else
         {
-            NatRewrite.Correct(field, (ulong)addresses + ports, isUdp: protocol == Wire.ProtocolUdp);
+            NatRewrite.CorrectBy(field, (uint)addresses + ports, isUdp: protocol == Wire.ProtocolUdp);
         }
     }
 }

@@ -59,8 +59,22 @@ public sealed unsafe class RouteState : IDisposable
     /// <summary>Next hops as the worker has worked them out.</summary>
     public RouteHop* Hops { get; }
 
+    /// <summary>Number of the burst that is being routed, never 0.</summary>
+    public uint Burst { get; private set; }
+
     public rte_mbuf** Fragments { get; }
     public rte_mbuf** Segments { get; }
+
+    /// <summary>Begins a burst: no hop is prepared for it yet.</summary>
+    public void NextBurst()
+    {
+        if (++Burst == 0)
+        {
+            // The numbers begin again, and none of those that hops have may come back.
+            new Span<RouteHop>(Hops, RouteHop.CacheSize).Clear();
+            Burst = 1;
+        }
+    }
 
     /// <summary>For a packet that the switch makes and others may have to fragment (RFC 6864).</summary>
     public ushort NextIdentification() => ++_identification;
