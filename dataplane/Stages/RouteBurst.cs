@@ -346,7 +346,8 @@ internal static unsafe partial class RouteBurst
         where TFamilies : struct, IFamilies
         where TTracking : struct, ITracking
     {
-        for (; entry < end; entry++)
+        ConnectionVerdict4* verdict = default(TTracking).Tracks ? w.Routing.Verdicts4 + (entry - w.Routing.Entries) : null;
+        for (; entry < end; entry++, verdict++)
         {
             RouteHop* hop = entry->Hop;
             ulong addresses;
@@ -378,7 +379,7 @@ internal static unsafe partial class RouteBurst
             }
             output->Mbufs[waiting] = (nint)entry->Mbuf;
             output->Count = waiting + 1;
-            Rewrite<TFamilies, TTracking>(w, entry, addresses, addressesEnd);
+            Rewrite<TFamilies, TTracking>(w, entry, verdict, addresses, addressesEnd);
         }
         return entry;
     }
@@ -390,7 +391,8 @@ internal static unsafe partial class RouteBurst
         int router = entry->Hop->OutPort;
         byte* verdicts = w.EgressVerdicts(router);
         ulong fid = MacTable.Key(w.Bridge(w.Port(router).Bridge).FidBase, 0);
-        for (; entry < end; entry++)
+        ConnectionVerdict4* verdict = w.Routing.Verdicts4 + (entry - w.Routing.Entries);
+        for (; entry < end; entry++, verdict++)
         {
             RouteHop* hop = entry->Hop;
             if (entry->Way != HopWay.Bridge || hop->OutPort != router)
@@ -409,7 +411,7 @@ internal static unsafe partial class RouteBurst
             {
                 break;
             }
-            Rewrite<BothFamilies, Tracked>(w, entry, (neighbour & MacAddress.Mask) | (hop->SourceMac << 48), (uint)(hop->SourceMac >> 16));
+            Rewrite<BothFamilies, Tracked>(w, entry, verdict, (neighbour & MacAddress.Mask) | (hop->SourceMac << 48), (uint)(hop->SourceMac >> 16));
             w.SendRoomy(outPort, entry->Mbuf);
         }
         return entry;
@@ -429,18 +431,26 @@ internal static unsafe partial class RouteBurst
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Rewrite<TFamilies, TTracking>(Worker w, BurstPacket* entry, ulong addresses, uint addressesEnd)
+    private static void Rewrite<TFamilies, TTracking>(Worker w, BurstPacket* entry, ConnectionVerdict4* verdict, ulong addresses, uint addressesEnd)
         where TFamilies : struct, IFamilies
         where TTracking : struct, ITracking
     {
-        if (default(TTracking).Tracks && entry->Connection >= TrackedBy.Whole)
-        {
-            Translate<TFamilies>(w, entry);
-        }
         byte* data = entry->Data;
         Unsafe.WriteUnaligned(data, addresses);
         Unsafe.WriteUnaligned(data + 8, addressesEnd);
-        if (!default(TFamilies).Has6 || entry->Family == 4)
+        bool isIPv4 = !default(TFamilies).Has6 || entry->Family == 4;
+        if (default(TTracking).Tracks && entry->Connection >= TrackedBy.Whole)
+        {
+            if (isIPv4)
+            {
+                Translate4(entry, verdict);
+            }
+            else
+            {
+                Translate6(w, entry);
+            }
+        }
+        else if (isIPv4)
         {
             IPv4Header.DecrementTtl(data + Wire.EthernetHeader);
         }

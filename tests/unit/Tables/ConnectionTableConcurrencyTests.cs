@@ -142,7 +142,7 @@ public sealed class ConnectionTableConcurrencyTests
         var hot = new ConnectionKey4 { Flow = key.Flow, Addresses = (key.Source.Low << 32) | (uint)key.Destination.Low };
         ConnectionSlot4* home = table.Home4(in hot);
         ConnectionVerdict4 verdict = default;
-        if ((ConnectionTable.TryHot4(home, in hot, 1, now, ref verdict) || ConnectionTable.TryHotBeyond4(home, in hot, 1, now, ref verdict))
+        if ((ConnectionTable.TryHot4(home, in hot, 1, now, ref verdict) || ConnectionTable.LookBeyond4(home, in hot, 1, now, ref verdict) == HotLook.Hot)
             && (verdict.Owner.Frontend != client || verdict.Owner.Backend != Backend(client, verdict.Rewrite.SourcePort)
                 || verdict.Rewrite.Destination != 0x0A01_0000 + verdict.Owner.Backend || verdict.Route != 1 + client))
         {

@@ -291,7 +291,7 @@ public sealed class ConnectionTableTests
         {
             found = default;
             ConnectionSlot4* home = test.Table.Home4(in key);
-            return ConnectionTable.TryHot4(home, in key, generation, now, ref found) || ConnectionTable.TryHotBeyond4(home, in key, generation, now, ref found);
+            return ConnectionTable.TryHot4(home, in key, generation, now, ref found) || ConnectionTable.LookBeyond4(home, in key, generation, now, ref found) == HotLook.Hot;
         }
     }
 
@@ -317,7 +317,7 @@ public sealed class ConnectionTableTests
         {
             found = default;
             ConnectionSlot6* home = test.Table.Home6(in key);
-            return ConnectionTable.TryHot6(home, in key, generation, now, ref found) || ConnectionTable.TryHotBeyond6(home, in key, generation, now, ref found);
+            return ConnectionTable.TryHot6(home, in key, generation, now, ref found) || ConnectionTable.LookBeyond6(home, in key, generation, now, ref found) == HotLook.Hot;
         }
     }
 
