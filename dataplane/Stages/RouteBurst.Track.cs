@@ -94,42 +94,68 @@ internal static unsafe partial class RouteBurst
 
     private static int Look4(Worker w, ref readonly InterfaceRecord itf, uint verdicts, int count)
     {
+        int missed = Look4(w, verdicts, count), plain = 0;
+        for (int i = 0; i < missed; i++)
+        {
+            plain += LookCloser4(w, in itf, verdicts, w.Routing.Missed[i]) ? 1 : 0;
+        }
+        return plain;
+    }
+
+    /// <summary>
+    /// Takes the verdicts that are in their homes. Notes the other packets, and asks for the slots behind their homes. Gives how many
+    /// these are. It calls nothing.
+    /// </summary>
+    private static int Look4(Worker w, uint verdicts, int count)
+    {
         RouteState state = w.Routing;
         BurstPacket* entry = state.Entries;
-        ConnectionVerdict4* verdicts4 = state.Verdicts4;
-        ConnectionSlot4** homes = state.Homes4;
-        ConnectionKey4* keys = state.Keys4;
+        ConnectionVerdict4* verdict = state.Verdicts4;
+        ConnectionSlot4** home = state.Homes4;
+        ConnectionKey4* key = state.Keys4;
+        byte* missed = state.Missed;
         uint* results = state.Results4, addresses = state.Addresses4;
         uint now = w.NowSeconds;
-        int plain = 0;
-        for (int i = 0; i < count; i++, entry++)
+        for (int i = 0; i < count; i++, entry++, verdict++, home++, key++)
         {
             if (entry->Family != 4)
             {
                 continue;
             }
-            ref ConnectionVerdict4 verdict = ref verdicts4[i];
-            ConnectionSlot4* home = homes[i];
-            ref readonly ConnectionKey4 key = ref keys[i];
-            bool isHot = ConnectionTable.TryHot4(home, in key, verdicts, now, ref verdict);
-            if (!isHot)
+            if (!ConnectionTable.TryHot4(*home, in *key, verdicts, now, ref *verdict))
             {
-                HotLook look = ConnectionTable.LookBeyond4(home, in key, verdicts, now, ref verdict);
-                if (look != HotLook.Hot)
-                {
-                    uint source = (uint)(key.Addresses >> 32), destination = (uint)key.Addresses;
-                    var whole = new ConnectionKey(key.Flow, new IPv6Number(0, source), new IPv6Number(0, destination), false);
-                    bool isPlain = look == HotLook.None && IsPlain(w, in itf, entry, in whole);
-                    entry->Family = isPlain ? (byte)4 : (byte)0;
-                    plain += isPlain ? 1 : 0;
-                    continue;
-                }
+                ConnectionTable.Prefetch(*home + 1);
+                *missed++ = (byte)i;
+                continue;
             }
-            entry->Connection = By(entry->Mbuf, verdict.Flags);
-            results[i] = verdict.Route;
-            addresses[i] = verdict.Rewrite.Destination;
+            entry->Connection = By(entry->Mbuf, verdict->Flags);
+            results[i] = verdict->Route;
+            addresses[i] = verdict->Rewrite.Destination;
         }
-        return plain;
+        return (int)(missed - state.Missed);
+    }
+
+    /// <summary>Looks for a connection behind its home. True for a packet that is routed as it is.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static bool LookCloser4(Worker w, ref readonly InterfaceRecord itf, uint verdicts, int i)
+    {
+        RouteState state = w.Routing;
+        BurstPacket* entry = state.Entries + i;
+        ref ConnectionVerdict4 verdict = ref state.Verdicts4[i];
+        ref readonly ConnectionKey4 key = ref state.Keys4[i];
+        HotLook look = ConnectionTable.LookBeyond4(state.Homes4[i], in key, verdicts, w.NowSeconds, ref verdict);
+        if (look == HotLook.Hot)
+        {
+            entry->Connection = By(entry->Mbuf, verdict.Flags);
+            state.Results4[i] = verdict.Route;
+            state.Addresses4[i] = verdict.Rewrite.Destination;
+            return false;
+        }
+        uint source = (uint)(key.Addresses >> 32), destination = (uint)key.Addresses;
+        var whole = new ConnectionKey(key.Flow, new IPv6Number(0, source), new IPv6Number(0, destination), false);
+        bool isPlain = look == HotLook.None && IsPlain(w, in itf, entry, in whole);
+        entry->Family = isPlain ? (byte)4 : (byte)0;
+        return isPlain;
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]

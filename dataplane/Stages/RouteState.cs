@@ -30,6 +30,7 @@ public sealed unsafe class RouteState : IDisposable
         Homes6 = (ConnectionSlot6**)Allocate<nint>(BurstSize);
         Verdicts4 = Allocate<ConnectionVerdict4>(BurstSize);
         Verdicts6 = Allocate<ConnectionVerdict6>(BurstSize);
+        Missed = Allocate<byte>(BurstSize);
         Fragments = (rte_mbuf**)Allocate<nint>(Fragmenter.MaxFragments);
         Segments = (rte_mbuf**)Allocate<nint>(OutputStage.MaxSegments);
     }
@@ -55,6 +56,9 @@ public sealed unsafe class RouteState : IDisposable
     public ConnectionSlot6** Homes6 { get; }
     public ConnectionVerdict4* Verdicts4 { get; }
     public ConnectionVerdict6* Verdicts6 { get; }
+
+    /// <summary>Places in the burst of packets whose connection is not where its search begins.</summary>
+    public byte* Missed { get; }
 
     /// <summary>Next hops as the worker has worked them out.</summary>
     public RouteHop* Hops { get; }
@@ -84,7 +88,7 @@ public sealed unsafe class RouteState : IDisposable
         Errors.Dispose();
         Numbered.Dispose();
         foreach (nint memory in (ReadOnlySpan<nint>)[(nint)Entries, (nint)Addresses4, (nint)Addresses6, (nint)Results4, (nint)Results6,
-            (nint)Hops, (nint)Fragments, (nint)Segments, (nint)Keys4, (nint)Keys6, (nint)Homes4, (nint)Homes6, (nint)Verdicts4, (nint)Verdicts6])
+            (nint)Hops, (nint)Fragments, (nint)Segments, (nint)Keys4, (nint)Keys6, (nint)Homes4, (nint)Homes6, (nint)Verdicts4, (nint)Verdicts6, (nint)Missed])
         {
             NativeMemory.AlignedFree((void*)memory);
         }
