@@ -8,7 +8,7 @@ namespace Dataplane.ThroughputBench.Commands;
 /// <summary><c>bench service</c>: services by their virtual addresses, with known connections and with nothing but new ones.</summary>
 internal sealed class ServiceBenchmark : Benchmark
 {
-    private readonly Option<int[]> _flows;
+    private readonly Option<int[]> _flows, _tunnel;
     private readonly Option<int> _new;
 
     public ServiceBenchmark()
@@ -19,6 +19,12 @@ internal sealed class ServiceBenchmark : Benchmark
             Description = "Known connections, comma-separated",
             CustomParser = NumberList.Parser(1, 1 << 22),
             DefaultValueFactory = _ => [1, 1_000, 100_000, 1_000_000],
+        });
+        _tunnel = Add(new Option<int[]>("--tunnel")
+        {
+            Description = "Known connections whose clients are behind a bridge and whose backend is behind a VXLAN tunnel, comma-separated; 0 leaves them out",
+            CustomParser = NumberList.Parser(0, 1 << 22),
+            DefaultValueFactory = _ => [1, 1_000, 100_000],
         });
         _new = Add(new Option<int>("--new")
         {
@@ -31,8 +37,8 @@ internal sealed class ServiceBenchmark : Benchmark
     {
         List<Point> points =
         [
-            .. options.GetValue(_flows)!.Select(n => new Point(
-                string.Create(CultureInfo.InvariantCulture, $"{n:N0} flow{(n == 1 ? "" : "s")}"), new ServiceScenario(n), run.Settings)),
+            .. options.GetValue(_flows)!.Select(n => new Point(Count(n), new ServiceScenario(n), run.Settings)),
+            .. options.GetValue(_tunnel)!.Where(n => n > 0).Select(n => new Point($"{Count(n)} by VXLAN", new ServiceOverTunnelScenario(n), run.Settings)),
         ];
         if (options.GetValue(_new) is > 0 and int clients)
         {
@@ -40,4 +46,6 @@ internal sealed class ServiceBenchmark : Benchmark
         }
         run.Forward("Service", [.. run.Engines()], points);
     }
+
+    private static string Count(int n) => string.Create(CultureInfo.InvariantCulture, $"{n:N0} flow{(n == 1 ? "" : "s")}");
 }
