@@ -374,6 +374,34 @@ public sealed class ConnectionTableTests
         Assert.All(established, handle => test.Read(handle));
     }
 
+    /// <summary>A closed connection is kept for as long as Linux keeps it, but not at the expense of a new one.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public void A_full_table_gives_up_connections_that_are_over(bool isReset)
+    {
+        using var test = new TestConnections(capacity: 64);
+        var established = new List<ConnectionHandle>();
+        for (uint i = 0; i < 32; i++)
+        {
+            established.Add(test.Establish(TestConnections.ToBackend(TestConnections.Flow(i))));
+        }
+        for (uint i = 0; i < 10_000; i++)
+        {
+            NewConnection made = TestConnections.ToBackend(TestConnections.Flow(1000 + i));
+            ConnectionHandle handle = test.Establish(made), reply = test.Table.Find(made.Reply);
+            (ConnectionHandle By, byte Flags)[] end = isReset ? [(reply, TcpHeader.Rst)] : [(handle, TcpHeader.Fin | Ack), (reply, TcpHeader.Fin | Ack), (handle, Ack)];
+            foreach ((ConnectionHandle by, byte flags) in end)
+            {
+                test.Table.Touch(by, flags, 2 + i);
+            }
+            Assert.Equal(isReset ? ConnectionState.Closed : ConnectionState.TimeWait, test.Read(handle).State);
+        }
+        ConnectionStatistics statistics = test.Table.Statistics();
+        Assert.Equal((64L, 0L, 32L), (statistics.Connections, statistics.HalfOpen, statistics.Over));
+        Assert.Equal((10_000ul - 32, 0ul), (statistics.Evicted, statistics.Refused));
+        Assert.All(established, handle => Assert.Equal(ConnectionState.Established, test.Read(handle).State));
+        Assert.Null(test.Problem());
+    }
+
     [Fact]
     public void A_table_full_of_established_connections_refuses()
     {
