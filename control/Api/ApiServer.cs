@@ -37,7 +37,8 @@ public sealed class ApiServer : IAsyncDisposable
         string socket, ApiAccess access, Controller controller, CounterReader counters, CaptureHub captures, InstanceInfo instance, StopRequests stop, ILoggerFactory logging)
     {
         File.Delete(socket);
-        WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ApplicationName = "dataplane" });
+        // The working directory, and all below it, is not watched for settings that change: the state may be in it, and changes all the time.
+        WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ApplicationName = "dataplane", Args = ["--hostBuilder:reloadConfigOnChange=false"] });
         // Nothing in the surroundings (appsettings.json, ASPNETCORE_URLS) makes this listen elsewhere.
         builder.Configuration.Sources.Clear();
         builder.WebHost.ConfigureKestrel(kestrel =>

@@ -8,6 +8,9 @@ namespace Dataplane.Memory;
 /// </summary>
 public sealed unsafe partial class SegmentWriter
 {
+    /// <summary>Addresses of commits that there is room for all the time.</summary>
+    private const int MostRemembered = 16_384;
+
     private readonly Segment _segment;
     private readonly TimeSpan _timeout;
     private readonly List<ulong> _graves = [];
@@ -348,6 +351,11 @@ public sealed unsafe partial class SegmentWriter
                 }
             }
             _newStatics.Clear();
+            if (_newStatics.Capacity > MostRemembered)
+            {
+                // To clear it costs what it has room for: of a million addresses at the start no later commit is to pay.
+                _newStatics.TrimExcess();
+            }
             foreach (Staged staged in _committed)
             {
                 if (staged.After != 0)

@@ -152,6 +152,14 @@ public sealed class ApiTests : IDisposable
         Assert.Equal(StatusCode.NotFound, Assert.Throws<RpcException>(() => stats.GetPorts(new GetPortsRequest { Ports = { "api-none" } }, deadline: ApiClient.Deadline)).StatusCode);
     }
 
+    /// <summary>A directory that is watched costs the daemon a wake-up for everything that happens in it and below.</summary>
+    [Fact]
+    public void TheDaemonWatchesNoFiles()
+    {
+        string[] watched = [.. Directory.EnumerateFiles($"/proc/{_switch.ControlPid}/fdinfo").SelectMany(File.ReadLines).Where(l => l.StartsWith("inotify ", StringComparison.Ordinal))];
+        Assert.Empty(watched);
+    }
+
     /// <summary>What the command line prints with -o json is JSON, for each of its commands.</summary>
     [Theory]
     [InlineData("status")]

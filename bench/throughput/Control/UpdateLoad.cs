@@ -50,6 +50,7 @@ public sealed class UpdateLoad(DaemonSubject daemon, VisibilityProbe probe, Canc
         var begun = new long[batches.Count];
         var acknowledged = new TimeSpan[batches.Count];
         var visible = new Task<long>[batches.Count];
+        probe.Pause = interval is null ? VisibilityProbe.Loosely : VisibilityProbe.Closely;
         TimeSpan cpu = daemon.Cpu;
         long start = Stopwatch.GetTimestamp();
         using AsyncDuplexStreamingCall<PushRequest, PushResponse> call = daemon.Resources.Push(cancellationToken: cancel);
@@ -91,6 +92,7 @@ public sealed class UpdateLoad(DaemonSubject daemon, VisibilityProbe probe, Canc
     {
         var acknowledged = new List<TimeSpan>();
         var visible = new List<TimeSpan>();
+        probe.Pause = VisibilityProbe.Closely;
         List<(ApplyRequest Request, ulong Last)> requests = [.. Enumerable.Range(0, count / batch).Select(_ => Make(batch) is var (resources, last)
             ? (new ApplyRequest { Resources = { resources } }, last) : default)];
         TimeSpan cpu = daemon.Cpu;

@@ -9,14 +9,24 @@ namespace Dataplane.ThroughputBench.Control;
 /// </summary>
 public sealed partial class VisibilityProbe : IDisposable
 {
-    /// <summary>Between two looks, in microseconds; the kernel adds its timer slack of 50.</summary>
-    private const uint Pause = 20;
-
     private readonly Func<ulong, bool> _isVisible;
     private readonly Queue<(ulong Mac, TaskCompletionSource<long> Seen)> _waiting = new();
     private readonly ManualResetEventSlim _work = new();
     private readonly Thread _thread;
     private volatile bool _stop;
+    private volatile uint _pause = Closely;
+
+    /// <summary>
+    /// Microseconds between two looks, to which the kernel adds its timer slack of 50: for times of milliseconds, and for those of a
+    /// stream at full speed, where a look more often would take its share of the CPU from what it measures.
+    /// </summary>
+    public const uint Closely = 20, Loosely = 1_000;
+
+    public uint Pause
+    {
+        get => _pause;
+        set => _pause = value;
+    }
 
     /// <param name="isVisible">Whether a worker that looks up an address now finds it.</param>
     public VisibilityProbe(Func<ulong, bool> isVisible)
@@ -72,7 +82,7 @@ public sealed partial class VisibilityProbe : IDisposable
                     next.Seen.TrySetCanceled();
                     return;
                 }
-                _ = usleep(Pause);
+                _ = usleep(_pause);
             }
             next.Seen.SetResult(Stopwatch.GetTimestamp());
         }
