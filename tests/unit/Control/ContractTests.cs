@@ -141,6 +141,8 @@ public sealed class ContractTests : IAsyncLifetime
         ["Stats.GetDrops", Call(async t => Assert.Equal(DropReasons.All.Count(), (await t.Stats.GetDropsAsync(new GetDropsRequest { All = true })).Drops.Count)),
             StatusCode.NotFound, Call(t => t.Stats.GetDropsAsync(new GetDropsRequest { Port = "none" }).ResponseAsync)],
         ["Stats.GetWorkers", Call(async t => Assert.Empty((await t.Stats.GetWorkersAsync(new GetWorkersRequest())).Workers)), StatusCode.OK, None],
+        ["Stats.GetQueues", Call(async t => Assert.Equal(new QueueList { Queues = { new Queue { Port = "web" } } }, await t.Stats.GetQueuesAsync(new GetQueuesRequest { Ports = { "web" } }))),
+            StatusCode.NotFound, Call(t => t.Stats.GetQueuesAsync(new GetQueuesRequest { Ports = { "none" } }).ResponseAsync)],
         ["Stats.ListMacs", Call(async t => Assert.Equal("web", (await First(t.Stats.ListMacs(new ListMacsRequest { Mac = "02:00:00:00:00:99" }))).Port)),
             StatusCode.NotFound, Call(t => First(t.Stats.ListMacs(new ListMacsRequest { Network = "none" })))],
         ["Stats.ListRoutes", Call(async t => Assert.Contains(await AllOf(t.Stats.ListRoutes(new ListRoutesRequest())), r => r.Prefix == "10.9.0.0/16" && r.Origin == TableRoute.Types.Origin.Operator)),
@@ -175,6 +177,9 @@ public sealed class ContractTests : IAsyncLifetime
             StatusCode.NotFound, Call(t => new Mac.MacClient(t._api.Channel).FlushAsync(new FlushRequest { Network = "none" }).ResponseAsync)],
         ["Admin.EnablePort", Call(async t => Assert.Equal("web", (await new Admin.AdminClient(t._api.Channel).EnablePortAsync(new EnablePortRequest { Port = "web" })).Name)),
             StatusCode.NotFound, Call(t => new Admin.AdminClient(t._api.Channel).EnablePortAsync(new EnablePortRequest { Port = "none" }).ResponseAsync)],
+        ["Admin.AssignQueue", Call(async t => Assert.Equal(
+            1u, Assert.Single((await new Admin.AdminClient(t._api.Channel).AssignQueueAsync(new AssignQueueRequest { Port = "web", Worker = 1 })).Queues).Worker)),
+            StatusCode.FailedPrecondition, Call(t => new Admin.AdminClient(t._api.Channel).AssignQueueAsync(new AssignQueueRequest { Port = "web", Queue = 1 }).ResponseAsync)],
         ["Admin.Stop", Call(async t =>
             {
                 await new Admin.AdminClient(t._api.Channel).StopAsync(new StopRequest { KeepEngine = true });
