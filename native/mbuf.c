@@ -28,7 +28,7 @@ static int populate(struct rte_mempool *pool)
 	size_t size = (size_t)pool->size * (pool->header_size + pool->elt_size + pool->trailer_size);
 	int result;
 
-	if (snprintf(name, sizeof(name), "%s_buffers", pool->name) >= (int)sizeof(name))
+	if (snprintf(name, sizeof(name), RTE_MEMPOOL_MZ_FORMAT "_0", pool->name) >= (int)sizeof(name))
 		return -ENAMETOOLONG;
 	memory = rte_memzone_reserve_aligned(name, size, pool->socket_id, 0, RTE_MEMPOOL_ALIGN);
 	if (memory == NULL)

@@ -226,14 +226,76 @@ internal static unsafe partial class RouteBurst
     /// <param name="ComesIn">Let nobody in from a pool's side whose connection is not known, to where sources are replaced.</param>
     public readonly record struct Needs(bool Clamps, bool Masquerades, bool ComesIn);
 
-    /// <summary>Finds the next hop of each packet, and asks for the bucket of the neighbour.</summary>
-    public static void Aim(Worker w, ref readonly InterfaceRecord itf, bool tracks, bool has6, int count)
+    /// <summary>Begins to send a burst whose routes are found.</summary>
+    public static Needs Begin(Worker w, ref readonly InterfaceRecord itf, bool tracks)
+    {
+        w.Routing.NextBurst();
+        // Where the host shares the interface, its own packets may have to be known, too.
+        return new Needs(itf.Has(InterfaceFlags.ClampMss), tracks && (itf.Has(InterfaceFlags.Masqueraded) || itf.HostPort != 0), tracks && itf.NatPool != 0);
+    }
+
+    /// <summary>
+    /// Sends IPv4 packets of an interface without connections, as long as they go by ports with addresses that are the same for the
+    /// whole burst: by gateways, to the host, into tunnels. What <see cref="Aim"/> and <see cref="Forward"/> do in two loops one
+    /// does for these. Gives how many were sent.
+    /// </summary>
+    public static int ForwardStraight(Worker w, in Needs needs, int count)
     {
         RouteState state = w.Routing;
-        state.NextBurst();
-        // Where the host shares the interface, its own packets may have to be known, too.
-        var needs = new Needs(itf.Has(InterfaceFlags.ClampMss), tracks && (itf.Has(InterfaceFlags.Masqueraded) || itf.HostPort != 0), tracks && itf.NatPool != 0);
-        for (int i = 0; (i = has6 ? Aim<BothFamilies>(w, i, count) : Aim<OnlyIPv4>(w, i, count)) < count;)
+        for (int i = 0; (i = ForwardStraight(w, i, count)) < count;)
+        {
+            uint index = state.Results4[i];
+            RouteHop* hop = state.Hops + (index % RouteHop.CacheSize);
+            if (state.Entries[i].Family != 4 || hop->Burst == state.Burst)
+            {
+                return i;
+            }
+            RouteHop.Prepare(w, hop, index, in needs);
+            if (!hop->IsStraight4)
+            {
+                return i;
+            }
+        }
+        return count;
+    }
+
+    /// <summary>The loop. Gives the first packet for which more is to be done, or the count.</summary>
+    private static int ForwardStraight(Worker w, int i, int count)
+    {
+        RouteState state = w.Routing;
+        RouteHop* hops = state.Hops;
+        uint* results = state.Results4;
+        uint burst = state.Burst;
+        BurstPacket* entry = state.Entries + i;
+        for (; i < count; i++, entry++)
+        {
+            uint index = results[i];
+            RouteHop* hop = hops + (index % RouteHop.CacheSize);
+            if (((hop->Burst ^ burst) | (hop->Index ^ index)) != 0 || entry->Family != 4 || !hop->IsStraight4 || entry->Length > hop->Mtu)
+            {
+                break;
+            }
+            TxBuffer* output = hop->Output;
+            int waiting = output->Count;
+            if (waiting >= TxBuffer.Capacity - 1)
+            {
+                break;
+            }
+            output->Mbufs[waiting] = (nint)entry->Mbuf;
+            output->Count = waiting + 1;
+            byte* data = entry->Data;
+            Unsafe.WriteUnaligned(data, hop->Addresses);
+            Unsafe.WriteUnaligned(data + 8, hop->AddressesEnd);
+            IPv4Header.DecrementTtl(data + Wire.EthernetHeader);
+        }
+        return i;
+    }
+
+    /// <summary>Finds the next hop of each packet from a given one on, and asks for the bucket of the neighbour.</summary>
+    public static void Aim(Worker w, in Needs needs, bool has6, int first, int count)
+    {
+        RouteState state = w.Routing;
+        for (int i = first; (i = has6 ? Aim<BothFamilies>(w, i, count) : Aim<OnlyIPv4>(w, i, count)) < count;)
         {
             // A next hop that has not been worked out for this burst, or a choice between several.
             BurstPacket* entry = state.Entries + i;

@@ -66,22 +66,24 @@ public unsafe struct RouteHop
     [FieldOffset(40)] public ulong Word4;
     /// <summary>Source of frames.</summary>
     [FieldOffset(48)] public ulong SourceMac;
-    [FieldOffset(56)] public ulong Generation;
+    /// <summary>In this burst, whether IPv4 packets need nothing but their addresses: <see cref="HopWay.Fixed"/>, and nothing is looked at.</summary>
+    [FieldOffset(56)] public bool IsStraight4;
 
-    [FieldOffset(64)] public ulong Mask6;
-    [FieldOffset(72)] public ulong GatewayHigh;
-    [FieldOffset(80)] public ulong GatewayLow;
+    [FieldOffset(64)] public ulong Generation;
+    [FieldOffset(72)] public ulong Mask6;
+    [FieldOffset(80)] public ulong GatewayHigh;
+    [FieldOffset(88)] public ulong GatewayLow;
     /// <summary>In this generation.</summary>
-    [FieldOffset(88)] public HopWay Usual4;
-    [FieldOffset(89)] public HopWay Usual6;
+    [FieldOffset(96)] public HopWay Usual4;
+    [FieldOffset(97)] public HopWay Usual6;
     /// <summary>Whether the maximum segment size in SYNs is lowered.</summary>
-    [FieldOffset(90)] public bool Clamps;
+    [FieldOffset(98)] public bool Clamps;
     /// <summary>Whether IPv4 packets get other sources there (<see cref="InterfaceRecord.NatPool"/>).</summary>
-    [FieldOffset(91)] public bool Masquerades4;
+    [FieldOffset(99)] public bool Masquerades4;
     /// <summary>As <see cref="Masquerades4"/>, for IPv6.</summary>
-    [FieldOffset(92)] public bool Masquerades6;
+    [FieldOffset(100)] public bool Masquerades6;
     /// <summary>Whether what comes back from there is masqueraded elsewhere, unless its connection is known.</summary>
-    [FieldOffset(93)] public bool LeadsInside;
+    [FieldOffset(101)] public bool LeadsInside;
 
     /// <summary>Makes the hop ready for a burst. Not a group: each of its packets is looked at.</summary>
     /// <param name="w">The worker.</param>
@@ -119,6 +121,7 @@ public unsafe struct RouteHop
             ulong word = w.Neighbours.Word6(hop->OutPort, hop->GatewayHigh, hop->GatewayLow);
             Settle(hop, w.Neighbours.FindFirst6(&word, hop->OutPort, hop->GatewayHigh, hop->GatewayLow, w.Neighbours.Bucket(word)), ref hop->Way6);
         }
+        hop->IsStraight4 = hop->Way4 == HopWay.Fixed && hop->Look4 == HopLook.None;
         hop->Burst = w.Routing.Burst;
     }
 

@@ -77,8 +77,14 @@ public static unsafe partial class RouteStage
         {
             RouteBurst.Direct(w, count);
         }
-        RouteBurst.Aim(w, in itf, tracks, has6, count);
-        uint sent = Go(w, port, count, tracks, has6);
+        RouteBurst.Needs needs = RouteBurst.Begin(w, in itf, tracks);
+        int straight = tracks | has6 ? 0 : RouteBurst.ForwardStraight(w, in needs, count);
+        uint sent = (uint)straight;
+        if (straight < count)
+        {
+            RouteBurst.Aim(w, in needs, has6, straight, count);
+            sent += Go(w, port, straight, count, tracks, has6);
+        }
         w.Counters(port)->Forwarded += sent;
         return taken + bytes;
     }
@@ -102,9 +108,9 @@ public static unsafe partial class RouteStage
     }
 
     /// <summary>Sends what the loops made ready, and what they did not, in order. Gives how many the loops have sent.</summary>
-    private static uint Go(Worker w, int port, int count, bool tracks, bool has6)
+    private static uint Go(Worker w, int port, int first, int count, bool tracks, bool has6)
     {
-        BurstPacket* entry = w.Routing.Entries, end = entry + count;
+        BurstPacket* entry = w.Routing.Entries + first, end = w.Routing.Entries + count;
         uint sent = 0;
         while (entry < end)
         {

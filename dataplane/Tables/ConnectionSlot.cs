@@ -125,12 +125,16 @@ internal static class ConnectionControl
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool HasKey(ulong control) => ((uint)control & 2) != 0;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ConnectionState State(ulong control) => (ConnectionState)((uint)(control >> 32) & StateMask);
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ConnectionFlags Flags(ulong control) => (ConnectionFlags)((uint)(control >> 32) & ~StateMask);
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool Has(ulong control, ConnectionFlags flags) => (Flags(control) & flags) == flags;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool IsOver(ulong control) => ConnectionTracking.IsOver(State(control), Flags(control));
 
     /// <summary>The same slot in the same life, with another state.</summary>

@@ -12,6 +12,9 @@ public sealed unsafe partial class ConnectionTable
     /// <summary>Slots among which an entry that makes room is looked for when the table is full and has any: some microseconds at most.</summary>
     private const uint Search = 2048;
 
+    /// <summary>Slots that are asked for before they are looked at.</summary>
+    private const uint Ahead = 8;
+
     /// <summary>Slots that may be taken before all are counted again.</summary>
     private const int MaxCredit = 256;
 
@@ -316,6 +319,7 @@ public sealed unsafe partial class ConnectionTable
             for (uint i = 0; i < far && (i < Window ? n < Candidates : n == 0); i++, index = index + 1 == end ? 0 : index + 1)
             {
                 ConnectionHead* head = slots.At(index);
+                Prefetch(slots.At(index + Ahead));
                 ulong found = Volatile.Read(ref head->Control);
                 if (ConnectionControl.Phase(found) != ConnectionPhase.Valid || !MakesRoom(found))
                 {
@@ -344,6 +348,7 @@ public sealed unsafe partial class ConnectionTable
     }
 
     /// <summary>Whether an entry may be removed for another. A connection is one by its original direction.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static bool MakesRoom(ulong control) =>
         ConnectionControl.Has(control, ConnectionFlags.HalfOpen) || (ConnectionControl.IsOver(control) && !ConnectionControl.Has(control, ConnectionFlags.Reply));
 

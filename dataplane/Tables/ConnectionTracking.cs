@@ -84,6 +84,7 @@ public static class ConnectionTracking
     }
 
     /// <summary>Whether a connection has ended: it is kept for stragglers, and makes room for another when the table is full.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static bool IsOver(ConnectionState state, ConnectionFlags flags) =>
         state is ConnectionState.TimeWait or ConnectionState.Closed && (flags & ConnectionFlags.HalfOpen) == 0;
 

@@ -111,6 +111,20 @@ public sealed unsafe class MbufPoolTests(EalFixture eal)
     }
 
     [Fact]
+    public void ANameHas25Characters()
+    {
+        const int Count = 31;
+        using var pool = MbufPool.Create(eal.UniqueName("pool").PadRight(25, 'x')[..25], Count, cache: 0, privateSize: 64);
+        var mbufs = stackalloc rte_mbuf*[Count];
+        Assert.True(pool.Allocate(mbufs, Count));
+        for (int i = 0; i < Count; i++)
+        {
+            Assert.Equal((ulong)(nint)mbufs[i]->buf_addr, mbufs[i]->buf_iova); // devices know virtual addresses
+            Shim.dps_mbuf_free(mbufs[i]);
+        }
+    }
+
+    [Fact]
     public void FailuresSayWhy()
     {
         var name = eal.UniqueName("pool");
