@@ -47,6 +47,7 @@ needs_demo() {
   need iproute2 command -v ip
   need iputils-ping command -v ping
   need iperf3 command -v iperf3
+  need curl command -v curl
 }
 
 needs_test() {
@@ -59,11 +60,16 @@ needs_test() {
   need mount command -v mount
   need etcd-server command -v etcd
   need nftables nft_command
-  need curl command -v curl
+  need nginx nginx_command
+  need wrk command -v wrk
+  need netcat-openbsd openbsd_netcat
+  need lksctp-tools command -v sctp_test
   need python3 command -v python3
   need openvswitch-switch command -v ovs-vswitchd
 }
 nft_command() { command -v nft || test -x /usr/sbin/nft; }
+nginx_command() { command -v nginx || test -x /usr/sbin/nginx; }
+openbsd_netcat() { nc -h 2>&1 | grep OpenBSD; }
 iputils_arping() { arping -V | grep iputils; }
 
 needs_vm() {
@@ -82,6 +88,7 @@ needs_bench() {
   needs_demo
   need ethtool command -v ethtool
   need util-linux command -v unshare
+  need nftables nft_command
   need valgrind command -v valgrind
   need binutils command -v objcopy
 }
@@ -286,12 +293,12 @@ usage[setup]='Usage: ./build.sh setup [build] [demo] [test] [vm] [bench]
 
 Installs the system packages that are missing, and says which; silent when nothing is. Without a name: build and test.
   build  gcc, cmake, make, pkgconf, libdpdk-dev, the .NET 10 SDK (of the distribution, or of Microsoft into ~/.dotnet)
-  demo   iproute2, iputils-ping, iperf3
-  test   those of the demo, iputils-arping, tcpdump, ethtool, tshark, etcd-server, nftables, curl, python3,
-         openvswitch-switch, util-linux, mount
+  demo   iproute2, iputils-ping, iperf3, curl
+  test   those of the demo, iputils-arping, tcpdump, ethtool, tshark, etcd-server, nftables, nginx, wrk,
+         netcat-openbsd, lksctp-tools, python3, openvswitch-switch, util-linux, mount
   vm     qemu-system-x86, busybox-static, cpio, kmod, iproute2, ethtool
   bench  those of the demo, dpdk-dev (dpdk-testpmd) and openvswitch-switch(-dpdk), which the benchmarks compare with,
-         ethtool, util-linux, valgrind, binutils'
+         ethtool, util-linux, nftables, valgrind, binutils'
 cmd_setup() {
   local group
   for group in "$@"; do [[ $group =~ ^(build|demo|test|vm|bench)$ ]] || usage_error setup "$group"; done
@@ -365,11 +372,12 @@ cmd_test() {
   [[ ${#failed[@]} -eq 0 ]] || die "failed: ${failed[*]}"
 }
 
-usage[demo]='Usage: ./build.sh demo [cluster] [--once] [options of dataplane demo]
+usage[demo]='Usage: ./build.sh demo [cluster|services] [--once] [options of dataplane demo]
 
 Installs and builds what is missing, then starts both processes, three containers (network namespaces) on one bridge
 network and the port of the host, and shows them at work until Ctrl-C, which removes every trace.
   cluster     two nodes instead, each with a switch and a container, and a VXLAN overlay between them; all in namespaces
+  services    a service instead, with backends that come and go while a client asks, a published port, masquerade; all in namespaces
   --once      one line per check instead; exits 0 only when all hold
   --isolated  keeps the port of the host in a namespace of its own: the network of this machine is not touched
 out/control/dataplane demo --help lists the other options.'
@@ -399,7 +407,8 @@ out/bench/ a page with plots (.html) and all figures (.json). Without a name: ev
   instructions  executed per packet in the stages, counted by callgrind over a fixed run
   overlay as the bridge, of routing (up to a million prefixes, and what they take in memory), and of VXLAN encapsulation and
           decapsulation beside Open vSwitch with DPDK (as root)
-  service the same of services: addresses and ports rewritten both ways, at up to a million connections; new connections
+  service the same of services: addresses and ports rewritten both ways, at up to a million connections; new connections; beside
+          Open vSwitch with DPDK and ct(nat), and Linux with nftables (as root); and with a bridge only, a service, a service over VXLAN
   control updates per second through the API (durable or not, visible to a worker), time until visible, memory; packets
           lost while a million entries are pushed (as root); the same load on Open vSwitch
   services  100,000 services of 10 backends each in one batch, then one backend changed: time, memory, until it is visible

@@ -10,7 +10,7 @@ namespace Dataplane.MicroBench;
 /// Look-ups of established connections, in a table that is as full as it may be, in random order and in both directions. Times are per
 /// look-up, with the copy of the verdict. <c>Single</c> takes one after the other and pays for a cache miss each time; <c>Batch</c> hashes and
 /// prefetches a burst of 64 first, as the packet loops do; <c>Slow</c> is what the first packets of a connection pay. <c>Open</c> is a whole
-/// life: both entries made, a handshake, and both removed.
+/// life: both entries made, a handshake, and both removed. <c>Scrub</c> and <c>Pass</c> are of all slots.
 /// </summary>
 [MemoryDiagnoser]
 public unsafe class ConnectionTableBenchmarks
@@ -133,8 +133,20 @@ public unsafe class ConnectionTableBenchmarks
         return made;
     }
 
+    /// <summary>What an engine does with the table of one that died, before its workers run. Time for the whole table.</summary>
+    [Benchmark]
+    public int Scrub() => _table!.Scrub();
+
+    /// <summary>A pass of housekeeping that finds nothing to remove: what the time is until connections of a removed backend are gone. Time for the whole table.</summary>
+    [Benchmark]
+    public void Pass()
+    {
+        var pass = new ConnectionPass { Now = Now };
+        _table!.Age(false, 0, _table.SlotCount(false), in pass);
+    }
+
     private static ulong Look(ConnectionSlot4* home, in ConnectionKey4 key, ref ConnectionVerdict4 verdict) =>
-        ConnectionTable.TryHot4(home, in key, Generation, Now, ref verdict) || ConnectionTable.TryHotBeyond4(home, in key, Generation, Now, ref verdict)
+        ConnectionTable.TryHot4(home, in key, Generation, Now, ref verdict) || ConnectionTable.LookBeyond4(home, in key, Generation, Now, ref verdict) == HotLook.Hot
             ? verdict.Route : throw new InvalidOperationException("an established connection is not found");
 
     private void Shake(ConnectionHandle handle, ConnectionHandle reply)

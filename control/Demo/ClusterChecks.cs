@@ -4,15 +4,13 @@ using Dataplane.Control.Api.V1;
 namespace Dataplane.Control.Demo;
 
 /// <summary>The cluster demo as a list of checks: pings within and across, a TCP stream across, what each hop did, and the books.</summary>
-internal sealed class ClusterChecks(ClusterSession session, TextWriter output)
+internal sealed class ClusterChecks(ClusterSession session, CheckList checks)
 {
     /// <summary>
     /// Drops that a healthy network has: while ports are being made, kernels announce themselves to nobody, and by multicast that no
     /// router passes on; and the first packet into a tunnel is dropped while the other node is asked for its address.
     /// </summary>
     private static readonly string[] ExpectedDrops = ["no-flood-target", "port-disabled", "egress-no-tunnel-route", "multicast-not-routed", "not-for-router", "bad-neighbour-discovery", "split-horizon", "martian"];
-
-    public int Failures { get; private set; }
 
     public async Task RunAsync(int iperfSeconds, CancellationToken cancel)
     {
@@ -22,19 +20,19 @@ internal sealed class ClusterChecks(ClusterSession session, TextWriter output)
             foreach (Node to in ClusterPlan.Nodes.Where(n => n != from))
             {
                 PingResult ping = await Tools.PingAsync(from, to, count: 5, cancel);
-                Report($"ping {from.Name} -> {to.Name}", ping.Problem, ping.Milliseconds?.ToString("0.00 ms", CultureInfo.InvariantCulture) ?? "");
+                checks.Report($"ping {from.Name} -> {to.Name}", ping.Problem, ping.Milliseconds?.ToString("0.00 ms", CultureInfo.InvariantCulture) ?? "");
             }
         }
         (Node client, Node server) = (ClusterPlan.Container(1), ClusterPlan.Container(2));
         IperfResult iperf = await Tools.IperfAsync(client, server, iperfSeconds, cancel);
-        Report($"iperf3 {client.Name} -> {server.Name}", iperf.Problem ?? (iperf.BitsPerSecond > 0 ? null : "nothing arrived"),
+        checks.Report($"iperf3 {client.Name} -> {server.Name}", iperf.Problem ?? (iperf.BitsPerSecond > 0 ? null : "nothing arrived"),
             $"{iperf.Figure}, one TCP stream, {iperfSeconds} s, {iperf.Retransmits} retransmits");
 
         await ShowHopsAsync(cancel);
         foreach (int number in ClusterPlan.Numbers)
         {
             await CheckTunnelAsync(number, cancel);
-            await new SwitchChecks(session.Daemon(number), $"node{number}, ", ExpectedDrops, Report).RunAsync(cancel);
+            await new SwitchChecks(session.Daemon(number), $"node{number}, ", ExpectedDrops, checks.Report).RunAsync(cancel);
         }
     }
 
@@ -46,24 +44,8 @@ internal sealed class ClusterChecks(ClusterSession session, TextWriter output)
         IReadOnlyList<TracedPacket> arriving = [];
         IReadOnlyList<TracedPacket> leaving = await session.Daemon(1).TraceAsync(from.Port, filter, 1, async () =>
             arriving = await session.Daemon(2).TraceAsync(ClusterPlan.UplinkPort, "udp", 1, () => Tools.PingAsync(from, to, 1, cancel), cancel), cancel);
-        Hop("node1", leaving);
-        Hop("node2", arriving);
-
-        void Hop(string node, IReadOnlyList<TracedPacket> packets)
-        {
-            Report($"hops on {node}", packets.Count == 0 ? "nothing was traced" : null, packets.Count == 0 ? "" : packets[0].Summary);
-            foreach (TraceLine line in packets.SelectMany(p => p.Lines))
-            {
-                output.WriteLine($"       {line.Stage,-12} {line.Text}");
-            }
-        }
-    }
-
-    private void Report(string check, string? problem, string figure)
-    {
-        Failures += problem is null ? 0 : 1;
-        output.WriteLine(problem is null ? $"ok   {check}  {figure}".TrimEnd() : $"FAIL {check}  {problem}");
-        output.Flush();
+        checks.ReportHops("hops on node1", leaving);
+        checks.ReportHops("hops on node2", arriving);
     }
 
     private async Task CheckTunnelAsync(int number, CancellationToken cancel)
@@ -72,7 +54,7 @@ internal sealed class ClusterChecks(ClusterSession session, TextWriter output)
         foreach (int other in ClusterPlan.Numbers.Where(n => n != number))
         {
             PortCounters? tunnel = stats.Ports.FirstOrDefault(p => p.Port == ClusterPlan.TunnelPort(other));
-            Report($"node{number}, tunnel to node{other}", tunnel is { RxPackets: > 0, TxPackets: > 0 } ? null : "nothing went through",
+            checks.Report($"node{number}, tunnel to node{other}", tunnel is { RxPackets: > 0, TxPackets: > 0 } ? null : "nothing went through",
                 $"{tunnel?.TxPackets} packets sent, {tunnel?.RxPackets} received");
         }
     }

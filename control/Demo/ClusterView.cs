@@ -12,7 +12,7 @@ internal sealed class ClusterView(ClusterSession session)
     /// <summary>Until cancelled.</summary>
     public async Task RunAsync(bool terminal, CancellationToken cancel)
     {
-        await new ClusterChecks(session, Console.Out).ShowHopsAsync(cancel);
+        await new ClusterChecks(session, new CheckList(Console.Out)).ShowHopsAsync(cancel);
         Console.WriteLine($"Try: ip netns exec {ClusterPlan.Container(1).Namespace} ping {ClusterPlan.Container(2).Address}. End: Ctrl-C");
         if (!terminal)
         {

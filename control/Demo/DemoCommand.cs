@@ -6,8 +6,8 @@ using Spectre.Console;
 namespace Dataplane.Control.Demo;
 
 /// <summary>
-/// `dataplane demo`: containers on one bridge network; `dataplane demo cluster`: two nodes and an overlay. Made from nothing and removed
-/// without a trace (<see cref="DemoRun"/>).
+/// `dataplane demo`: containers on one bridge network; `dataplane demo cluster`: two nodes and an overlay; `dataplane demo services`: a service
+/// whose backends change. Made from nothing and removed without a trace (<see cref="DemoRun"/>).
 /// </summary>
 public static class DemoCommand
 {
@@ -48,6 +48,7 @@ public static class DemoCommand
             Once, Isolated, Containers, Subnet, Duration, IperfSeconds,
         };
         command.Subcommands.Add(CreateCluster());
+        command.Subcommands.Add(CreateServices());
         Containers.Validators.Add(result => Range(result, 2, 16));
         Duration.Validators.Add(result => Range(result, 1, 1_000_000));
         IperfSeconds.Validators.Add(result => Range(result, 1, 3600));
@@ -70,6 +71,15 @@ public static class DemoCommand
             return cluster.WithExamples(
                 "dataplane demo cluster                      two nodes, live; this machine's network is not touched",
                 "dataplane demo cluster --once               one line per check, with what each hop did to a ping");
+        }
+
+        static Command CreateServices()
+        {
+            Command services = new("services", "A service with backends that come and go, a published port, and masquerade") { Once, Duration };
+            services.SetAction(result => RunServicesAsync(result).GetAwaiter().GetResult());
+            return services.WithExamples(
+                "dataplane demo services                     a client asks all the time while backends change; this machine's network is not touched",
+                "dataplane demo services --once              one line per check, with what each stage did to the first packet of a connection");
         }
 
         static void Range(System.CommandLine.Parsing.OptionResult result, int min, int max)
@@ -96,8 +106,8 @@ public static class DemoCommand
             await using DemoSession session = await DemoSession.StartAsync(plan, ctrlC);
             if (once)
             {
-                var checks = new DemoChecks(session, Console.Out);
-                await checks.RunAsync(options.GetValue(IperfSeconds), ctrlC);
+                var checks = new CheckList(Console.Out);
+                await new DemoChecks(session, checks).RunAsync(options.GetValue(IperfSeconds), ctrlC);
                 return checks.Failures;
             }
             await DemoRun.LiveAsync(options.GetValue(Duration), ended => new DemoView(session).RunAsync(options.GetValue(IperfSeconds), HasTerminal, ended), ctrlC);
@@ -113,11 +123,28 @@ public static class DemoCommand
             await using ClusterSession session = await ClusterSession.StartAsync(ctrlC);
             if (once)
             {
-                var checks = new ClusterChecks(session, Console.Out);
-                await checks.RunAsync(options.GetValue(IperfSeconds), ctrlC);
+                var checks = new CheckList(Console.Out);
+                await new ClusterChecks(session, checks).RunAsync(options.GetValue(IperfSeconds), ctrlC);
                 return checks.Failures;
             }
             await DemoRun.LiveAsync(options.GetValue(Duration), ended => new ClusterView(session).RunAsync(HasTerminal, ended), ctrlC);
+            return 0;
+        });
+    }
+
+    private static async Task<int> RunServicesAsync(ParseResult options)
+    {
+        bool once = options.GetValue(Once);
+        return await DemoRun.RunAsync(null, once, async ctrlC =>
+        {
+            await using ServicesSession session = await ServicesSession.StartAsync(ctrlC);
+            if (once)
+            {
+                var checks = new CheckList(Console.Out);
+                await new ServicesChecks(session, checks).RunAsync(ctrlC);
+                return checks.Failures;
+            }
+            await DemoRun.LiveAsync(options.GetValue(Duration), ended => new ServicesView(session).RunAsync(HasTerminal, ended), ctrlC);
             return 0;
         });
     }

@@ -60,6 +60,23 @@ internal sealed class DemoDaemon : IAsyncDisposable
         await WaitForPortsAsync(cancel);
     }
 
+    public async Task DeleteAsync(Kind kind, string name, CancellationToken cancel) =>
+        await _client.Resources.DeleteAsync(new DeleteRequest { Keys = { new ResourceKey { Kind = kind, Name = name } } }, cancellationToken: cancel);
+
+    public async Task<IReadOnlyList<Backend>> BackendsAsync(CancellationToken cancel) =>
+        [.. (await _client.ListAsync(Kind.Backend, filter: null, cancel)).Select(r => r.Backend)];
+
+    public async Task<IReadOnlyList<Connection>> ConnectionsAsync(CancellationToken cancel)
+    {
+        using AsyncServerStreamingCall<Connection> call = _client.Stats.ListConnections(new ListConnectionsRequest(), cancellationToken: cancel);
+        var all = new List<Connection>();
+        await foreach (Connection connection in call.ResponseStream.ReadAllAsync(cancel))
+        {
+            all.Add(connection);
+        }
+        return all;
+    }
+
     public async Task<EngineStatus> EngineAsync(CancellationToken cancel) =>
         await _client.Stats.GetEngineAsync(new GetEngineRequest(), cancellationToken: cancel);
 

@@ -153,6 +153,16 @@ internal static partial class Tools
         }
     }
 
+    /// <summary>So many requests, each by a connection of its own.</summary>
+    public static async Task<WebAnswers> CurlAsync(Node from, string url, int count, CancellationToken cancel)
+    {
+        // "/[1-20]" makes 20 requests of it.
+        string[] command = ["curl", "-sS", "-m", "5", $"{url}[1-{count}]"];
+        ToolResult result = await RunAsync(In(from, command), TimeSpan.FromSeconds(10), cancel);
+        string[] lines = result.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        return new WebAnswers(lines, lines.Length == count ? null : $"{lines.Length} of {count} requests were answered: {result.LastLine}");
+    }
+
     private static double Number(string text) => double.Parse(text, CultureInfo.InvariantCulture);
 
     [GeneratedRegex(@"(?:rtt|round-trip) min/avg/max(?:/mdev)? = ([0-9.]+)/")]
@@ -172,6 +182,17 @@ internal sealed record PingResult(double? Milliseconds, string? Problem);
 internal sealed record IperfResult(double BitsPerSecond, long Retransmits, string? Problem)
 {
     public string Figure => $"{BitsPerSecond / 1e9:0.00} Gb/s";
+}
+
+/// <param name="Lines">What servers answered: name and client's address.</param>
+/// <param name="Problem">Null when every request was answered.</param>
+internal sealed record WebAnswers(IReadOnlyList<string> Lines, string? Problem)
+{
+    /// <summary>How many answers came from each server: "web1 9, web2 11".</summary>
+    public string Figure => string.Join(", ", Lines.Select(l => l.Split(' ')[0]).CountBy(name => name).OrderBy(c => c.Key).Select(c => $"{c.Key} {c.Value}"));
+
+    /// <summary>Addresses that servers saw the client by.</summary>
+    public IEnumerable<string> Clients => Lines.Select(l => l.Split(' ')[^1]).Distinct();
 }
 
 /// <summary>Ends the demo with a message for people.</summary>

@@ -29,7 +29,7 @@ internal sealed record Trace(TraceKind Kind, string Name, int ProcessId = 0)
 /// <remarks>
 /// TAP devices live as long as a process holds them and no longer; with the processes they go. A process is the demo's
 /// when it is one of this program's and its command line names the demo's instance or a file of it, or when it is a
-/// ping or iperf3 in a namespace of the demo. Anything else that runs in such a namespace is somebody's shell; it is left
+/// ping, iperf3 or curl in a namespace of the demo. Anything else that runs in such a namespace is somebody's shell; it is left
 /// alone.
 /// </remarks>
 internal static class Traces
@@ -37,7 +37,7 @@ internal static class Traces
     private const string NamespaceFolder = "/run/netns";
     private const string Engine = "dataplane-engine";
     private static readonly string[] OwnPrograms = ["dataplane", Engine, "dotnet"];
-    private static readonly string[] Clients = ["ping", "iperf3"];
+    private static readonly string[] Clients = ["ping", "iperf3", "curl"];
     private static readonly TimeSpan Quick = TimeSpan.FromSeconds(5);
 
     /// <param name="plan">Tells whether the host's device would be the demo's; null when no demo runs that could own one.</param>

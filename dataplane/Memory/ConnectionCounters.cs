@@ -20,7 +20,7 @@ public struct ConnectionCounters
     [FieldOffset(24)] public long HalfOpen;
     /// <summary>Connections made.</summary>
     [FieldOffset(32)] public ulong Inserted;
-    /// <summary>Half-open entries that made room for others.</summary>
+    /// <summary>Half-open entries, and connections that were over, that made room for others.</summary>
     [FieldOffset(40)] public ulong Evicted;
     /// <summary>Entries removed because their time was over.</summary>
     [FieldOffset(48)] public ulong Expired;
@@ -28,6 +28,8 @@ public struct ConnectionCounters
     [FieldOffset(56)] public ulong Refused;
     /// <summary>Entries removed because their backend is gone.</summary>
     [FieldOffset(64)] public ulong Swept;
+    /// <summary>Of the connections, those that are over (<see cref="Tables.ConnectionTracking.IsOver"/>).</summary>
+    [FieldOffset(72)] public long Over;
 }
 
 /// <summary>What is in the connection table, and what has happened to it.</summary>
@@ -37,10 +39,11 @@ public struct ConnectionCounters
 /// <param name="Slots6">IPv6 slots in use.</param>
 /// <param name="Connections">Connections now.</param>
 /// <param name="HalfOpen">Of these, half-open ones.</param>
+/// <param name="Over">Of these, closed ones that are kept for stragglers.</param>
 /// <param name="Inserted">Connections made.</param>
-/// <param name="Evicted">Half-open entries that made room for others.</param>
+/// <param name="Evicted">Half-open entries, and connections that were over, that made room for others.</param>
 /// <param name="Expired">Entries removed because their time was over.</param>
 /// <param name="Refused">Connections refused because the table was full.</param>
 /// <param name="Swept">Entries removed because their backend is gone.</param>
 public readonly record struct ConnectionStatistics(
-    long Capacity4, long Capacity6, long Slots4, long Slots6, long Connections, long HalfOpen, ulong Inserted, ulong Evicted, ulong Expired, ulong Refused, ulong Swept);
+    long Capacity4, long Capacity6, long Slots4, long Slots6, long Connections, long HalfOpen, long Over, ulong Inserted, ulong Evicted, ulong Expired, ulong Refused, ulong Swept);

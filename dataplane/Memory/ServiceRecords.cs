@@ -36,7 +36,7 @@ public struct FrontendRecord
     public uint Set;
     /// <summary>Number of the service, the same for all of its frontends.</summary>
     public uint Service;
-    /// <summary>How long a client keeps its backend after its last packet.</summary>
+    /// <summary>How long a client keeps its backend after it last began a connection.</summary>
     public uint AffinitySeconds;
     /// <summary>Idle time after which an established TCP or SCTP connection is forgotten; 0 for the default, as with all that follow.</summary>
     public uint EstablishedSeconds;

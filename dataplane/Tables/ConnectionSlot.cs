@@ -131,6 +131,8 @@ internal static class ConnectionControl
 
     public static bool Has(ulong control, ConnectionFlags flags) => (Flags(control) & flags) == flags;
 
+    public static bool IsOver(ulong control) => ConnectionTracking.IsOver(State(control), Flags(control));
+
     /// <summary>The same slot in the same life, with another state.</summary>
     public static ulong With(ulong control, ConnectionState state, ConnectionFlags flags) =>
         ((ulong)((uint)state | (uint)flags) << 32) | (uint)control;

@@ -6,10 +6,10 @@ namespace Dataplane.Tables;
 /// <summary>Making entries: see <see cref="ConnectionTable"/>.</summary>
 public sealed unsafe partial class ConnectionTable
 {
-    /// <summary>Half-open entries among which the oldest is looked for.</summary>
+    /// <summary>Entries that make room among which the oldest is looked for.</summary>
     private const int Candidates = 8;
 
-    /// <summary>Slots among which a half-open entry is looked for when the table is full and has any: some microseconds at most.</summary>
+    /// <summary>Slots among which an entry that makes room is looked for when the table is full and has any: some microseconds at most.</summary>
     private const uint Search = 2048;
 
     /// <summary>Slots that may be taken before all are counted again.</summary>
@@ -167,9 +167,9 @@ public sealed unsafe partial class ConnectionTable
         if (left < 2)
         {
             // Anywhere will do. All slots are a circle for this, those behind the last home too: every place must have its turn alike, or
-            // what is half-open gathers where it is never looked for.
+            // what makes room gathers where it is never looked for.
             uint start = (uint)((ulong)home * slots.Count / slots.Homes);
-            return Evict(in slots, start, HalfOpenNow() > 0 ? Math.Min(Search, slots.Count) : Window, now);
+            return Evict(in slots, start, HaveRoom() ? Math.Min(Search, slots.Count) : Window, now);
         }
         // Half of what is left is shared among all, so that together they cannot take too many.
         credit = (int)Math.Min(MaxCredit, Math.Max(0, left - 2) / (2 * _writers));
@@ -299,7 +299,7 @@ public sealed unsafe partial class ConnectionTable
         }
     }
 
-    /// <summary>Removes the oldest of the first half-open entries of a window, or the first one behind it.</summary>
+    /// <summary>Removes the oldest of the first entries of a window that are half-open or over, or the first one behind it.</summary>
     /// <param name="slots">The family.</param>
     /// <param name="start">Where the window begins.</param>
     /// <param name="far">How many slots are looked at, at most.</param>
@@ -312,12 +312,12 @@ public sealed unsafe partial class ConnectionTable
             uint oldest = 0, age = 0;
             ulong control = 0;
             int n = 0;
-            for (uint i = 0; i < far && (i < Window ? n < Candidates : n == 0); i++)
+            uint index = start, end = slots.Count;
+            for (uint i = 0; i < far && (i < Window ? n < Candidates : n == 0); i++, index = index + 1 == end ? 0 : index + 1)
             {
-                uint index = (start + i) % slots.Count;
                 ConnectionHead* head = slots.At(index);
                 ulong found = Volatile.Read(ref head->Control);
-                if (ConnectionControl.Phase(found) != ConnectionPhase.Valid || !ConnectionControl.Has(found, ConnectionFlags.HalfOpen))
+                if (ConnectionControl.Phase(found) != ConnectionPhase.Valid || !MakesRoom(found))
                 {
                     continue;
                 }
@@ -343,14 +343,19 @@ public sealed unsafe partial class ConnectionTable
         return false;
     }
 
-    private long HalfOpenNow()
+    /// <summary>Whether an entry may be removed for another. A connection is one by its original direction.</summary>
+    private static bool MakesRoom(ulong control) =>
+        ConnectionControl.Has(control, ConnectionFlags.HalfOpen) || (ConnectionControl.IsOver(control) && !ConnectionControl.Has(control, ConnectionFlags.Reply));
+
+    /// <summary>Whether there are connections that make room.</summary>
+    private bool HaveRoom()
     {
         long n = 0;
         for (int i = 0; i < _writers; i++)
         {
-            n += Volatile.Read(ref _all[i].HalfOpen);
+            n += Volatile.Read(ref _all[i].HalfOpen) + Volatile.Read(ref _all[i].Over);
         }
-        return n;
+        return n > 0;
     }
 
     private long SlotsInUse(bool isIPv6)

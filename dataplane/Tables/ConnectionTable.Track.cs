@@ -38,6 +38,7 @@ public sealed unsafe partial class ConnectionTable
             }
             ulong next = ConnectionControl.With(control, nextState, nextFlags);
             bool isProof = (flags & ~nextFlags & ConnectionFlags.HalfOpen) != 0;
+            int over = (ConnectionTracking.IsOver(nextState, nextFlags) ? 1 : 0) - (ConnectionTracking.IsOver(state, flags) ? 1 : 0);
             if (next != control)
             {
                 uint reply = original->Partner;
@@ -49,6 +50,7 @@ public sealed unsafe partial class ConnectionTable
                 {
                     _mine->HalfOpen--;
                 }
+                _mine->Over += over;
                 SetReplyHot(in slots, reply, index, ConnectionTracking.IsReplyHot(nextState, nextFlags));
             }
             else if (isReply && ConnectionTracking.IsReplyHot(nextState, nextFlags) && !ConnectionControl.Has(Volatile.Read(ref own->Control), ConnectionFlags.Hot))
@@ -123,13 +125,14 @@ public sealed unsafe partial class ConnectionTable
             sum.Slots6 += Volatile.Read(ref one.Slots6);
             sum.Connections += Volatile.Read(ref one.Connections);
             sum.HalfOpen += Volatile.Read(ref one.HalfOpen);
+            sum.Over += Volatile.Read(ref one.Over);
             sum.Inserted += Volatile.Read(ref one.Inserted);
             sum.Evicted += Volatile.Read(ref one.Evicted);
             sum.Expired += Volatile.Read(ref one.Expired);
             sum.Refused += Volatile.Read(ref one.Refused);
             sum.Swept += Volatile.Read(ref one.Swept);
         }
-        return new ConnectionStatistics(_limit4 / 2, _limit6 / 2, sum.Slots4, sum.Slots6, sum.Connections, sum.HalfOpen,
+        return new ConnectionStatistics(_limit4 / 2, _limit6 / 2, sum.Slots4, sum.Slots6, sum.Connections, sum.HalfOpen, sum.Over,
             sum.Inserted, sum.Evicted, sum.Expired, sum.Refused, sum.Swept);
     }
 
@@ -153,6 +156,7 @@ public sealed unsafe partial class ConnectionTable
         {
             _mine->Connections--;
             _mine->HalfOpen -= ConnectionControl.Has(control, ConnectionFlags.HalfOpen) ? 1 : 0;
+            _mine->Over -= ConnectionControl.IsOver(control) ? 1 : 0;
         }
         if (reply != index)
         {

@@ -34,9 +34,9 @@ namespace Dataplane.Tables;
 /// write their own once a second.
 /// </para>
 /// <para>
-/// <b>Full.</b> When as many slots are in use as the table is for, a new connection takes the place of a half-open one near its home, the
-/// oldest of the first few, or the first one farther off. If there is none it is refused. An established connection is never removed for another. So a flood of SYNs
-/// competes with itself.
+/// <b>Full.</b> When as many slots are in use as the table is for, a new connection takes the place of one near its home that is half-open or
+/// over (closed on both sides, or reset), the oldest of the first few, or the first one farther off. If there is none it is refused. An established
+/// connection is never removed for another. So a flood of SYNs competes with itself, and many short connections with their own remains.
 /// </para>
 /// <para>
 /// What it costs: the count of lives wraps after 2^30, so a reader that sleeps through exactly as many is deceived; the time of a connection

@@ -83,6 +83,10 @@ public static class ConnectionTracking
         return (next, IsSteady(next) && (flags & ConnectionFlags.Reset) == 0 ? flags | ConnectionFlags.Hot : flags & ~ConnectionFlags.Hot);
     }
 
+    /// <summary>Whether a connection has ended: it is kept for stragglers, and makes room for another when the table is full.</summary>
+    internal static bool IsOver(ConnectionState state, ConnectionFlags flags) =>
+        state is ConnectionState.TimeWait or ConnectionState.Closed && (flags & ConnectionFlags.HalfOpen) == 0;
+
     /// <summary>Whether quiet packets leave the state as it is.</summary>
     internal static bool IsSteady(ConnectionState state) =>
         state is ConnectionState.None or ConnectionState.Established or ConnectionState.CloseWait or ConnectionState.TimeWait or ConnectionState.Closed;

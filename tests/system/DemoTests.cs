@@ -24,6 +24,31 @@ public sealed class DemoTests : IDisposable
         NothingIsLeft();
     }
 
+    /// <summary>A service whose backends change while a client asks.</summary>
+    [Fact]
+    public void ServicesAreShownAndNothingIsLeft()
+    {
+        string[] lines = Tool.Do([Programs.Control, "demo", "services", "--once"]).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.All(lines.Where(l => !l.StartsWith("Removing", StringComparison.Ordinal)), line => Assert.Matches("^(ok |       )", line));
+        foreach (string check in new[] { "service", "node port", "published port", "hairpin", "masquerade", "hops", "requests meanwhile", "no backend", "accounting" })
+        {
+            Assert.Contains(lines, line => line.StartsWith($"ok   {check} ", StringComparison.Ordinal));
+        }
+        NothingIsLeft();
+    }
+
+    [Fact]
+    public void TheLiveViewOfServicesRemovesEverythingAtItsEnd()
+    {
+        using Tool demo = Tool.Start([Programs.Control, "demo", "services"]);
+        demo.WaitFor("web3 was added");
+        Finished end = demo.Interrupt();
+        Assert.True(end.ExitCode == 0, end.ToString());
+        Assert.DoesNotContain(" 0 requests", end.Output, StringComparison.Ordinal);
+        Assert.Contains("nothing is left", end.Output, StringComparison.Ordinal);
+        NothingIsLeft();
+    }
+
     [Theory]
     [InlineData(LinuxProcess.SIGINT)]
     [InlineData(LinuxProcess.SIGTERM)]

@@ -1,18 +1,26 @@
 using System.CommandLine;
 using System.Globalization;
+using Dataplane.Interop.Linux;
 using Dataplane.ThroughputBench.Harness;
+using Dataplane.ThroughputBench.Kernel;
 using Dataplane.ThroughputBench.Scenarios;
+using Dataplane.ThroughputBench.Traffic;
 
 namespace Dataplane.ThroughputBench.Commands;
 
-/// <summary><c>bench service</c>: services by their virtual addresses, with known connections and with nothing but new ones.</summary>
+/// <summary>
+/// <c>bench service</c>: services by their virtual addresses, with known connections and with nothing but new ones, beside Open vSwitch with ct(nat) and
+/// Linux with nftables; and what a packet costs with more and more of the switch's features on.
+/// </summary>
 internal sealed class ServiceBenchmark : Benchmark
 {
-    private readonly Option<int[]> _flows;
-    private readonly Option<int> _new;
+    private static readonly string[] s_parts = ["known", "new", "features"];
+
+    private readonly Option<int[]> _flows, _new, _features;
+    private readonly Option<string[]> _only;
 
     public ServiceBenchmark()
-        : base("service", "Packets per second and clocks per packet of services: addresses and ports rewritten both ways.")
+        : base("service", "Packets per second and clocks per packet of services, addresses and ports rewritten both ways; connections begun per second.")
     {
         _flows = Add(new Option<int[]>("--flows")
         {
@@ -20,24 +28,64 @@ internal sealed class ServiceBenchmark : Benchmark
             CustomParser = NumberList.Parser(1, 1 << 22),
             DefaultValueFactory = _ => [1, 1_000, 100_000, 1_000_000],
         });
-        _new = Add(new Option<int>("--new")
+        _new = Add(new Option<int[]>("--new")
         {
-            Description = "Clients that begin a connection with every packet, more than there is room for; 0 leaves that out",
-            DefaultValueFactory = _ => 1_000_000,
+            Description = "Clients that begin a connection with every packet, more than there is room for. Open vSwitch takes part up to 200,000, Linux from 524,288 on",
+            CustomParser = NumberList.Parser(65_536, 1 << 22),
+            DefaultValueFactory = _ => [100_000, 1_000_000],
         });
+        _features = Add(new Option<int[]>("--features")
+        {
+            Description = "Flows, or addresses on each side, of a bridge, a service, and a service in a VXLAN network",
+            CustomParser = NumberList.Parser(1, 100_000),
+            DefaultValueFactory = _ => [1_000, 100_000],
+        });
+        _only = Add(new Option<string[]>("--only")
+        {
+            Description = $"Of {string.Join(", ", s_parts)} only these",
+            DefaultValueFactory = _ => s_parts,
+            AllowMultipleArgumentsPerToken = true,
+        });
+        _only.AcceptOnlyFromAmong(s_parts);
     }
 
     public override void Measure(BenchRun run, ParseResult options)
     {
-        List<Point> points =
-        [
-            .. options.GetValue(_flows)!.Select(n => new Point(
-                string.Create(CultureInfo.InvariantCulture, $"{n:N0} flow{(n == 1 ? "" : "s")}"), new ServiceScenario(n), run.Settings)),
-        ];
-        if (options.GetValue(_new) is > 0 and int clients)
+        string[] only = options.GetValue(_only)!;
+        List<Subject> subjects = [.. run.Engines()];
+        if (run.Options.Peers)
         {
-            points.Add(new Point("new connections", new ServiceScenario(clients, known: false), run.Settings));
+            subjects.AddRange(BenchRun.Ovs());
+            if (LinuxProcess.EffectiveUserId == 0)
+            {
+                subjects.Add(new NftablesSubject(run.TscHz));
+            }
         }
-        run.Forward("Service", [.. run.Engines()], points);
+        List<Point> points = [];
+        if (only.Contains("known"))
+        {
+            points.AddRange(options.GetValue(_flows)!.Select(n => new Point(Count(n, "flow"), new ServiceScenario(n), run.Settings)));
+        }
+        if (only.Contains("new"))
+        {
+            points.AddRange(options.GetValue(_new)!.Select(n => new Point(Text($"new connections,\n{n:N0} clients"), new ServiceScenario(n, known: false), run.Settings)));
+        }
+        if (points.Count > 0)
+        {
+            run.Forward("Service", subjects, points);
+        }
+        if (only.Contains("features"))
+        {
+            run.Forward("Service, by what is on", subjects, [.. options.GetValue(_features)!.SelectMany(n => (Point[])
+            [
+                new(Text($"bridge only, {n:N0}"), new SharedBridgeScenario(n, PacketSizes.Smallest), run.Settings),
+                new(Text($"VIP, {n:N0}"), new ServiceScenario(n), run.Settings),
+                new(Text($"VIP + VXLAN, {n:N0}"), new ServiceOverVxlanScenario(n), run.Settings),
+            ])]);
+        }
     }
+
+    private static string Count(int n, string what) => Text($"{n:N0} {what}{(n == 1 ? "" : "s")}");
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

@@ -1,8 +1,8 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
-using System.Runtime.InteropServices;
 using Dataplane.Interop.Linux;
+using Dataplane.ThroughputBench.Traffic;
 
 namespace Dataplane.ThroughputBench.Containers;
 
@@ -10,32 +10,12 @@ namespace Dataplane.ThroughputBench.Containers;
 /// Small UDP packets from one container to the other, as many as a sender can make with <c>sendmmsg</c>(2), and how many of them a
 /// receiver gets with <c>recvmmsg</c>(2).
 /// </summary>
-public sealed unsafe partial class UdpFlood
+public sealed unsafe class UdpFlood
 {
     /// <summary>With the headers, a frame of 64 bytes on a wire.</summary>
     private const int Payload = 18;
 
-    private const int Batch = 64, Port = 7777, MSG_DONTWAIT = 0x40;
-
-    [StructLayout(LayoutKind.Sequential)]
-    private struct Message
-    {
-        public void* Name;
-        public uint NameLength;
-        public IoVector* Vectors;
-        public nuint VectorCount;
-        public void* Control;
-        public nuint ControlLength;
-        public int Flags;
-        public uint Length;
-    }
-
-    [StructLayout(LayoutKind.Sequential)]
-    private struct IoVector
-    {
-        public void* Base;
-        public nuint Length;
-    }
+    private const int Batch = 64, Port = 7777;
 
     private long _sent, _received;
     private volatile bool _stop;
@@ -85,19 +65,19 @@ public sealed unsafe partial class UdpFlood
     private void Exchange(Socket socket, bool send)
     {
         byte* bytes = stackalloc byte[Payload];
-        Message* messages = stackalloc Message[Batch];
-        IoVector* vectors = stackalloc IoVector[Batch];
+        MessageVector.Message* messages = stackalloc MessageVector.Message[Batch];
+        MessageVector.IoVector* vectors = stackalloc MessageVector.IoVector[Batch];
         new Span<byte>(bytes, Payload).Clear();
         for (int i = 0; i < Batch; i++)
         {
-            vectors[i] = new IoVector { Base = bytes, Length = Payload };
-            messages[i] = new Message { Vectors = vectors + i, VectorCount = 1 };
+            vectors[i] = new MessageVector.IoVector { Base = bytes, Length = Payload };
+            messages[i] = new MessageVector.Message { Vectors = vectors + i, VectorCount = 1 };
         }
         int fd = (int)socket.Handle;
         ref long count = ref send ? ref _sent : ref _received;
         while (!_stop)
         {
-            int n = send ? sendmmsg(fd, messages, Batch, 0) : recvmmsg(fd, messages, Batch, MSG_DONTWAIT, null);
+            int n = send ? MessageVector.Send(fd, messages, Batch) : MessageVector.Receive(fd, messages, Batch);
             if (n > 0)
             {
                 Volatile.Write(ref count, count + n);
@@ -108,10 +88,4 @@ public sealed unsafe partial class UdpFlood
             }
         }
     }
-
-    [LibraryImport("libc")]
-    private static partial int sendmmsg(int fd, Message* messages, uint count, int flags);
-
-    [LibraryImport("libc")]
-    private static partial int recvmmsg(int fd, Message* messages, uint count, int flags, void* timeout);
 }

@@ -18,7 +18,7 @@ public sealed class Interleaved(IReadOnlyList<Subject> subjects, WorkDirectory w
             {
                 cancel.ThrowIfCancellationRequested();
                 string directory = work.New("run");
-                RunResult outcome = result.Subject.Run(new RunContext(point.Scenario, point.Settings, devices, directory), cancel);
+                RunResult outcome = result.Subject.Run(new RunContext(point.Scenario, point.Settings, devices, directory) { Traffic = traffic }, cancel);
                 Directory.Delete(directory, recursive: true);
                 result.Add(outcome);
                 report(result.Subject, run, outcome);

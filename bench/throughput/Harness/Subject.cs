@@ -9,6 +9,9 @@ namespace Dataplane.ThroughputBench.Harness;
 /// <param name="Directory">For the files of this run.</param>
 public sealed record RunContext(Scenario Scenario, RunSettings Settings, IReadOnlyList<string> Devices, string Directory)
 {
+    /// <summary>A capture file for each port that receives something, where the packets come from files.</summary>
+    public IReadOnlyList<string> Traffic { get; init; } = [];
+
     /// <summary>
     /// Ports with traffic replay their capture file in memory without end, in as many queues as there are workers, the others receive
     /// nothing; all of them throw away what is sent.

@@ -17,6 +17,9 @@ public sealed partial class OvsDpdkSubject : Subject
     /// <summary>The packet buffers it takes of its own accord: 262,144, each on a page of its own where pages are ordinary ones.</summary>
     private const int MegabytesOfBuffers = 1100;
 
+    /// <summary>Packets in the files of all ports: each keeps its own in buffers of that pool.</summary>
+    public const int MostPackets = 200_000;
+
     /// <summary>Where Debian puts it beside the program without DPDK.</summary>
     private const string Debian = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk";
 
@@ -39,13 +42,22 @@ public sealed partial class OvsDpdkSubject : Subject
 
     /// <summary>It has a burst size of its own, 32.</summary>
     public override bool CanRun(Scenario scenario, RunSettings settings) =>
-        scenario is IOvsWorkload && settings is { Burst: RunSettings.FullBurst, Workers: 1 };
+        scenario is IOvsWorkload { FitsOvs: true } && settings is { Burst: RunSettings.FullBurst, Workers: 1 };
 
     public override RunResult Run(RunContext context, CancellationToken cancel)
     {
         using OvsProcess ovs = Launch(context, cancel);
         RunSettings settings = context.Settings;
         WaitForCaches(ovs, cancel);
+        var workload = (IOvsWorkload)context.Scenario;
+        if (workload.CountsConnections)
+        {
+            return new RunResult { Windows = OvsConnections.Measure(ovs, context.Scenario.Size, TimeSpan.FromSeconds(settings.Seconds), cancel), CommandLine = ovs.Switch.CommandLine };
+        }
+        for (long end = Environment.TickCount64 + (long)SettleTime.TotalMilliseconds; !workload.IsSettled(ovs) && Environment.TickCount64 < end;)
+        {
+            Sleep(TimeSpan.FromMilliseconds(100), cancel);
+        }
 
         var windows = new List<Window>();
         int count = (int)(TimeSpan.FromSeconds(settings.Seconds) / settings.Window);

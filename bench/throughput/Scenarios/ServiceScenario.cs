@@ -1,7 +1,10 @@
+using System.Globalization;
 using Dataplane.Memory;
 using Dataplane.Packets;
 using Dataplane.Tables;
 using Dataplane.ThroughputBench.Harness;
+using Dataplane.ThroughputBench.Kernel;
+using Dataplane.ThroughputBench.Ovs;
 using Dataplane.ThroughputBench.Traffic;
 
 namespace Dataplane.ThroughputBench.Scenarios;
@@ -16,16 +19,26 @@ namespace Dataplane.ThroughputBench.Scenarios;
 /// All flows are known connections. Else there is room for few of them, and nobody answers: each packet begins a new connection, in the
 /// place of another one that was not answered.
 /// </param>
-public sealed unsafe class ServiceScenario(int flows, bool known = true) : Scenario(known ? "service" : "service, new connections", flows)
+public class ServiceScenario(int flows, bool known = true) : Scenario(known ? "service" : "service, new connections", flows), IOvsWorkload, IKernelWorkload
 {
-    private const int Vrf = 1, Clients = FirstPort, Backends = FirstPort + 1, ClientGateway = 1, BackendGateway = 2;
+    /// <summary>The two ports.</summary>
+    protected const int Clients = FirstPort, Backends = FirstPort + 1;
+
+    protected const int Vrf = 1, ClientGateway = 1, BackendGateway = 2;
+
+    /// <summary>Of Open vSwitch: the bridge with the flows, and the numbers of its ports.</summary>
+    protected const string OvsBridge = "bench";
+
     private const int Services = 10;
     private const ushort ServicePort = 80, BackendPort = 8080;
     private const int LeastConnections = 16_384;
 
     /// <summary>10.64.0.0/10 are clients, 10.128.0.0/16 backends, 10.96.0.0/16 services.</summary>
     private const uint ClientNet = 0x0A40_0000, BackendNet = 0x0A80_0000, ServiceNet = 0x0A60_0000;
-    private const uint ClientSide = 0xC0A8_0102, BackendSide = 0xC0A8_0202;
+    private const uint ClientSide = 0xC0A8_0102;
+
+    /// <summary>The neighbour behind which the backends are; the address before it is the switch's.</summary>
+    protected const uint BackendSide = 0xC0A8_0202;
 
     public override int PacketsPerPort => Size;
 
@@ -39,13 +52,34 @@ public sealed unsafe class ServiceScenario(int flows, bool known = true) : Scena
 
     public override SegmentOptions SegmentOptions => new() { ConnectionCapacity = known ? Math.Max(LeastConnections, Size) : LeastConnections };
 
+    public bool FitsOvs => (known ? 2 : 1) * Size <= OvsDpdkSubject.MostPackets;
+
+    public bool CountsConnections => !known;
+
+    IReadOnlyList<KernelLink> IKernelWorkload.Links =>
+    [
+        new($"{Mac(Clients)}", $"{Text(ClientSide - 1)}/24", Text(ClientSide), $"{Peer(Clients)}", $"{Text(ClientNet)}/10"),
+        new($"{Mac(Backends)}", $"{Text(BackendSide - 1)}/24", Text(BackendSide), $"{Peer(Backends)}", $"{Text(BackendNet)}/16"),
+    ];
+
+    /// <summary>As kube-proxy has it: a map from what a packet is addressed to, to a chain for each backend.</summary>
+    string IKernelWorkload.Rules => string.Create(CultureInfo.InvariantCulture, $$"""
+        table ip bench {
+          {{string.Join("\n  ", Numbers.Select(i => $"chain backend{i} {{ meta l4proto udp dnat to {Text(BackendNet + i)}:{BackendPort}; }}"))}}
+          map services { type ipv4_addr . inet_proto . inet_service : verdict; elements = { {{string.Join(", ", Numbers.Select(i => $"{Text(ServiceNet + i)} . udp . {ServicePort} : goto backend{i}"))}} } }
+          chain prerouting { type nat hook prerouting priority dstnat; ip daddr . meta l4proto . th dport vmap @services; }
+        }
+        """);
+
+    private static IEnumerable<uint> Numbers => Enumerable.Range(1, Services).Select(i => (uint)i);
+
     public override IReadOnlyList<string> WriteTraffic(string directory)
     {
         string[] paths = [Path.Combine(directory, "clients.pcap"), Path.Combine(directory, "backends.pcap")];
-        Write(paths[0], i => UdpFrame.Of4(Mac(Clients), Peer(Clients), Client(i), ServiceNet + Service(i), ClientPort(i), ServicePort));
+        Write(paths[0], i => UdpFrame.Summed4(UdpFrame.Of4(Mac(Clients), Peer(Clients), Client(i), ServiceNet + Service(i), ClientPort(i), ServicePort)));
         if (known)
         {
-            Write(paths[1], i => UdpFrame.Of4(Mac(Backends), Peer(Backends), BackendNet + Service(i), Client(i), BackendPort, ClientPort(i)));
+            Write(paths[1], i => FromBackend(UdpFrame.Summed4(UdpFrame.Of4(AnswerTo, AnswerFrom, BackendNet + Service(i), Client(i), BackendPort, ClientPort(i))), i));
         }
         return known ? paths : paths[..1];
     }
@@ -54,25 +88,17 @@ public sealed unsafe class ServiceScenario(int flows, bool known = true) : Scena
 
     public override void Configure(SegmentWriter writer)
     {
-        foreach ((int port, int gateway, uint address, uint peer) in ((int, int, uint, uint)[])
-            [(Clients, ClientGateway, ClientSide - 1, ClientSide), (Backends, BackendGateway, BackendSide - 1, BackendSide)])
-        {
-            writer.SetPort(port, new PortRecord { Flags = PortFlags.Exists | PortFlags.Enabled | PortFlags.Routed, Mtu = Mtu });
-            var itf = new InterfaceRecord { Flags = InterfaceFlags.Exists, Mac = Mac(port).Value, Vrf = Vrf, Mtu = Mtu, Count4 = 1 };
-            itf.Addresses4[0] = new InterfaceAddress4(address, 0xFFFF_FF00);
-            writer.SetInterface(port, in itf);
-            writer.SetNextHop(gateway, new NextHopRecord { Kind = NextHopKind.Gateway4, Port = (ushort)port, Gateway = new IPv6Number(0, peer) });
-            writer.SetNeighbour(NeighbourTable.Key4(port, peer), Peer(port).Value);
-        }
+        ConfigureLink(writer, Clients, ClientGateway, ClientSide);
+        ConfigureBackends(writer);
         writer.SetRoute4(Vrf, RoutePrefix.Of4(ClientNet, 10), ClientGateway);
         writer.SetRoute4(Vrf, RoutePrefix.Of4(BackendNet, 16), BackendGateway);
-        for (int i = 1; i <= Services; i++)
+        foreach (uint i in Numbers)
         {
-            writer.SetBackend(i, new BackendRecord { Flags = BackendFlags.Exists, Address = new IPv6Number(0, BackendNet + (uint)i), Port = BackendPort, Service = (uint)i });
-            writer.SetFrontend(i, new FrontendRecord
+            writer.SetBackend((int)i, new BackendRecord { Flags = BackendFlags.Exists, Address = new IPv6Number(0, BackendNet + i), Port = BackendPort, Service = i });
+            writer.SetFrontend((int)i, new FrontendRecord
             {
-                Key = FrontendKey.Of4(Vrf, Wire.ProtocolUdp, ServiceNet + (uint)i, ServicePort), Flags = FrontendFlags.Exists, Service = (uint)i,
-                Set = writer.AddBackendSet([new BackendMember((uint)i, 1, (ulong)i)], maglev: false),
+                Key = FrontendKey.Of4(Vrf, Wire.ProtocolUdp, ServiceNet + i, ServicePort), Flags = FrontendFlags.Exists, Service = i,
+                Set = writer.AddBackendSet([new BackendMember(i, 1, i)], maglev: false),
             });
         }
         writer.SetVrfFlags(Vrf, VrfFlags.Tracks);
@@ -86,6 +112,71 @@ public sealed unsafe class ServiceScenario(int flows, bool known = true) : Scena
         return known ? table.Connections >= Size - (Size / 1000) && table.HalfOpen <= Size / 1000 : table.Evicted > 0;
     }
 
+    public bool IsSettled(OvsProcess ovs) => OvsConnections.Count(ovs) >= Size;
+
+    public virtual bool FitsKernel(int connections) => known ? Size <= connections / 2 : Size >= 2 * connections;
+
+    public virtual void Configure(OvsProcess ovs, IReadOnlyList<string> devices)
+    {
+        ovs.Configure([
+            "add-br", OvsBridge, "--", "set", "bridge", OvsBridge, "datapath_type=netdev",
+            .. OvsDpdkSubject.Port(OvsBridge, "clients", devices[0]), $"ofport_request={Clients}",
+            .. OvsDpdkSubject.Port(OvsBridge, "backends", devices[1]), $"ofport_request={Backends}",
+        ]);
+        Translate(ovs);
+    }
+
+    /// <summary>
+    /// What the packets meet: a look-up among the connections with translation, then the way out, as a router has it. What begins a connection is committed
+    /// with its backend first.
+    /// </summary>
+    protected void Translate(OvsProcess ovs)
+    {
+        string toBackends = $"mod_dl_src:{AnswerTo},mod_dl_dst:{AnswerFrom},dec_ttl,output:{Backends}";
+        string flows = ovs.FileOf("flows");
+        File.WriteAllLines(flows,
+        [
+            "table=0,priority=1,udp,actions=ct(nat,table=1)",
+            $"table=1,priority=2,in_port={Clients},udp,ct_state=+trk+est,actions={toBackends}",
+            .. Numbers.Select(i => $"table=1,priority=1,in_port={Clients},udp,nw_dst={Text(ServiceNet + i)},tp_dst={ServicePort},ct_state=+trk+new,"
+                + $"actions=ct(commit,nat(dst={Text(BackendNet + i)}:{BackendPort}),table=2)"),
+            $"table=1,priority=1,in_port={Backends},udp,ct_state=+trk+est,actions=mod_dl_src:{Mac(Clients)},mod_dl_dst:{Peer(Clients)},dec_ttl,output:{Clients}",
+            $"table=2,actions={toBackends}",
+        ]);
+        ovs.Do("ovs-ofctl", "add-flows", $"unix:{ovs.FileOf($"{OvsBridge}.mgmt")}", flows);
+    }
+
+    /// <summary>What a frame of a backend is addressed to, and by whom it is sent.</summary>
+    protected virtual MacAddress AnswerTo => Mac(Backends);
+    protected virtual MacAddress AnswerFrom => Peer(Backends);
+
+    /// <summary>A backend's frame as it arrives.</summary>
+    /// <param name="frame">The frame.</param>
+    /// <param name="flow">Its number.</param>
+    protected virtual byte[] FromBackend(byte[] frame, int flow) => frame;
+
+    /// <summary>The side of the backends: their port, and next hop <see cref="BackendGateway"/>.</summary>
+    protected virtual void ConfigureBackends(SegmentWriter writer) => ConfigureLink(writer, Backends, BackendGateway, BackendSide);
+
+    /// <summary>A routed port with a neighbour, and a next hop by way of it.</summary>
+    protected static void ConfigureLink(SegmentWriter writer, int port, int gateway, uint peer)
+    {
+        writer.SetPort(port, new PortRecord { Flags = PortFlags.Exists | PortFlags.Enabled | PortFlags.Routed, Mtu = LinkMtu });
+        var itf = new InterfaceRecord { Flags = InterfaceFlags.Exists, Mac = Mac(port).Value, Vrf = Vrf, Mtu = LinkMtu, Count4 = 1 };
+        itf.Addresses4[0] = new InterfaceAddress4(peer - 1, 0xFFFF_FF00);
+        writer.SetInterface(port, in itf);
+        writer.SetNextHop(gateway, new NextHopRecord { Kind = NextHopKind.Gateway4, Port = (ushort)port, Gateway = new IPv6Number(0, peer) });
+        writer.SetNeighbour(NeighbourTable.Key4(port, peer), Peer(port).Value);
+    }
+
+    protected const ushort LinkMtu = 1600;
+
+    /// <summary>MAC addresses of the switch and of its neighbour on a link.</summary>
+    protected static MacAddress Mac(int port) => new(0x02 | ((ulong)port << 40));
+    protected static MacAddress Peer(int port) => new(0x0A | ((ulong)port << 40));
+
+    protected static string Text(uint address) => $"{address >> 24}.{(byte)(address >> 16)}.{(byte)(address >> 8)}.{(byte)address}";
+
     /// <summary>A packet of each flow, in an order that says nothing about where a table keeps it, the same each time.</summary>
     private void Write(string path, Func<int, byte[]> frame)
     {
@@ -95,13 +186,11 @@ public sealed unsafe class ServiceScenario(int flows, bool known = true) : Scena
         using var file = new PcapWriter(path);
         foreach (int i in order)
         {
-            file.Write(UdpFrame.Summed4(frame(i)));
+            file.Write(frame(i));
         }
     }
 
     private static uint Service(int i) => (uint)(i % Services) + 1;
     private static uint Client(int i) => ClientNet + 2 + (uint)(i / 100);
     private static ushort ClientPort(int i) => (ushort)(10_000 + (i % 100));
-    private static MacAddress Mac(int port) => new(0x02 | ((ulong)port << 40));
-    private static MacAddress Peer(int port) => new(0x0A | ((ulong)port << 40));
 }

@@ -8,7 +8,7 @@ namespace Dataplane.ThroughputBench.Traffic;
 /// <summary>Sends and receives frames as they are at a device of a network namespace; packet(7).</summary>
 public sealed unsafe partial class PacketSocket : IDisposable
 {
-    private const int AF_PACKET = 17, SOCK_RAW = 3, SOCK_CLOEXEC = 0x80000, SOL_SOCKET = 1, SO_RCVTIMEO = 20, SO_RCVBUFFORCE = 33;
+    private const int AF_PACKET = 17, SOCK_RAW = 3, SOCK_CLOEXEC = 0x80000, SOL_SOCKET = 1, SO_RCVTIMEO = 20, SO_RCVBUFFORCE = 33, SOL_PACKET = 263, PACKET_QDISC_BYPASS = 20;
 
     /// <summary>Frames wait here while nobody reads: none is to be lost for that.</summary>
     private const int ReceiveBuffer = 64 * 1024 * 1024;
@@ -17,8 +17,9 @@ public sealed unsafe partial class PacketSocket : IDisposable
 
     /// <param name="ns">The namespace.</param>
     /// <param name="device">A device in it.</param>
-    /// <param name="etherType">Which frames to receive.</param>
-    public PacketSocket(NetNs ns, string device, ushort etherType)
+    /// <param name="etherType">Which frames to receive; 0 for none.</param>
+    /// <param name="bypassesQueue">What is sent goes to the device at once.</param>
+    public PacketSocket(NetNs ns, string device, ushort etherType, bool bypassesQueue = false)
     {
         _fd = ns.Run(() =>
         {
@@ -35,9 +36,17 @@ public sealed unsafe partial class PacketSocket : IDisposable
             // Seconds and microseconds: a reader looks every tenth of a second whether it is to end.
             long* timeout = stackalloc long[2] { 0, 100_000 };
             Check(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, timeout, 16), "set the time-out of a packet socket");
+            int one = 1;
+            if (bypassesQueue)
+            {
+                Check(setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof(int)), "pass by the queue of a device");
+            }
             return fd;
         });
     }
+
+    /// <summary>For <see cref="MessageVector"/>.</summary>
+    public int Descriptor => _fd;
 
     /// <summary>Sends a frame. False when the device's queue has no room.</summary>
     public bool TrySend(ReadOnlySpan<byte> frame)

@@ -1,93 +1,22 @@
-using System.Globalization;
 using Dataplane.SystemTests.Harness;
 
 namespace Dataplane.SystemTests.Services;
 
-/// <summary>
-/// One node: containers in a network that masquerades, and an "outside" behind a routed port, which has a route to services and none to
-/// containers.
-/// </summary>
-public sealed class ServiceNode : IDisposable
-{
-    public const string Outside = "198.51.100.2", Node = "198.51.100.1", Vips = "10.96.0.0/16";
-
-    public ServiceNode()
-    {
-        Switch = Switch.Started();
-        try
-        {
-            Lan = new Lan(Switch, "svc", 61, "router: {}, masquerade: true");
-            Lan.AddContainers("", "client", "one", "two", "three");
-            OutsideNamespace = Switch.Container("outside");
-            Switch.Apply($"ports: [{{name: svc-up, routed: {{addresses: [{Node}/24]}}, tap: {{netns: {OutsideNamespace.Name}, addresses: [{Outside}/24]}}}}]");
-            Switch.WaitFor("svc-up", Dataplane.Control.Api.V1.PortStatus.Types.State.Up);
-            OutsideNamespace.Do("ip", "route", "add", Vips, "via", Node);
-        }
-        catch
-        {
-            Switch.Dispose();
-            throw;
-        }
-    }
-
-    public Switch Switch { get; }
-    public Lan Lan { get; }
-    public Namespace OutsideNamespace { get; }
-    public Namespace Client => Lan["client"].Namespace;
-
-    /// <summary>
-    /// Clients, and the addresses that servers see them have: their own, where answers come by here anyway. One on the servers' own link
-    /// would be answered directly, and so has the router's.
-    /// </summary>
-    public IEnumerable<(Namespace Client, string Seen)> Clients => [(OutsideNamespace, Outside), (Client, "10.61.0.1")];
-
-    public void Dispose() => Switch.Dispose();
-}
-
 /// <summary>Services, published ports and masquerade with real clients and servers.</summary>
-public sealed class ServiceTests(ServiceNode node) : IClassFixture<ServiceNode>, IDisposable
+public sealed class ServiceTests(ServiceNode node) : ServiceTest(node)
 {
-    private readonly List<IDisposable> _owned = [];
-    private readonly string _name = string.Create(CultureInfo.InvariantCulture, $"s{Interlocked.Increment(ref s_count)}");
-    private static int s_count;
-
-    private Switch Switch => node.Switch;
-
-    /// <summary>Of this test alone.</summary>
-    private string Vip => $"10.96.0.{_name[1..]}";
-
-    public void Dispose() => _owned.ForEach(o => o.Dispose());
-
-    private T Own<T>(T thing)
-        where T : IDisposable
-    {
-        _owned.Add(thing);
-        return thing;
-    }
-
-    private WebServer Serve(string label, int port = 8080) => Own(new WebServer(node.Lan[label].Namespace, label, port));
-
-    private void MakeService(string ports, params string[] labels)
-    {
-        Switch.Do(["service", "add", _name, Vip, .. ports.Split(' ').SelectMany(p => new[] { "--port", p })]);
-        if (labels.Length > 0)
-        {
-            Switch.Do(["backend", "add", _name, .. labels.Select(l => node.Lan[l].Address)]);
-        }
-    }
-
     [Fact]
     public void ConnectionsAreDistributedAndClientsKeepTheirAddress()
     {
         Array.ForEach(["one", "two", "three"], l => Serve(l));
         MakeService("80:8080", "one", "two", "three");
-        foreach ((Namespace client, string seen) in node.Clients)
+        foreach ((Namespace client, string seen) in Node.Clients)
         {
             List<(string Server, string Client)> answers = [.. Enumerable.Range(0, 60).Select(_ => WebServer.Get(client, $"http://{Vip}/"))];
             Assert.Equal(["one", "three", "two"], answers.Select(a => a.Server).Distinct().Order());
             Assert.Equal([seen], answers.Select(a => a.Client).Distinct());
         }
-        Assert.Contains("ready", Switch.Do("service", "get", _name), StringComparison.Ordinal);
+        Assert.Contains("ready", Switch.Do("service", "get", Name), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -97,17 +26,17 @@ public sealed class ServiceTests(ServiceNode node) : IClassFixture<ServiceNode>,
         using WebServer two = Serve("two");
         MakeService("80:8080", "one", "two");
         // As fast as curl can, each request a connection of its own, for as long as the file exists.
-        string go = Path.Combine(Switch.RunDirectory, $"{_name}.go");
+        string go = Path.Combine(Switch.RunDirectory, $"{Name}.go");
         File.WriteAllText(go, "");
-        Tool loop = Own(node.Client.Start("bash", "-c", $"while [ -e {go} ]; do curl -sS -m 10 http://{Vip}/ || echo failed $?; done"));
+        Tool loop = Own(Node.Client.Start("bash", "-c", $"while [ -e {go} ]; do curl -sS -m 10 http://{Vip}/ || echo failed $?; done"));
         Until.True(() => loop.Output.Contains("one", StringComparison.Ordinal) && loop.Output.Contains("two", StringComparison.Ordinal), "both serve", () => loop.Output + loop.Error);
         Serve("three");
-        Switch.Do("backend", "add", _name, node.Lan["three"].Address);
+        Switch.Do("backend", "add", Name, Node.Lan["three"].Address);
         Until.True(() => loop.Output.Contains("three", StringComparison.Ordinal), "the new one serves", () => loop.Output + loop.Error);
-        Switch.Do("backend", "drain", $"{_name}/{node.Lan["two"].Address}");
+        Switch.Do("backend", "drain", $"{Name}/{Node.Lan["two"].Address}");
         Thread.Sleep(500); // what it has in hand
         two.Dispose();
-        Switch.Do("backend", "delete", $"{_name}/{node.Lan["two"].Address}");
+        Switch.Do("backend", "delete", $"{Name}/{Node.Lan["two"].Address}");
         int before = loop.Output.Length;
         Until.True(() => loop.Output.Length > before + 500, "the others go on", () => loop.Output + loop.Error);
         File.Delete(go);
@@ -122,35 +51,50 @@ public sealed class ServiceTests(ServiceNode node) : IClassFixture<ServiceNode>,
     {
         Serve("one");
         MakeService("80:8080", "one");
-        Assert.Equal("one", WebServer.Get(node.Lan["one"].Namespace, $"http://{Vip}/").Server);
+        Assert.Equal("one", WebServer.Get(Node.Lan["one"].Namespace, $"http://{Vip}/").Server);
     }
 
     [Fact]
     public void WithoutBackendsItIsSaidSo()
     {
         MakeService("http=80 dns=53/udp");
-        node.Client.Run("curl", "-sS", "-m", "10", $"http://{Vip}/").EndsWith(7).Says("Failed to connect"); // CURLE_COULDNT_CONNECT
-        Assert.Equal("refused\n", node.Client.Do("python3", "-c", UdpQuery, Vip, "53"));
+        Node.Client.Run("curl", "-sS", "-m", "10", $"http://{Vip}/").EndsWith(7).Says("Failed to connect"); // CURLE_COULDNT_CONNECT
+        Assert.Equal("refused\n", Node.Client.Do("python3", "-c", UdpQuery, Vip, "53"));
     }
 
     [Fact]
     public void ADnsQueryIsAnsweredByTheServicesAddress()
     {
-        Tool server = Own(node.Lan["two"].Namespace.Start("python3", "-c", DnsServer, "5353"));
+        Tool server = Own(Node.Lan["two"].Namespace.Start("python3", "-c", DnsServer, "5353"));
         server.WaitFor("serving");
         MakeService("dns=53:5353/udp", "two");
-        foreach ((Namespace client, string seen) in node.Clients.SelectMany(c => Enumerable.Repeat(c, 5)))
+        foreach ((Namespace client, string seen) in Node.Clients.SelectMany(c => Enumerable.Repeat(c, 5)))
         {
             Assert.Equal($"192.0.2.53 {seen}\n", client.Do("python3", "-c", UdpQuery, Vip, "53"));
+        }
+    }
+
+    /// <summary>Netcat's socket is connected to the service's address, so that it takes an answer from nowhere else.</summary>
+    [Fact]
+    public void DatagramsGoThroughAService()
+    {
+        MakeService("7:7007/udp", "three");
+        foreach ((Namespace client, _) in Node.Clients)
+        {
+            using Tool server = Tool.Start(Node.Lan["three"].Namespace.Inside("nc", "-n", "-v", "-u", "-l", "7007"), input: "pong\n");
+            server.WaitFor("Bound on");
+            Finished end = Tool.Run(client.Inside("nc", "-u", "-W", "1", "-w", "10", Vip, "7"), input: "ping\n").Succeeds();
+            Assert.Equal("pong\n", end.Output);
+            server.WaitFor("ping");
         }
     }
 
     [Fact]
     public void AStreamGoesThroughAService()
     {
-        using Tool server = Iperf.Serve(node.Lan["one"]);
+        using Tool server = Iperf.Serve(Node.Lan["one"]);
         MakeService("5201", "one");
-        Assert.Contains("\"sum_received\"", node.Client.Do("iperf3", "-c", Vip, "-J", "-t", "2"), StringComparison.Ordinal);
+        Assert.Contains("\"sum_received\"", Node.Client.Do("iperf3", "-c", Vip, "-J", "-t", "2"), StringComparison.Ordinal);
         server.Wait().Succeeds();
     }
 
@@ -158,9 +102,9 @@ public sealed class ServiceTests(ServiceNode node) : IClassFixture<ServiceNode>,
     public void AClientKeepsItsBackendByAffinity()
     {
         Array.ForEach(["one", "two", "three"], l => Serve(l));
-        Switch.Do("service", "add", _name, Vip, "--port", "80:8080", "--affinity", "60");
-        Switch.Do(["backend", "add", _name, .. new[] { "one", "two", "three" }.Select(l => node.Lan[l].Address)]);
-        Assert.Single(Enumerable.Range(0, 20).Select(_ => WebServer.Get(node.Client, $"http://{Vip}/").Server).Distinct());
+        Switch.Do("service", "add", Name, Vip, "--port", "80:8080", "--affinity", "60");
+        Switch.Do(["backend", "add", Name, .. new[] { "one", "two", "three" }.Select(l => Node.Lan[l].Address)]);
+        Assert.Single(Enumerable.Range(0, 20).Select(_ => WebServer.Get(Node.Client, $"http://{Vip}/").Server).Distinct());
     }
 
     [Fact]
@@ -168,28 +112,28 @@ public sealed class ServiceTests(ServiceNode node) : IClassFixture<ServiceNode>,
     {
         Serve("one");
         MakeService("80:8080@30080", "one");
-        Switch.Do("publish", "add", _name, "--to", "svc-one", "8088:8080");
-        Switch.Do("publish", "add", $"{_name}-free", "--to", "svc-one", "8080");
-        string free = Switch.Json("get", "published-port", $"{_name}-free").GetProperty("status").GetProperty("host_port").ToString();
+        Switch.Do("publish", "add", Name, "--to", "svc-one", "8088:8080");
+        Switch.Do("publish", "add", $"{Name}-free", "--to", "svc-one", "8080");
+        string free = Switch.Json("get", "published-port", $"{Name}-free").GetProperty("status").GetProperty("host_port").ToString();
         foreach (string at in new[] { $"{Vip}:80", $"{ServiceNode.Node}:30080", $"{ServiceNode.Node}:8088", $"{ServiceNode.Node}:{free}" })
         {
-            Assert.Equal(("one", ServiceNode.Outside), WebServer.Get(node.OutsideNamespace, $"http://{at}/"));
+            Assert.Equal(("one", ServiceNode.Outside), WebServer.Get(Node.OutsideNamespace, $"http://{at}/"));
         }
         // A container reaches them too, and so the published port of another one.
-        Assert.Equal("one", WebServer.Get(node.Client, $"http://{ServiceNode.Node}:8088/").Server);
-        Switch.Run("publish", "add", "again", "--to", "svc-one", "30080:8080").EndsWith(1).Says($"taken by service \"{_name}\", as a node port");
-        Switch.Do("publish", "delete", _name, $"{_name}-free");
+        Assert.Equal("one", WebServer.Get(Node.Client, $"http://{ServiceNode.Node}:8088/").Server);
+        Switch.Run("publish", "add", "again", "--to", "svc-one", "30080:8080").EndsWith(1).Says($"taken by service \"{Name}\", as a node port");
+        Switch.Do("publish", "delete", Name, $"{Name}-free");
     }
 
     [Fact]
     public void ContainersReachTheOutsideByTheNodesAddress()
     {
-        Own(new WebServer(node.OutsideNamespace, "outside", 8090));
+        Own(new WebServer(Node.OutsideNamespace, "outside", 8090));
         foreach (string label in new[] { "client", "one" })
         {
-            Assert.Equal(("outside", ServiceNode.Node), WebServer.Get(node.Lan[label].Namespace, $"http://{ServiceNode.Outside}:8090/"));
+            Assert.Equal(("outside", ServiceNode.Node), WebServer.Get(Node.Lan[label].Namespace, $"http://{ServiceNode.Outside}:8090/"));
         }
-        node.Client.Do("ping", "-c", "3", "-i", "0.2", "-W", "2", ServiceNode.Outside);
+        Node.Client.Do("ping", "-c", "3", "-i", "0.2", "-W", "2", ServiceNode.Outside);
     }
 
     /// <summary>Sends a query for an A record and prints the address in the answer and the payload that the server adds, or "refused".</summary>

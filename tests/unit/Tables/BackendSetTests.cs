@@ -1,4 +1,5 @@
 using Dataplane.Memory;
+using Dataplane.Packets;
 using Dataplane.Tables;
 
 namespace Dataplane.UnitTests.Tables;
@@ -79,6 +80,46 @@ public sealed unsafe class BackendSetTests : IDisposable
             double share = (double)weights[i] / weights.Sum(w => w);
             Assert.InRange((double)counts[i + 1] / Flows, share - 0.01, share + 0.01);
             Assert.True(weights[i] != 0 || counts[i + 1] == 0, "one without weight was chosen");
+        }
+    }
+
+    /// <summary>
+    /// Flows as they come, from neighbouring addresses and ports, by the hash that workers use: each of ten backends has its share within a
+    /// hundredth of it.
+    /// </summary>
+    [Theory]
+    [InlineData(false, false, new ushort[] { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 })]
+    [InlineData(false, true, new ushort[] { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 })]
+    [InlineData(false, true, new ushort[] { 8, 9, 10, 11, 12, 8, 9, 10, 11, 12 })]
+    [InlineData(true, false, new ushort[] { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 })]
+    [InlineData(true, true, new ushort[] { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 })]
+    [InlineData(true, true, new ushort[] { 8, 9, 10, 11, 12, 8, 9, 10, 11, 12 })]
+    public void A_million_neighbouring_flows_are_shared_by_the_weights(bool maglev, bool v6, ushort[] weights)
+    {
+        const int Ports = 1000;
+        uint set = Make(new SegmentWriter(_segment), 1, Members(weights), maglev);
+        var counts = new int[weights.Length + 1];
+        byte* ip = stackalloc byte[IPv6Header.Length + sizeof(uint)];
+        int header = v6 ? IPv6Header.Length : IPv4Header.MinLength;
+        for (int i = 0; i < Flows; i++)
+        {
+            uint client = 0x0A00_0001 + (uint)(i / Ports);
+            if (v6)
+            {
+                IPv6Header.Write(ip, 0, 0, sizeof(uint), Wire.ProtocolTcp, 64, new IPv6Number(0xFD00_0001ul << 32, client), new IPv6Number(0xFD96ul << 48, 1));
+            }
+            else
+            {
+                IPv4Header.Write(ip, 0, header + sizeof(uint), 0, IPv4Header.DontFragment, 64, Wire.ProtocolTcp, client, 0x0A60_0001);
+            }
+            Wire.Store16(ip + header, (ushort)(32_768 + (i % Ports)));
+            Wire.Store16(ip + header + 2, 80);
+            counts[Choose(set, v6 ? FlowHash.Of6(ip, header + sizeof(uint)) : FlowHash.Of4(ip, header + sizeof(uint)))]++;
+        }
+        Assert.Equal(0, counts[0]);
+        for (int i = 0; i < weights.Length; i++)
+        {
+            Assert.InRange(counts[i + 1] / ((double)Flows * weights[i] / weights.Sum(w => w)), 0.99, 1.01);
         }
     }
 

@@ -13,7 +13,7 @@ internal static unsafe class ConnectionAudit
     public static string? Problem(ConnectionTable table, ConnectionSlot4* slots4, ConnectionSlot6* slots6)
     {
         var keys = new HashSet<ConnectionKey>();
-        long connections = 0, halfOpen = 0;
+        long connections = 0, halfOpen = 0, over = 0;
         long[] taken = [0, 0];
         foreach (bool isIPv6 in (bool[])[false, true])
         {
@@ -66,12 +66,13 @@ internal static unsafe class ConnectionAudit
                 {
                     connections++;
                     halfOpen += ConnectionControl.Has(head->Control, ConnectionFlags.HalfOpen) ? 1 : 0;
+                    over += ConnectionControl.IsOver(head->Control) ? 1 : 0;
                 }
             }
         }
         ConnectionStatistics statistics = table.Statistics();
-        return statistics.Connections == connections && statistics.HalfOpen == halfOpen && statistics.Slots4 == taken[0] && statistics.Slots6 == taken[1]
+        return statistics.Connections == connections && statistics.HalfOpen == halfOpen && statistics.Over == over && statistics.Slots4 == taken[0] && statistics.Slots6 == taken[1]
             ? null
-            : $"{connections} connections, {halfOpen} half-open, {taken[0]} and {taken[1]} slots, but {statistics}";
+            : $"{connections} connections, {halfOpen} half-open, {over} over, {taken[0]} and {taken[1]} slots, but {statistics}";
     }
 }

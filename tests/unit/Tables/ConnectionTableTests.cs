@@ -279,19 +279,27 @@ public sealed class ConnectionTableTests
         Assert.False(Hot(43, 2, out _)); // routes have changed since
         Assert.True(Hot(42, 9, out ConnectionVerdict4 verdict));
         Assert.Equal(9u, test.Read(handle).LastSeen);
-        Assert.Equal((5u, 7u, 3u), (verdict.Route, verdict.Owner.Frontend, verdict.Owner.Backend));
+        Assert.Equal(5u, verdict.Route);
         Assert.Equal((0x0A00_0005u, 0x0A01_0003u), (verdict.Rewrite.Source, verdict.Rewrite.Destination));
         Assert.Equal((1234, 8080), (verdict.Rewrite.SourcePort, verdict.Rewrite.DestinationPort));
         Assert.Equal(test.Read(handle).AddressDelta, verdict.Rewrite.AddressDelta);
         Assert.Equal(test.Read(handle).PortDelta, verdict.Rewrite.PortDelta);
+        Assert.Equal((HotLook.Closer, 9u), (Beyond(43), test.Read(handle).LastSeen));
         key.Addresses++;
         Assert.False(Hot(42, 9, out _));
+        Assert.Equal(HotLook.None, Beyond(42));
+
+        unsafe HotLook Beyond(uint generation)
+        {
+            ConnectionVerdict4 found = default;
+            return ConnectionTable.LookBeyond4(test.Table.Home4(in key), in key, generation, 9, ref found);
+        }
 
         unsafe bool Hot(uint generation, uint now, out ConnectionVerdict4 found)
         {
             found = default;
             ConnectionSlot4* home = test.Table.Home4(in key);
-            return ConnectionTable.TryHot4(home, in key, generation, now, ref found) || ConnectionTable.TryHotBeyond4(home, in key, generation, now, ref found);
+            return ConnectionTable.TryHot4(home, in key, generation, now, ref found) || ConnectionTable.LookBeyond4(home, in key, generation, now, ref found) == HotLook.Hot;
         }
     }
 
@@ -308,16 +316,23 @@ public sealed class ConnectionTableTests
         Assert.Equal((made.Reply.Destination, made.Reply.Source), (verdict.Rewrite.Source, verdict.Rewrite.Destination));
         Assert.Equal((40_000, 8080), (verdict.Rewrite.SourcePort, verdict.Rewrite.DestinationPort));
         Assert.Equal(test.Read(handle).AddressDelta, verdict.Rewrite.AddressDelta);
-        Assert.Equal((7u, 3u), (verdict.Owner.Frontend, verdict.Owner.Backend));
         Assert.False(Hot(43, 9, out _));
+        Assert.Equal(HotLook.Closer, Beyond(43));
         key.Source.Low++;
         Assert.False(Hot(42, 9, out _));
+        Assert.Equal(HotLook.None, Beyond(42));
+
+        unsafe HotLook Beyond(uint generation)
+        {
+            ConnectionVerdict6 found = default;
+            return ConnectionTable.LookBeyond6(test.Table.Home6(in key), in key, generation, 9, ref found);
+        }
 
         unsafe bool Hot(uint generation, uint now, out ConnectionVerdict6 found)
         {
             found = default;
             ConnectionSlot6* home = test.Table.Home6(in key);
-            return ConnectionTable.TryHot6(home, in key, generation, now, ref found) || ConnectionTable.TryHotBeyond6(home, in key, generation, now, ref found);
+            return ConnectionTable.TryHot6(home, in key, generation, now, ref found) || ConnectionTable.LookBeyond6(home, in key, generation, now, ref found) == HotLook.Hot;
         }
     }
 
@@ -357,6 +372,34 @@ public sealed class ConnectionTableTests
         Assert.Equal((64L, 32L, 128L), (statistics.Connections, statistics.HalfOpen, statistics.Slots4));
         Assert.Equal((10_032ul, 10_000ul - 32, 0ul), (statistics.Inserted, statistics.Evicted, statistics.Refused));
         Assert.All(established, handle => test.Read(handle));
+    }
+
+    /// <summary>A closed connection is kept for as long as Linux keeps it, but not at the expense of a new one.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public void A_full_table_gives_up_connections_that_are_over(bool isReset)
+    {
+        using var test = new TestConnections(capacity: 64);
+        var established = new List<ConnectionHandle>();
+        for (uint i = 0; i < 32; i++)
+        {
+            established.Add(test.Establish(TestConnections.ToBackend(TestConnections.Flow(i))));
+        }
+        for (uint i = 0; i < 10_000; i++)
+        {
+            NewConnection made = TestConnections.ToBackend(TestConnections.Flow(1000 + i));
+            ConnectionHandle handle = test.Establish(made), reply = test.Table.Find(made.Reply);
+            (ConnectionHandle By, byte Flags)[] end = isReset ? [(reply, TcpHeader.Rst)] : [(handle, TcpHeader.Fin | Ack), (reply, TcpHeader.Fin | Ack), (handle, Ack)];
+            foreach ((ConnectionHandle by, byte flags) in end)
+            {
+                test.Table.Touch(by, flags, 2 + i);
+            }
+            Assert.Equal(isReset ? ConnectionState.Closed : ConnectionState.TimeWait, test.Read(handle).State);
+        }
+        ConnectionStatistics statistics = test.Table.Statistics();
+        Assert.Equal((64L, 0L, 32L), (statistics.Connections, statistics.HalfOpen, statistics.Over));
+        Assert.Equal((10_000ul - 32, 0ul), (statistics.Evicted, statistics.Refused));
+        Assert.All(established, handle => Assert.Equal(ConnectionState.Established, test.Read(handle).State));
+        Assert.Null(test.Problem());
     }
 
     [Fact]

@@ -1,0 +1,58 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+using Dataplane.SystemTests.Harness;
+
+namespace Dataplane.SystemTests.Services;
+
+/// <summary>
+/// 10,000 connections at a time (<c>wrk</c>) to real servers, which close each one after a few requests, so that new ones begin all the time: to a
+/// table that has room for little more, and in which those that are over make way.
+/// </summary>
+public sealed partial class ManyConnectionsTests(ServiceNode node) : ServiceTest(node)
+{
+    private const int Connections = 10_000, RequestsEach = 4;
+
+    [Fact]
+    public void NotOneRequestFailsWhileBackendsAreAddedDrainedAndKilled()
+    {
+        WebServer one = Serve("one", requests: RequestsEach), two = Serve("two", requests: RequestsEach);
+        MakeService("80:8080", "one", "two");
+        // Ports of the client that were used a second ago are used again.
+        Node.Client.Do("sysctl", "-qw", "net.ipv4.ip_local_port_range=1024 65535", "net.ipv4.tcp_tw_reuse=1");
+        Tool wrk = Own(Node.Client.Start("prlimit", $"--nofile={WebServer.Files}", "wrk", "-t", "1", "-c", $"{Connections}", "-d", "60", "--timeout", "30", $"http://{Vip}/"));
+        Serves(one, wrk);
+        Serves(two, wrk);
+        Until.True(() => one.Connections + two.Connections > Connections * 9 / 10, "all connections are open", () => $"{one.Connections} and {two.Connections}\n{wrk.Error}");
+
+        WebServer three = Serve("three", requests: RequestsEach);
+        Switch.Do("backend", "add", Name, Node.Lan["three"].Address);
+        Serves(three, wrk);
+
+        string backend = $"{Name}/{Node.Lan["two"].Address}";
+        Switch.Do("backend", "drain", backend);
+        Until.Equal(0, () => two.Connections, "the connections of the one that is drained come to their end");
+        two.Dispose();
+        Switch.Do("backend", "delete", backend);
+        Serves(one, wrk);
+        Serves(three, wrk);
+
+        two = Serve("two", requests: RequestsEach);
+        Switch.Do("backend", "add", Name, Node.Lan["two"].Address);
+        Serves(two, wrk);
+        string end = wrk.Interrupt().Output;
+        Assert.DoesNotContain("Socket errors", end, StringComparison.Ordinal);
+        Assert.DoesNotContain("Non-2xx", end, StringComparison.Ordinal);
+        Assert.True(int.Parse(Requests().Match(end).Groups[1].ValueSpan, CultureInfo.InvariantCulture) > Connections, end);
+        Assert.Equal("0", Switch.Json("connections", "--stats").GetProperty("refused").ToString());
+    }
+
+    /// <summary>It serves as much again.</summary>
+    private static void Serves(WebServer server, Tool wrk)
+    {
+        int before = server.Served;
+        Until.True(() => server.Served > before + 1000, "it serves", () => wrk.Output + wrk.Error);
+    }
+
+    [GeneratedRegex(@"(\d+) requests in")]
+    private static partial Regex Requests();
+}
