@@ -66,7 +66,6 @@ public sealed class OperatorTests(OperatorNetwork network) : IClassFixture<Opera
         watch.WaitFor("  updated   policy \"op-watched\"\n");
         _lan.Switch.Do("policy", "delete", "op-watched");
         watch.WaitFor("  deleted   policy \"op-watched\"\n");
-        Assert.Equal(0, watch.Interrupt().ExitCode);
     }
 
     [Fact]
