@@ -56,6 +56,19 @@ public sealed class OperatorTests(OperatorNetwork network) : IClassFixture<Opera
     }
 
     [Fact]
+    public void AWatchShowsWhatThereIsAndEveryChangeAsItHappens()
+    {
+        _lan.Switch.Do("policy", "add", "op-watched", "--pps", "100");
+        using Tool watch = Tool.Start([Programs.Control, "watch", "policy", "--instance", _lan.Switch.Instance]);
+        watch.WaitFor("  synced\n");
+        Assert.Matches("(?m)^ *[0-9]+  snapshot  policy \"op-watched\"$", watch.Output);
+        _lan.Switch.Apply("policies: [{name: op-watched, isolated: true}]");
+        watch.WaitFor("  updated   policy \"op-watched\"\n");
+        _lan.Switch.Do("policy", "delete", "op-watched");
+        watch.WaitFor("  deleted   policy \"op-watched\"\n");
+    }
+
+    [Fact]
     public void AWideTableShowsWhatDiffersFromTheDefaults()
     {
         string[] lines = _lan.Switch.Run("get", "ports", "--network", _lan.Name, "-o", "wide").Succeeds().Output.Split('\n');
