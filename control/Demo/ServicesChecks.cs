@@ -24,7 +24,7 @@ internal sealed class ServicesChecks(ServicesSession session, CheckList checks)
         // A client on the servers' own link would be answered directly: it is given the router's address.
         string node = ServicesPlan.NodeAddress;
         await AskAsync("service", client, ServicesPlan.Url, ServicesPlan.Host.Address.ToString(), ["web1", "web2"], cancel);
-        await AskAsync("service, from outside", outside, ServicesPlan.Url, outside.Address.ToString(), ["web1", "web2"], cancel);
+        await AskAsync("service", outside, ServicesPlan.Url, outside.Address.ToString(), ["web1", "web2"], cancel);
         await AskAsync("node port", outside, $"http://{node}:{ServicesPlan.NodePort}/", outside.Address.ToString(), ["web1", "web2"], cancel);
         await AskAsync("published port", outside, $"http://{node}:{ServicesPlan.PublishedPort}/", outside.Address.ToString(), ["web1"], cancel);
         await AskAsync("hairpin", web1, ServicesPlan.Url, null, ["web1", "web2"], cancel);

@@ -60,7 +60,10 @@ public sealed class WebServer : IDisposable
     public void Dispose()
     {
         _tool.Dispose();
-        _directory.Delete(recursive: true);
+        if (Directory.Exists(_directory.FullName))
+        {
+            _directory.Delete(recursive: true);
+        }
     }
 
     /// <summary>A word of ngx_http_stub_status_module: "Active connections: 1 \nserver accepts handled requests\n 16 16 31".</summary>
