@@ -160,7 +160,11 @@ public sealed partial class Controller : IDisposable
             {
                 _engine.Assign(entry.Index, (int)Math.Min(queue, int.MaxValue), (int)Math.Min(worker, int.MaxValue));
             }
-            catch (Exception e) when (e is EngineRefusedException or EngineUnavailableException)
+            catch (EngineRefusedException e)
+            {
+                throw new ProblemException(StatusCode.FailedPrecondition, e.Message);
+            }
+            catch (EngineUnavailableException e)
             {
                 throw Explain(e, step: null);
             }
