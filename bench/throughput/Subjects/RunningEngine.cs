@@ -40,6 +40,7 @@ public sealed class RunningEngine : IDisposable
             Writer.Begin();
             context.Scenario.Configure(Writer);
             Writer.Commit();
+            Writer.Synchronize(); // as the control process does: a static address costs workers a detour until then
             for (int i = 0; i < context.Devices.Count; i++)
             {
                 int index = Scenario.FirstPort + i;
