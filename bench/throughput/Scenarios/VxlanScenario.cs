@@ -99,7 +99,7 @@ public abstract unsafe class VxlanScenario(string name, int addresses) : Scenari
         ovs.Configure("add-br", Physical, "--", "set", "bridge", Physical, "datapath_type=netdev", $"other_config:hwaddr={Interface(Here)}",
             "--", "add-br", Integration, "--", "set", "bridge", Integration, "datapath_type=netdev", "other_config:mac-table-size=1000000");
         // A packet to an address that it has not learned goes by the one other port, and not to the bridge's own as well.
-        ovs.Do("ovs-ofctl", "mod-port", $"unix:{ovs.FileOf($"{Integration}.mgmt")}", "LOCAL", "no-flood");
+        ovs.Do("ovs-ofctl", "mod-port", $"unix:{ovs.FileOf($"{Integration}.mgmt")}", Integration, "no-flood"); // "LOCAL" is not known by every version
         ovs.Inside("ip", "address", "add", $"{Text(EndPoint(Here))}/24", "dev", Physical);
         ovs.Inside("ip", "link", "set", Physical, "up");
         ovs.Configure([
