@@ -84,7 +84,7 @@ public abstract class Chaos : IDisposable
     /// <summary>Something happens while batches come, after some of them.</summary>
     protected void AtWork(Action mishap)
     {
-        int begun = Volatile.Read(ref _batches), enough = begun + Random.Next(5, 300);
+        int begun = Volatile.Read(ref _batches), enough = begun + Random.Next(5, 120);
         double rest = Random.NextDouble();
         Task batches = Task.Run(() =>
         {
