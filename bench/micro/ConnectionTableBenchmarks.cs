@@ -146,7 +146,7 @@ public unsafe class ConnectionTableBenchmarks
     }
 
     private static ulong Look(ConnectionSlot4* home, in ConnectionKey4 key, ref ConnectionVerdict4 verdict) =>
-        ConnectionTable.TryHot4(home, in key, Generation, Now, ref verdict) || ConnectionTable.TryHotBeyond4(home, in key, Generation, Now, ref verdict)
+        ConnectionTable.TryHot4(home, in key, Generation, Now, ref verdict) || ConnectionTable.LookBeyond4(home, in key, Generation, Now, ref verdict) == HotLook.Hot
             ? verdict.Route : throw new InvalidOperationException("an established connection is not found");
 
     private void Shake(ConnectionHandle handle, ConnectionHandle reply)

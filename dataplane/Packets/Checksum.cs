@@ -64,6 +64,14 @@ public static unsafe class Checksum
         return (ushort)((sum & 0xFFFF) + (sum >> 16));
     }
 
+    /// <summary>As <see cref="Fold"/>, of a sum below 2^31: of a few words.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ushort FoldFew(uint sum)
+    {
+        sum = (sum & 0xFFFF) + (sum >> 16);
+        return (ushort)(sum + (sum >> 16));
+    }
+
     /// <summary>What stands in the header: the complement.</summary>
     public static ushort Finish(ulong sum) => (ushort)~Fold(sum);
 

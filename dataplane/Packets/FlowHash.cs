@@ -40,20 +40,31 @@ public static unsafe class FlowHash
     /// <param name="data">The frame.</param>
     /// <param name="length">Bytes that can be read there, at least 14.</param>
     /// <param name="tos">Differentiated services and ECN of its IP packet, 0 without one.</param>
+    public static uint OfFrame(byte* data, int length, out byte tos) =>
+        TryOfPlainFrame(data, length, out uint hash, out tos) ? hash : OfOtherFrame(data, length, out tos);
+
+    /// <summary>
+    /// As <see cref="OfFrame"/>, of most frames: of an IPv4 packet, untagged, without options. False for another one. It calls nothing,
+    /// so that a loop keeps its registers.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static uint OfFrame(byte* data, int length, out byte tos)
+    public static bool TryOfPlainFrame(byte* data, int length, out uint hash, out byte tos)
     {
         const int IP = Wire.EthernetHeader, Transport = IP + IPv4Header.MinLength;
-        // Most are IPv4 packets, untagged, without options. A loop that calls nothing for them keeps its registers.
-        if (length >= Transport + sizeof(uint) && (Unsafe.ReadUnaligned<uint>(data + Wire.EtherTypeOffset) & 0x00FF_FFFF) == 0x0045_0008)
+        if (length < Transport + sizeof(uint) || (Unsafe.ReadUnaligned<uint>(data + Wire.EtherTypeOffset) & 0x00FF_FFFF) != 0x0045_0008)
         {
-            tos = data[IP + 1];
-            uint protocol = IPv4Header.Protocol(data + IP);
-            bool hasPorts = ((protocol == Tcp) | (protocol == Udp) | (protocol == Sctp)) & !IPv4Header.IsFragment(data + IP);
-            ulong ports = hasPorts ? ((ulong)protocol << 32) | Unsafe.ReadUnaligned<uint>(data + Transport) : 0;
-            return Mix(Unsafe.ReadUnaligned<ulong>(data + IP + 12), ports);
+            (hash, tos) = (0, 0);
+            return false;
         }
-        return OfOtherFrame(data, length, out tos);
+        tos = data[IP + 1];
+        uint protocol = IPv4Header.Protocol(data + IP);
+        ulong ports = 0;
+        if ((protocol == Udp || protocol == Tcp || protocol == Sctp) && !IPv4Header.IsFragment(data + IP))
+        {
+            ports = ((ulong)protocol << 32) | Unsafe.ReadUnaligned<uint>(data + Transport);
+        }
+        hash = Mix(Unsafe.ReadUnaligned<ulong>(data + IP + 12), ports);
+        return true;
     }
 
     /// <summary>As <see cref="OfFrame"/>, of any frame.</summary>

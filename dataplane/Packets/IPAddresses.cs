@@ -14,7 +14,7 @@ public static class IPAddresses
     public static bool IsMartian4(uint address)
     {
         uint first = address >> 24;
-        return (first - 1 >= 223) | (first == 127);
+        return first - 1 >= 223 || first == 127;
     }
 
     public static bool IsMulticast4(uint address) => address >> 28 == 14;

@@ -76,6 +76,18 @@ public static unsafe class IPv4Header
         Unsafe.WriteUnaligned(ip + 8, unchecked(word + 0xFFFF + carry));
     }
 
+    /// <summary>As <see cref="DecrementTtl(byte*)"/>, where something else has changed besides.</summary>
+    /// <param name="ip">The header.</param>
+    /// <param name="change">What the sum of the header's words has changed by.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void DecrementTtl(byte* ip, ushort change)
+    {
+        const uint MinusOne = 0xFFFE;
+        uint word = Unsafe.ReadUnaligned<uint>(ip + 8);
+        uint checksum = (ushort)~Checksum.FoldFew((~word >> 16) + change + MinusOne);
+        Unsafe.WriteUnaligned(ip + 8, (ushort)(word - 1) | (checksum << 16));
+    }
+
     /// <summary>Writes a header without options and with its checksum.</summary>
     /// <param name="ip">20 bytes.</param>
     /// <param name="tos">Differentiated services and ECN.</param>

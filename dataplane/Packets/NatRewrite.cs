@@ -147,11 +147,14 @@ public static unsafe class NatRewrite
     internal static ulong Difference(uint was, uint now) => (ulong)~was + now;
 
     /// <summary>Corrects a checksum by what the sum that it covers changes by.</summary>
+    private static void Correct(byte* field, ulong change, bool isUdp) => CorrectBy(field, Checksum.Fold(change), isUdp);
+
+    /// <summary>As <see cref="Correct"/>, by a few 16-bit words.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal static void Correct(byte* field, ulong change, bool isUdp)
+    internal static void CorrectBy(byte* field, uint change, bool isUdp)
     {
         ushort was = Unsafe.ReadUnaligned<ushort>(field);
-        ushort now = Checksum.Finish((ushort)~was + change);
+        ushort now = (ushort)~Checksum.FoldFew((ushort)~was + change);
         if (isUdp)
         {
             now = now == 0 ? (ushort)0xFFFF : now;

@@ -54,39 +54,54 @@ public static unsafe class DecapsulateStage
 
     private static int TakeFrom(Worker w, int port, rte_mbuf** mbufs, int count, ref ulong bytes)
     {
-        TunnelState state = w.Tunnels;
-        ulong generation = w.Generation, mac = w.Interface(port).Mac, sum = 0;
         int left = 0;
-        uint consumed = 0;
-        for (int i = 0; i < count; i++)
+        rte_mbuf** end = mbufs + count;
+        for (rte_mbuf** at = mbufs; (at = TakeFrom(w, port, at, end, mbufs, ref left, ref bytes)) < end; at++)
         {
-            rte_mbuf* mbuf = mbufs[i];
-            BridgeStage.Prefetch(mbufs[Math.Min(i + Worker.PrefetchAhead, count - 1)]);
-            KnownTunnel* known = Recognise(state, mac, mbuf, out int overhead, out bool isNear);
-            if (known != null && known->Generation == generation && known->Interface == port)
+            // In its turn, or it would come behind others of its flow.
+            bytes += (*at)->pkt_len;
+            RouteStage.One(w, port, *at);
+        }
+        return left;
+    }
+
+    /// <summary>The loop, up to a packet that may be a tunnel's none the less; gives that one, or the end. It calls nothing.</summary>
+    private static rte_mbuf** TakeFrom(Worker w, int port, rte_mbuf** at, rte_mbuf** end, rte_mbuf** others, ref int left, ref ulong bytes)
+    {
+        TunnelState state = w.Tunnels;
+        ulong generation = w.Generation, sum = 0;
+        rte_mbuf** other = others + left;
+        uint consumed = 0;
+        for (rte_mbuf** ahead = end - Worker.PrefetchAhead; at < end; at++)
+        {
+            rte_mbuf* mbuf = *at;
+            if (at < ahead)
+            {
+                BridgeStage.Prefetch(at[Worker.PrefetchAhead]);
+            }
+            KnownTunnel* known = Recognise(state, mbuf, out int overhead, out bool isNear);
+            if (known != null && known->Generation == generation && known->Interface == port && w.TryInject(known->Port, mbuf))
             {
                 sum += mbuf->pkt_len;
                 mbuf->ol_flags = 0;
                 mbuf->data_off += (ushort)overhead;
                 mbuf->data_len -= (ushort)overhead;
                 mbuf->pkt_len -= (uint)overhead;
-                w.Inject(known->Port, mbuf);
                 consumed++;
             }
             else if (isNear)
             {
-                // In its turn, or it would come behind others of its flow.
-                sum += mbuf->pkt_len;
-                RouteStage.One(w, port, mbuf);
+                break;
             }
             else
             {
-                mbufs[left++] = mbuf;
+                *other++ = mbuf;
             }
         }
         w.Counters(port)->Consumed += consumed;
-        bytes = sum;
-        return left;
+        bytes += sum;
+        left = (int)(other - others);
+        return at;
     }
 
     /// <summary>
@@ -138,12 +153,11 @@ public static unsafe class DecapsulateStage
     /// right IPv4 header checksum, and no UDP checksum. Null for all others.
     /// </summary>
     /// <param name="state">What the worker knows.</param>
-    /// <param name="mac">Address of the interface.</param>
     /// <param name="mbuf">The packet.</param>
     /// <param name="overhead">Bytes of its outer headers.</param>
     /// <param name="isNear">It may be a tunnel's none the less.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static KnownTunnel* Recognise(TunnelState state, ulong mac, rte_mbuf* mbuf, out int overhead, out bool isNear)
+    private static KnownTunnel* Recognise(TunnelState state, rte_mbuf* mbuf, out int overhead, out bool isNear)
     {
         byte* data = Mbuf.Data(mbuf), ip = data + IP;
         int length = mbuf->data_len;

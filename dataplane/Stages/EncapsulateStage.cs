@@ -70,6 +70,10 @@ public static unsafe class EncapsulateStage
             if (isPlain)
             {
                 rte_mbuf** next = path.Headers.IsIPv6 ? Wrap<V6>(in path, at, end, ref bytes) : Wrap<V4>(in path, at, end, ref bytes);
+                if (next == at && (path.Headers.IsIPv6 ? TryWrapOther<V6>(in path, *at, ref bytes) : TryWrapOther<V4>(in path, *at, ref bytes)))
+                {
+                    next++;
+                }
                 int run = (int)(next - at);
                 if (run != 0)
                 {
@@ -91,31 +95,58 @@ public static unsafe class EncapsulateStage
     private static rte_mbuf** Wrap<TFamily>(ref readonly UnderlayPath path, rte_mbuf** at, rte_mbuf** end, ref ulong bytes)
         where TFamily : struct, IFamily
     {
-        int overhead = default(TFamily).Overhead;
         uint limit = path.Limit;
         ulong sum = 0;
         for (; at < end; at++)
         {
             rte_mbuf* mbuf = *at;
             Prefetch(at[Worker.PrefetchAhead]);
-            uint length = mbuf->pkt_len;
-            int first = mbuf->data_len;
-            if ((mbuf->ol_flags & Unusual) != 0 || length > limit || first < Wire.EthernetHeader || first > ushort.MaxValue - overhead
-                || mbuf->data_off < overhead || !Mbuf.IsWritable(mbuf))
+            if (!NeedsHeadersOnly<TFamily>(mbuf, limit) || !FlowHash.TryOfPlainFrame(Mbuf.Data(mbuf), mbuf->data_len, out uint hash, out byte tos))
             {
                 break;
             }
-            byte* data = Mbuf.Data(mbuf);
-            uint hash = FlowHash.OfFrame(data, first, out byte tos);
-            default(TFamily).Write(in path.Headers, data - overhead, length, hash, (byte)(tos & Ecn.Mask));
-            mbuf->data_off = (ushort)(mbuf->data_off - overhead);
-            mbuf->data_len = (ushort)(first + overhead);
-            mbuf->pkt_len = length + (uint)overhead;
-            mbuf->ol_flags |= Offload.EncapsulatedFlag;
-            sum += length;
+            sum += mbuf->pkt_len;
+            Wrap<TFamily>(in path, mbuf, hash, tos);
         }
         bytes += sum;
         return at;
+    }
+
+    /// <summary>As the loop, for one frame of any kind. False when it needs more.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static bool TryWrapOther<TFamily>(ref readonly UnderlayPath path, rte_mbuf* mbuf, ref ulong bytes)
+        where TFamily : struct, IFamily
+    {
+        if (!NeedsHeadersOnly<TFamily>(mbuf, path.Limit))
+        {
+            return false;
+        }
+        bytes += mbuf->pkt_len;
+        uint hash = FlowHash.OfFrame(Mbuf.Data(mbuf), mbuf->data_len, out byte tos);
+        Wrap<TFamily>(in path, mbuf, hash, tos);
+        return true;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool NeedsHeadersOnly<TFamily>(rte_mbuf* mbuf, uint limit)
+        where TFamily : struct, IFamily
+    {
+        int overhead = default(TFamily).Overhead, first = mbuf->data_len;
+        return (mbuf->ol_flags & (Unusual | Rte.RTE_MBUF_F_INDIRECT | Rte.RTE_MBUF_F_EXTERNAL)) == 0 && mbuf->refcnt == 1
+            && mbuf->pkt_len <= limit && first >= Wire.EthernetHeader && first <= ushort.MaxValue - overhead && mbuf->data_off >= overhead;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Wrap<TFamily>(ref readonly UnderlayPath path, rte_mbuf* mbuf, uint hash, byte tos)
+        where TFamily : struct, IFamily
+    {
+        int overhead = default(TFamily).Overhead;
+        uint length = mbuf->pkt_len;
+        default(TFamily).Write(in path.Headers, Mbuf.Data(mbuf) - overhead, length, hash, (byte)(tos & Ecn.Mask));
+        mbuf->data_off = (ushort)(mbuf->data_off - overhead);
+        mbuf->data_len = (ushort)(mbuf->data_len + overhead);
+        mbuf->pkt_len = length + (uint)overhead;
+        mbuf->ol_flags |= Offload.EncapsulatedFlag;
     }
 
     private interface IFamily

@@ -16,6 +16,9 @@ internal static unsafe partial class RouteBurst
     /// <summary>SYN, FIN, RST: they change the state of a connection (<see cref="ConnectionTracking.IsQuietTcp"/>).</summary>
     private const byte LoudFlags = TcpHeader.Syn | TcpHeader.Fin | TcpHeader.Rst;
 
+    /// <summary>"More fragments" and the offset, in the order of memory.</summary>
+    private const ushort AnyFragment = 0xFF3F;
+
     /// <summary>
     /// Looks for the connections of all packets. Gives how many IPv4 and IPv6 packets have none, and need a route. Those of connections have
     /// their way already; when others of their family had theirs looked up, <see cref="Direct"/> gives it to them again.
@@ -75,8 +78,7 @@ internal static unsafe partial class RouteBurst
             const int Transport = Wire.EthernetHeader + IPv4Header.MinLength;
             byte* ip = entry->Data + Wire.EthernetHeader, transport = entry->Data + Transport;
             byte protocol = ip[9];
-            bool isFragment = (Unsafe.ReadUnaligned<ushort>(ip + 6) & 0xFF3F) != 0;
-            if (isFragment || !CanBeRewritten(entry, protocol, transport, Transport))
+            if ((Unsafe.ReadUnaligned<ushort>(ip + 6) & AnyFragment) != 0 || !CanBeRewritten(entry, protocol, transport, Transport))
             {
                 entry->Family = 0;
                 continue;
@@ -92,37 +94,68 @@ internal static unsafe partial class RouteBurst
 
     private static int Look4(Worker w, ref readonly InterfaceRecord itf, uint verdicts, int count)
     {
+        int missed = Look4(w, verdicts, count), plain = 0;
+        for (int i = 0; i < missed; i++)
+        {
+            plain += LookCloser4(w, in itf, verdicts, w.Routing.Missed[i]) ? 1 : 0;
+        }
+        return plain;
+    }
+
+    /// <summary>
+    /// Takes the verdicts that are in their homes. Notes the other packets, and asks for the slots behind their homes. Gives how many
+    /// these are. It calls nothing.
+    /// </summary>
+    private static int Look4(Worker w, uint verdicts, int count)
+    {
         RouteState state = w.Routing;
         BurstPacket* entry = state.Entries;
-        ConnectionVerdict4* verdicts4 = state.Verdicts4;
-        ConnectionSlot4** homes = state.Homes4;
-        ConnectionKey4* keys = state.Keys4;
+        ConnectionVerdict4* verdict = state.Verdicts4;
+        ConnectionSlot4** home = state.Homes4;
+        ConnectionKey4* key = state.Keys4;
+        byte* missed = state.Missed;
         uint* results = state.Results4, addresses = state.Addresses4;
         uint now = w.NowSeconds;
-        int plain = 0;
-        for (int i = 0; i < count; i++, entry++)
+        for (int i = 0; i < count; i++, entry++, verdict++, home++, key++)
         {
             if (entry->Family != 4)
             {
                 continue;
             }
-            ref ConnectionVerdict4 verdict = ref verdicts4[i];
-            ConnectionSlot4* home = homes[i];
-            ref readonly ConnectionKey4 key = ref keys[i];
-            if (ConnectionTable.TryHot4(home, in key, verdicts, now, ref verdict) || ConnectionTable.TryHotBeyond4(home, in key, verdicts, now, ref verdict))
+            if (!ConnectionTable.TryHot4(*home, in *key, verdicts, now, ref *verdict))
             {
-                entry->Connection = By(entry->Mbuf, verdict.Flags);
-                results[i] = verdict.Route;
-                addresses[i] = verdict.Rewrite.Destination;
+                ConnectionTable.Prefetch(*home + 1);
+                *missed++ = (byte)i;
                 continue;
             }
-            uint source = (uint)(key.Addresses >> 32), destination = (uint)key.Addresses;
-            var whole = new ConnectionKey(key.Flow, new IPv6Number(0, source), new IPv6Number(0, destination), false);
-            bool isPlain = IsPlain(w, in itf, entry, in whole);
-            entry->Family = isPlain ? (byte)4 : (byte)0;
-            plain += isPlain ? 1 : 0;
+            entry->Connection = By(entry->Mbuf, verdict->Flags);
+            results[i] = verdict->Route;
+            addresses[i] = verdict->Rewrite.Destination;
         }
-        return plain;
+        return (int)(missed - state.Missed);
+    }
+
+    /// <summary>Looks for a connection behind its home. True for a packet that is routed as it is.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static bool LookCloser4(Worker w, ref readonly InterfaceRecord itf, uint verdicts, int i)
+    {
+        RouteState state = w.Routing;
+        BurstPacket* entry = state.Entries + i;
+        ref ConnectionVerdict4 verdict = ref state.Verdicts4[i];
+        ref readonly ConnectionKey4 key = ref state.Keys4[i];
+        HotLook look = ConnectionTable.LookBeyond4(state.Homes4[i], in key, verdicts, w.NowSeconds, ref verdict);
+        if (look == HotLook.Hot)
+        {
+            entry->Connection = By(entry->Mbuf, verdict.Flags);
+            state.Results4[i] = verdict.Route;
+            state.Addresses4[i] = verdict.Rewrite.Destination;
+            return false;
+        }
+        uint source = (uint)(key.Addresses >> 32), destination = (uint)key.Addresses;
+        var whole = new ConnectionKey(key.Flow, new IPv6Number(0, source), new IPv6Number(0, destination), false);
+        bool isPlain = look == HotLook.None && IsPlain(w, in itf, entry, in whole);
+        entry->Family = isPlain ? (byte)4 : (byte)0;
+        return isPlain;
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
@@ -172,7 +205,9 @@ internal static unsafe partial class RouteBurst
             ref ConnectionVerdict6 verdict = ref state.Verdicts6[i];
             ConnectionSlot6* home = state.Homes6[i];
             ref readonly ConnectionKey6 key = ref state.Keys6[i];
-            if (ConnectionTable.TryHot6(home, in key, verdicts, now, ref verdict) || ConnectionTable.TryHotBeyond6(home, in key, verdicts, now, ref verdict))
+            HotLook look = ConnectionTable.TryHot6(home, in key, verdicts, now, ref verdict)
+                ? HotLook.Hot : ConnectionTable.LookBeyond6(home, in key, verdicts, now, ref verdict);
+            if (look == HotLook.Hot)
             {
                 entry->Connection = By(entry->Mbuf, verdict.Flags);
                 state.Results6[i] = verdict.Route;
@@ -180,7 +215,7 @@ internal static unsafe partial class RouteBurst
                 continue;
             }
             var whole = new ConnectionKey(key.Flow, key.Source, key.Destination, true);
-            bool isPlain = IsPlain(w, in itf, entry, in whole);
+            bool isPlain = look == HotLook.None && IsPlain(w, in itf, entry, in whole);
             entry->Family = isPlain ? (byte)6 : (byte)0;
             plain += isPlain ? 1 : 0;
         }
@@ -197,11 +232,16 @@ internal static unsafe partial class RouteBurst
         int length = Math.Min(entry->Mbuf->data_len, entry->Length + Wire.EthernetHeader) - at;
         if (protocol == Tcp)
         {
-            return length >= TcpHeader.MinLength && (transport[TcpHeader.Flags] & LoudFlags) == 0
-                && (!Offload.IsPending(entry->Mbuf) || NatRewrite.IsLeftOpen(entry->Mbuf, at, TcpHeader.Checksum));
+            if (length < TcpHeader.MinLength || (transport[TcpHeader.Flags] & LoudFlags) != 0)
+            {
+                return false;
+            }
         }
-        return protocol == Wire.ProtocolUdp && length >= UdpHeader.Length
-            && (!Offload.IsPending(entry->Mbuf) || NatRewrite.IsLeftOpen(entry->Mbuf, at, UdpHeader.Checksum));
+        else if (protocol != Wire.ProtocolUdp || length < UdpHeader.Length)
+        {
+            return false;
+        }
+        return !Offload.IsPending(entry->Mbuf) || NatRewrite.IsLeftOpen(entry->Mbuf, at, protocol == Tcp ? TcpHeader.Checksum : UdpHeader.Checksum);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -209,7 +249,7 @@ internal static unsafe partial class RouteBurst
         (flags & (ConnectionFlags.RewritesSource | ConnectionFlags.RewritesDestination)) == 0 ? TrackedBy.Way
             : Offload.IsPending(mbuf) ? TrackedBy.Open : TrackedBy.Whole;
 
-    /// <summary>Whether a packet is of no connection and for no service. A connection of its host may have to be known (<see cref="RouteStage"/>).</summary>
+    /// <summary>Whether a packet of no connection is for no service either. A connection of its host may have to be known (<see cref="RouteStage"/>).</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static bool IsPlain(Worker w, ref readonly InterfaceRecord itf, BurstPacket* entry, in ConnectionKey key)
     {
@@ -218,31 +258,31 @@ internal static unsafe partial class RouteBurst
         {
             return false;
         }
-        return w.Connections.Find(in key).IsNone
-            && w.Services.Find(FrontendKey.Of(itf.Vrf, key.Protocol, key.IsIPv6, key.Destination, key.DestinationPort), w.Generation) == 0
+        return w.Services.Find(FrontendKey.Of(itf.Vrf, key.Protocol, key.IsIPv6, key.Destination, key.DestinationPort), w.Generation) == 0
             && w.Services.FindAddress(itf.Vrf, key.IsIPv6, key.Destination, w.Generation) == 0;
     }
 
-    /// <summary>Writes the addresses and ports of its connection into a packet that is sent.</summary>
+    /// <summary>Writes the addresses and ports of its connection into an IPv4 packet that is sent, and takes one off its time to live.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Translate(Worker w, BurstPacket* entry)
+    private static void Translate4(BurstPacket* entry, ConnectionVerdict4* verdict)
     {
-        long i = entry - w.Routing.Entries;
         byte* ip = entry->Data + Wire.EthernetHeader;
-        if (entry->Family == 4)
-        {
-            ref readonly ConnectionRewrite4 to = ref w.Routing.Verdicts4[i].Rewrite;
-            Unsafe.WriteUnaligned(ip + 12, BinaryPrimitives.ReverseEndianness(((ulong)to.Source << 32) | to.Destination));
-            NatRewrite.Correct(ip + 10, to.AddressDelta, isUdp: false);
-            Translate(entry, ip + IPv4Header.MinLength, ip[9], to.SourcePort, to.DestinationPort, to.AddressDelta, to.PortDelta);
-        }
-        else
-        {
-            ref readonly ConnectionRewrite6 to = ref w.Routing.Verdicts6[i].Rewrite;
-            IPv6Header.Store(ip + 8, to.Source);
-            IPv6Header.Store(ip + 24, to.Destination);
-            Translate(entry, ip + IPv6Header.Length, ip[6], to.SourcePort, to.DestinationPort, to.AddressDelta, to.PortDelta);
-        }
+        ref readonly ConnectionRewrite4 to = ref verdict->Rewrite;
+        Unsafe.WriteUnaligned(ip + 12, BinaryPrimitives.ReverseEndianness(((ulong)to.Source << 32) | to.Destination));
+        IPv4Header.DecrementTtl(ip, to.AddressDelta);
+        Translate(entry, ip + IPv4Header.MinLength, ip[9], to.SourcePort, to.DestinationPort, to.AddressDelta, to.PortDelta);
+    }
+
+    /// <summary>As <see cref="Translate4"/>, for IPv6.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void Translate6(Worker w, BurstPacket* entry)
+    {
+        byte* ip = entry->Data + Wire.EthernetHeader;
+        ref readonly ConnectionRewrite6 to = ref w.Routing.Verdicts6[entry - w.Routing.Entries].Rewrite;
+        IPv6Header.Store(ip + 8, to.Source);
+        IPv6Header.Store(ip + 24, to.Destination);
+        ip[7]--;
+        Translate(entry, ip + IPv6Header.Length, ip[6], to.SourcePort, to.DestinationPort, to.AddressDelta, to.PortDelta);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -252,11 +292,11 @@ internal static unsafe partial class RouteBurst
         byte* field = transport + (protocol == Tcp ? TcpHeader.Checksum : UdpHeader.Checksum);
         if (entry->Connection == TrackedBy.Open)
         {
-            Unsafe.WriteUnaligned(field, Checksum.Fold((ulong)Unsafe.ReadUnaligned<ushort>(field) + addresses));
+            Unsafe.WriteUnaligned(field, Checksum.FoldFew((uint)Unsafe.ReadUnaligned<ushort>(field) + addresses));
         }
         else
         {
-            NatRewrite.Correct(field, (ulong)addresses + ports, isUdp: protocol == Wire.ProtocolUdp);
+            NatRewrite.CorrectBy(field, (uint)addresses + ports, isUdp: protocol == Wire.ProtocolUdp);
         }
     }
 }

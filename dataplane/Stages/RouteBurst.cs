@@ -49,26 +49,34 @@ internal static unsafe partial class RouteBurst
     /// Reads IPv4 headers. Makes the entries of a burst, with family 4 where a packet is plain: to the router's address, without
     /// options, all of it sound. Gives how many are.
     /// </summary>
-    public static int Read4(Worker w, ref readonly InterfaceRecord itf, rte_mbuf** mbufs, int count, out ulong bytes)
+    public static int Read4(Worker w, ref readonly InterfaceRecord itf, rte_mbuf** mbufs, int count, out ulong bytes) =>
+        itf.Has(InterfaceFlags.SourceCheck)
+            ? Read4<NearSources>(w, in itf, mbufs, count, out bytes)
+            : Read4<AnySource>(w, in itf, mbufs, count, out bytes);
+
+    // What is wrong with a packet is found by branches, each of them on one test: a packet that fails one leaves the loop anyway.
+    private static int Read4<TSources>(Worker w, ref readonly InterfaceRecord itf, rte_mbuf** mbufs, int count, out ulong bytes)
+        where TSources : struct, ISources
     {
         const int Needed = Wire.EthernetHeader + IPv4Header.MinLength;
         RouteState state = w.Routing;
         BurstPacket* entry = state.Entries;
         uint* address = state.Addresses4;
-        ulong mac = itf.Mac, alias = itf.AliasMac != 0 ? itf.AliasMac : itf.Mac;
         ulong host = itf.HostPort != 0 ? itf.Mac : ulong.MaxValue;
-        ReadSubnets(in itf, out Vector128<uint> own, out Vector128<uint> masks);
-        bool checksNot = !itf.Has(InterfaceFlags.SourceCheck);
+        Vector128<byte> mac = Beginning(itf.Mac), alias = Beginning(itf.AliasMac != 0 ? itf.AliasMac : itf.Mac), decides = BeginningMask;
+        ReadSubnets(in itf, out SubnetAddresses subnets);
+        Vector128<uint> own = subnets.Own, first = subnets.First, last = subnets.Last, masks = subnets.Masks;
         ulong sum = 0;
         int plain = 0;
-        for (rte_mbuf** at = mbufs, last = mbufs + count; at < last; at++, entry++, address++)
+        for (rte_mbuf** at = mbufs, end = mbufs + count, ahead = end - Worker.PrefetchAhead; at < end; at++, entry++, address++)
         {
             rte_mbuf* mbuf = *at;
-            if (last - at > Worker.PrefetchAhead)
+            if (at < ahead)
             {
                 Prefetch(at[Worker.PrefetchAhead]);
             }
-            sum += mbuf->pkt_len;
+            uint frame = mbuf->pkt_len;
+            sum += frame;
             byte* data = Mbuf.Data(mbuf);
             entry->Mbuf = mbuf;
             entry->Data = data;
@@ -81,37 +89,80 @@ internal static unsafe partial class RouteBurst
                 continue;
             }
             byte* ip = data + Wire.EthernetHeader;
-            ulong to = Unsafe.ReadUnaligned<ulong>(data) & MacAddress.Mask, from = Unsafe.ReadUnaligned<ulong>(data + 6) & MacAddress.Mask;
+            Vector128<byte> beginning = Vector128.Load(data);
+            if (((beginning ^ mac) & decides) != Vector128<byte>.Zero && ((beginning ^ alias) & decides) != Vector128<byte>.Zero)
+            {
+                continue;
+            }
+            if (mbuf->refcnt != 1 || (mbuf->ol_flags & (Rte.RTE_MBUF_F_INDIRECT | Rte.RTE_MBUF_F_EXTERNAL)) != 0)
+            {
+                continue;
+            }
+            // Of these only the signs count.
+            long length = IPv4Header.TotalLength(ip), padding = frame - Wire.EthernetHeader - length;
+            if (((length - IPv4Header.MinLength) | padding | (ip[8] - 2L)) < 0 || !IPv4Header.IsChecksumGood(ip))
+            {
+                continue;
+            }
             uint source = IPv4Header.Source(ip), destination = IPv4Header.Destination(ip);
-            long length = IPv4Header.TotalLength(ip), padding = mbuf->pkt_len - Wire.EthernetHeader - length;
-
-            // Each term is 0 where all is well; of signed ones only the sign counts.
-            ulong other = to ^ mac;
-            ulong bits = other == 0 ? 0 : to ^ alias;
-            bits |= from & 1;
-            bits |= (Unsafe.ReadUnaligned<uint>(data + Wire.EtherTypeOffset) & 0x00FF_FFFF) ^ 0x0045_0008;
-            bits |= (mbuf->refcnt ^ 1u) | (mbuf->ol_flags & (Rte.RTE_MBUF_F_INDIRECT | Rte.RTE_MBUF_F_EXTERNAL));
-            // What follows the packet in its frame is cut off, which is as simple as this where there is one buffer.
-            bits |= mbuf->nb_segs == 1 ? 0 : (ulong)padding;
-            long sign = (length - IPv4Header.MinLength) | padding | (ip[8] - 2L);
-            // The source against all subnets of the interface at once: the address of the router, that of a host, or the first or last
-            // one of a subnet, which no host has.
+            if (IPAddresses.IsMartian4(source) || IPAddresses.IsMartian4(destination))
+            {
+                continue;
+            }
+            // The source against all subnets of the interface at once: the address of the router, or the first or last one of a
+            // subnet, which no host has; and where sources are checked, one of no subnet.
             Vector128<uint> address4 = Vector128.Create(source);
-            Vector128<uint> near = Vector128.Equals((address4 ^ own) & masks, Vector128<uint>.Zero);
-            Vector128<uint> edge = Vector128.Equals(address4 | masks, Vector128<uint>.AllBitsSet)
-                | Vector128.Equals(Vector128.AndNot(address4, masks), Vector128<uint>.Zero) | Vector128.Equals(address4, own);
-            bool isStrange = ((near & edge).ExtractMostSignificantBits() != 0) | !(checksNot | (near.ExtractMostSignificantBits() != 0));
-            bool isBad = (bits != 0) | (sign < 0) | IPAddresses.IsMartian4(source) | IPAddresses.IsMartian4(destination)
-                | (isStrange & (from != host)) | !IPv4Header.IsChecksumGood(ip);
-            int good = isBad ? 0 : 1;
-            Trim(mbuf, (uint)padding * (uint)good);
+            Vector128<uint> strange = Vector128.Equals(address4, own) | Vector128.Equals(address4, first) | Vector128.Equals(address4, last);
+            bool isStrange = strange != Vector128<uint>.Zero;
+            if (default(TSources).MustBeNear)
+            {
+                isStrange |= Vector128.Equals((address4 ^ own) & masks, Vector128<uint>.Zero) == Vector128<uint>.Zero;
+            }
+            if (isStrange && (Unsafe.ReadUnaligned<ulong>(data + 6) & MacAddress.Mask) != host)
+            {
+                continue;
+            }
+            // What follows the packet in its frame is cut off, which is as simple as this where there is one buffer.
+            if (padding != 0)
+            {
+                if (mbuf->nb_segs != 1)
+                {
+                    continue;
+                }
+                Trim(mbuf, (uint)padding);
+            }
             entry->Length = (ushort)length;
-            entry->Family = (byte)(good << 2);
+            entry->Family = 4;
             *address = destination;
-            plain += good;
+            plain++;
         }
         bytes = sum;
         return plain;
+    }
+
+    /// <summary>
+    /// The first 16 bytes of a frame with an IPv4 packet without options for an address. <see cref="BeginningMask"/> says which bits of
+    /// them count: of the frame's source that it is no group.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<byte> Beginning(ulong mac) => Vector128.Create(mac & MacAddress.Mask, 0x0045_0008_0000_0000).AsByte();
+
+    private static Vector128<byte> BeginningMask => Vector128.Create(MacAddress.Mask | (1ul << 48), 0x00FF_FFFF_0000_0000).AsByte();
+
+    /// <summary>Whether packets must have a source of a subnet of the interface; a type, so that there is code for either.</summary>
+    private interface ISources
+    {
+        bool MustBeNear { get; }
+    }
+
+    private readonly struct AnySource : ISources
+    {
+        public bool MustBeNear => false;
+    }
+
+    private readonly struct NearSources : ISources
+    {
+        public bool MustBeNear => true;
     }
 
     /// <summary>As <see cref="Read4"/>, for IPv6 and what is left of the entries.</summary>
@@ -169,24 +220,32 @@ internal static unsafe partial class RouteBurst
         return plain;
     }
 
+    /// <summary>What the interface of a burst asks for at every next hop.</summary>
+    /// <param name="Clamps">Lower the maximum segment size of SYNs.</param>
+    /// <param name="Masquerades">Replace sources where the next hop's interface has a pool.</param>
+    /// <param name="ComesIn">Let nobody in from a pool's side whose connection is not known, to where sources are replaced.</param>
+    public readonly record struct Needs(bool Clamps, bool Masquerades, bool ComesIn);
+
     /// <summary>Finds the next hop of each packet, and asks for the bucket of the neighbour.</summary>
-    public static void Aim(Worker w, ref readonly InterfaceRecord itf, bool tracks, int count)
+    public static void Aim(Worker w, ref readonly InterfaceRecord itf, bool tracks, bool has6, int count)
     {
         RouteState state = w.Routing;
-        bool clamps = itf.Has(InterfaceFlags.ClampMss);
+        state.NextBurst();
         // Where the host shares the interface, its own packets may have to be known, too.
-        bool masquerades = tracks && (itf.Has(InterfaceFlags.Masqueraded) || itf.HostPort != 0), comesIn = tracks && itf.NatPool != 0;
-        for (int i = 0; (i = Aim(w, clamps, masquerades, comesIn, i, count)) < count;)
+        var needs = new Needs(itf.Has(InterfaceFlags.ClampMss), tracks && (itf.Has(InterfaceFlags.Masqueraded) || itf.HostPort != 0), tracks && itf.NatPool != 0);
+        for (int i = 0; (i = has6 ? Aim<BothFamilies>(w, i, count) : Aim<OnlyIPv4>(w, i, count)) < count;)
         {
-            // A next hop that has not been worked out in this generation, or a choice between several.
+            // A next hop that has not been worked out for this burst, or a choice between several.
             BurstPacket* entry = state.Entries + i;
             uint* result = (entry->Family == 4 ? state.Results4 : state.Results6) + i;
             RouteHop* hop = state.Hops + (*result % RouteHop.CacheSize);
-            if (hop->Index != *result || hop->Generation != w.Generation)
+            if (hop->Burst == state.Burst)
             {
-                RouteHop.Fill(w, hop, *result);
+                i++; // another one has the place, and packets of this burst that go there: this one goes step by step
+                continue;
             }
-            else
+            RouteHop.Prepare(w, hop, *result, in needs);
+            if (hop->Usual4 == HopWay.Group)
             {
                 *result = Member(w, *result, entry);
             }
@@ -205,106 +264,122 @@ internal static unsafe partial class RouteBurst
         return w.NextHop((int)member).Kind == NextHopKind.Group ? 0 : member;
     }
 
-    /// <summary>The loop of <see cref="Aim(Worker, ref readonly InterfaceRecord, bool, int)"/>. Gives the first packet that needs more, or the count.</summary>
-    private static int Aim(Worker w, bool clamps, bool masquerades, bool comesIn, int i, int count)
+    /// <summary>Gives the first packet whose next hop is not prepared, or the count.</summary>
+    private static int Aim<TFamilies>(Worker w, int i, int count)
+        where TFamilies : struct, IFamilies
     {
         RouteState state = w.Routing;
         NeighbourTable neighbours = w.Neighbours;
-        BurstPacket* entries = state.Entries;
         RouteHop* hops = state.Hops;
         uint* addresses4 = state.Addresses4, results4 = state.Results4;
-        ulong generation = w.Generation;
-        for (; i < count; i++)
+        uint burst = state.Burst;
+        BurstPacket* entry = state.Entries + i;
+        for (; i < count; i++, entry++)
         {
-            BurstPacket* entry = entries + i;
-            HopWay way;
             RouteHop* hop;
+            HopWay way;
             ulong word;
-            int tcp;
-            bool masqueraded;
             if (entry->Family == 4)
             {
                 uint index = results4[i];
                 hop = hops + (index % RouteHop.CacheSize);
-                if (hop->Index != index || hop->Generation != generation || hop->Way4 == HopWay.Group)
+                if (((hop->Burst ^ burst) | (hop->Index ^ index)) != 0)
                 {
                     break;
                 }
-                way = hop->Way4;
-                masqueraded = (masquerades & hop->Masquerades4) | (comesIn & hop->LeadsInside);
-                word = hop->Word4 | (addresses4[i] & hop->Mask4) | hop->Gateway4;
-                tcp = entry->Data[Wire.EthernetHeader + 9] == Tcp ? Wire.EthernetHeader + IPv4Header.MinLength : 0;
+                entry->Hop = hop;
+                way = entry->Length > hop->Mtu ? HopWay.Slow : hop->Way4;
+                if (hop->Look4 != HopLook.None && IsToBeSeenTo(entry, hop->Look4, entry->Data[Wire.EthernetHeader + 9], Wire.EthernetHeader + IPv4Header.MinLength))
+                {
+                    way = HopWay.Slow;
+                }
+                entry->Way = way;
+                if (way is HopWay.Fixed or HopWay.Slow)
+                {
+                    continue;
+                }
+                word = hop->Word4 | (addresses4[i] & hop->Mask4);
             }
-            else if (entry->Family == 6)
+            else if (default(TFamilies).Has6 && entry->Family == 6)
             {
                 uint index = state.Results6[i];
                 hop = hops + (index % RouteHop.CacheSize);
-                if (hop->Index != index || hop->Generation != generation || hop->Way6 == HopWay.Group)
+                if (((hop->Burst ^ burst) | (hop->Index ^ index)) != 0)
                 {
                     break;
                 }
-                way = hop->Way6;
-                masqueraded = (masquerades & hop->Masquerades6) | (comesIn & hop->LeadsInside);
+                entry->Hop = hop;
+                way = entry->Length > hop->Mtu ? HopWay.Slow : hop->Way6;
+                if (hop->Look6 != HopLook.None && IsToBeSeenTo(entry, hop->Look6, entry->Data[Wire.EthernetHeader + 6], Wire.EthernetHeader + IPv6Header.Length))
+                {
+                    way = HopWay.Slow;
+                }
+                entry->Way = way;
+                if (way is HopWay.Fixed or HopWay.Slow)
+                {
+                    continue;
+                }
                 IPv6Number* address = state.Addresses6 + i;
                 // The slot's own address is compared when the word is found; it is the neighbour's, so it replaces the destination.
                 address->High = (address->High & hop->Mask6) | hop->GatewayHigh;
                 address->Low = (address->Low & hop->Mask6) | hop->GatewayLow;
                 word = neighbours.Word6(hop->OutPort, address->High, address->Low);
-                tcp = entry->Data[Wire.EthernetHeader + 6] == Tcp ? Wire.EthernetHeader + IPv6Header.Length : 0;
             }
             else
             {
                 continue;
             }
-            if ((clamps | hop->Clamps) && tcp != 0 && MayBeSyn(entry, tcp))
-            {
-                way = HopWay.Slow;
-            }
-            if (masqueraded && entry->Connection == TrackedBy.None)
-            {
-                way = HopWay.Slow;
-            }
             NeighbourBucket* bucket = neighbours.Bucket(word);
             NeighbourTable.Prefetch(bucket);
-            entry->Hop = hop;
             entry->Word = word;
             entry->Bucket = bucket;
-            entry->Way = entry->Length > hop->Mtu ? HopWay.Slow : way;
         }
         return i;
     }
 
     /// <summary>Sends what goes by a port as it is. Gives the first packet that needs more, or the end.</summary>
-    public static BurstPacket* Forward(Worker w, BurstPacket* entry, BurstPacket* end)
+    public static BurstPacket* Forward(Worker w, BurstPacket* entry, BurstPacket* end, bool tracks, bool has6) => has6
+        ? tracks ? Forward<BothFamilies, Tracked>(w, entry, end) : Forward<BothFamilies, Untracked>(w, entry, end)
+        : tracks ? Forward<OnlyIPv4, Tracked>(w, entry, end) : Forward<OnlyIPv4, Untracked>(w, entry, end);
+
+    private static BurstPacket* Forward<TFamilies, TTracking>(Worker w, BurstPacket* entry, BurstPacket* end)
+        where TFamilies : struct, IFamilies
+        where TTracking : struct, ITracking
     {
-        for (; entry < end; entry++)
+        ConnectionVerdict4* verdict = default(TTracking).Tracks ? w.Routing.Verdicts4 + (entry - w.Routing.Entries) : null;
+        for (; entry < end; entry++, verdict++)
         {
             RouteHop* hop = entry->Hop;
-            ulong mac;
-            if (entry->Way == HopWay.Link)
+            ulong addresses;
+            uint addressesEnd;
+            if (entry->Way == HopWay.Fixed)
             {
-                ulong neighbour = FindNeighbour(w, entry);
+                addresses = hop->Addresses;
+                addressesEnd = hop->AddressesEnd;
+            }
+            else if (entry->Way == HopWay.Link)
+            {
+                ulong neighbour = FindNeighbour<TFamilies>(w, entry);
                 if (!NeighbourValue.IsFresh(neighbour))
                 {
                     break;
                 }
-                mac = neighbour;
-            }
-            else if (entry->Way == HopWay.Fixed)
-            {
-                mac = hop->Mac;
+                addresses = (neighbour & MacAddress.Mask) | (hop->SourceMac << 48);
+                addressesEnd = (uint)(hop->SourceMac >> 16);
             }
             else
             {
                 break;
             }
-            int outPort = hop->OutPort;
-            if (!w.HasRoom(outPort))
+            TxBuffer* output = hop->Output;
+            int waiting = output->Count;
+            if (waiting >= TxBuffer.Capacity - 1)
             {
                 break;
             }
-            Rewrite(w, entry, mac, hop->SourceMac);
-            w.SendRoomy(outPort, entry->Mbuf);
+            output->Mbufs[waiting] = (nint)entry->Mbuf;
+            output->Count = waiting + 1;
+            Rewrite<TFamilies, TTracking>(w, entry, verdict, addresses, addressesEnd);
         }
         return entry;
     }
@@ -316,14 +391,15 @@ internal static unsafe partial class RouteBurst
         int router = entry->Hop->OutPort;
         byte* verdicts = w.EgressVerdicts(router);
         ulong fid = MacTable.Key(w.Bridge(w.Port(router).Bridge).FidBase, 0);
-        for (; entry < end; entry++)
+        ConnectionVerdict4* verdict = w.Routing.Verdicts4 + (entry - w.Routing.Entries);
+        for (; entry < end; entry++, verdict++)
         {
             RouteHop* hop = entry->Hop;
             if (entry->Way != HopWay.Bridge || hop->OutPort != router)
             {
                 break;
             }
-            ulong neighbour = FindNeighbour(w, entry);
+            ulong neighbour = FindNeighbour<BothFamilies>(w, entry);
             if (!NeighbourValue.IsFresh(neighbour))
             {
                 break;
@@ -335,7 +411,7 @@ internal static unsafe partial class RouteBurst
             {
                 break;
             }
-            Rewrite(w, entry, neighbour, hop->SourceMac);
+            Rewrite<BothFamilies, Tracked>(w, entry, verdict, (neighbour & MacAddress.Mask) | (hop->SourceMac << 48), (uint)(hop->SourceMac >> 16));
             w.SendRoomy(outPort, entry->Mbuf);
         }
         return entry;
@@ -343,9 +419,10 @@ internal static unsafe partial class RouteBurst
 
     /// <summary>The neighbour's value, where its first bucket has it.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static ulong FindNeighbour(Worker w, BurstPacket* entry)
+    private static ulong FindNeighbour<TFamilies>(Worker w, BurstPacket* entry)
+        where TFamilies : struct, IFamilies
     {
-        if (entry->Family == 4)
+        if (!default(TFamilies).Has6 || entry->Family == 4)
         {
             return NeighbourTable.FindFirst4(&entry->Word, entry->Bucket);
         }
@@ -354,15 +431,26 @@ internal static unsafe partial class RouteBurst
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Rewrite(Worker w, BurstPacket* entry, ulong destination, ulong source)
+    private static void Rewrite<TFamilies, TTracking>(Worker w, BurstPacket* entry, ConnectionVerdict4* verdict, ulong addresses, uint addressesEnd)
+        where TFamilies : struct, IFamilies
+        where TTracking : struct, ITracking
     {
-        if (entry->Connection >= TrackedBy.Whole)
-        {
-            Translate(w, entry);
-        }
         byte* data = entry->Data;
-        LinkOutput.WriteAddresses(data, destination, source);
-        if (entry->Family == 4)
+        Unsafe.WriteUnaligned(data, addresses);
+        Unsafe.WriteUnaligned(data + 8, addressesEnd);
+        bool isIPv4 = !default(TFamilies).Has6 || entry->Family == 4;
+        if (default(TTracking).Tracks && entry->Connection >= TrackedBy.Whole)
+        {
+            if (isIPv4)
+            {
+                Translate4(entry, verdict);
+            }
+            else
+            {
+                Translate6(w, entry);
+            }
+        }
+        else if (isIPv4)
         {
             IPv4Header.DecrementTtl(data + Wire.EthernetHeader);
         }
@@ -370,6 +458,44 @@ internal static unsafe partial class RouteBurst
         {
             data[Wire.EthernetHeader + 7]--;
         }
+    }
+
+    /// <summary>Whether a packet has what its next hop has packets looked at for.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool IsToBeSeenTo(BurstPacket* entry, HopLook look, byte protocol, int transport) =>
+        ((look & HopLook.Syn) != 0 && protocol == Tcp && MayBeSyn(entry, transport))
+        || ((look & HopLook.Connection) != 0 && entry->Connection == TrackedBy.None);
+
+    /// <summary>Whether IPv6 packets are in a burst; a type, so that there is code for either.</summary>
+    private interface IFamilies
+    {
+        bool Has6 { get; }
+    }
+
+    private readonly struct OnlyIPv4 : IFamilies
+    {
+        public bool Has6 => false;
+    }
+
+    private readonly struct BothFamilies : IFamilies
+    {
+        public bool Has6 => true;
+    }
+
+    /// <summary>Whether packets may be of known connections; a type, so that there is code for either.</summary>
+    private interface ITracking
+    {
+        bool Tracks { get; }
+    }
+
+    private readonly struct Tracked : ITracking
+    {
+        public bool Tracks => true;
+    }
+
+    private readonly struct Untracked : ITracking
+    {
+        public bool Tracks => false;
     }
 
     /// <summary>Whether a TCP packet without IP options is a SYN, or too short to tell.</summary>
@@ -384,14 +510,25 @@ internal static unsafe partial class RouteBurst
         mbuf->data_len -= (ushort)bytes;
     }
 
-    /// <summary>The interface's addresses and masks. The unused ones are near to no source but the one that is everybody's.</summary>
-    private static void ReadSubnets(ref readonly InterfaceRecord itf, out Vector128<uint> own, out Vector128<uint> masks)
+    /// <summary>Of the subnets of an interface: its own addresses, the first and last ones, and the masks.</summary>
+    private struct SubnetAddresses
     {
-        own = masks = Vector128<uint>.AllBitsSet;
+        public Vector128<uint> Own, First, Last, Masks;
+    }
+
+    /// <summary>Unused ones are near to no source but the one that is everybody's. Where a subnet has two addresses both are hosts' (RFC 3021).</summary>
+    private static void ReadSubnets(ref readonly InterfaceRecord itf, out SubnetAddresses subnets)
+    {
+        Vector128<uint> none = Vector128<uint>.AllBitsSet;
+        subnets = new SubnetAddresses { Own = none, First = none, Last = none, Masks = none };
         for (int i = 0; i < itf.Count4; i++)
         {
-            own = own.WithElement(i, itf.Addresses4[i].Address);
-            masks = masks.WithElement(i, itf.Addresses4[i].Mask);
+            (uint own, uint mask) = itf.Addresses4[i];
+            bool hasEnds = ~mask > 1;
+            subnets.Own = subnets.Own.WithElement(i, own);
+            subnets.First = subnets.First.WithElement(i, hasEnds ? own & mask : own);
+            subnets.Last = subnets.Last.WithElement(i, hasEnds ? own | ~mask : own);
+            subnets.Masks = subnets.Masks.WithElement(i, mask);
         }
     }
 

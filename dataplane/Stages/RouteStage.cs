@@ -59,6 +59,7 @@ public static unsafe partial class RouteStage
         int plain6 = plain4 == count ? 0 : RouteBurst.Read6(w, in itf, count);
         ref readonly VrfRecord vrf = ref w.Vrf(itf.Vrf);
         RouteState state = w.Routing;
+        bool has6 = plain6 != 0;
         bool tracks = vrf.Has(VrfFlags.Tracks);
         if (tracks)
         {
@@ -76,8 +77,8 @@ public static unsafe partial class RouteStage
         {
             RouteBurst.Direct(w, count);
         }
-        RouteBurst.Aim(w, in itf, tracks, count);
-        uint sent = Go(w, port, count);
+        RouteBurst.Aim(w, in itf, tracks, has6, count);
+        uint sent = Go(w, port, count, tracks, has6);
         w.Counters(port)->Forwarded += sent;
         return taken + bytes;
     }
@@ -101,7 +102,7 @@ public static unsafe partial class RouteStage
     }
 
     /// <summary>Sends what the loops made ready, and what they did not, in order. Gives how many the loops have sent.</summary>
-    private static uint Go(Worker w, int port, int count)
+    private static uint Go(Worker w, int port, int count, bool tracks, bool has6)
     {
         BurstPacket* entry = w.Routing.Entries, end = entry + count;
         uint sent = 0;
@@ -109,7 +110,7 @@ public static unsafe partial class RouteStage
         {
             BurstPacket* next = entry->Way == HopWay.Bridge
                 ? RouteBurst.ForwardBridged(w, entry, end)
-                : RouteBurst.Forward(w, entry, end);
+                : RouteBurst.Forward(w, entry, end, tracks, has6);
             sent += (uint)(next - entry);
             if (next == entry)
             {

@@ -30,6 +30,7 @@ public sealed unsafe class RouteState : IDisposable
         Homes6 = (ConnectionSlot6**)Allocate<nint>(BurstSize);
         Verdicts4 = Allocate<ConnectionVerdict4>(BurstSize);
         Verdicts6 = Allocate<ConnectionVerdict6>(BurstSize);
+        Missed = Allocate<byte>(BurstSize);
         Fragments = (rte_mbuf**)Allocate<nint>(Fragmenter.MaxFragments);
         Segments = (rte_mbuf**)Allocate<nint>(OutputStage.MaxSegments);
     }
@@ -56,11 +57,28 @@ public sealed unsafe class RouteState : IDisposable
     public ConnectionVerdict4* Verdicts4 { get; }
     public ConnectionVerdict6* Verdicts6 { get; }
 
+    /// <summary>Places in the burst of packets whose connection is not where its search begins.</summary>
+    public byte* Missed { get; }
+
     /// <summary>Next hops as the worker has worked them out.</summary>
     public RouteHop* Hops { get; }
 
+    /// <summary>Number of the burst that is being routed, never 0.</summary>
+    public uint Burst { get; private set; }
+
     public rte_mbuf** Fragments { get; }
     public rte_mbuf** Segments { get; }
+
+    /// <summary>Begins a burst: no hop is prepared for it yet.</summary>
+    public void NextBurst()
+    {
+        if (++Burst == 0)
+        {
+            // The numbers begin again, and none of those that hops have may come back.
+            new Span<RouteHop>(Hops, RouteHop.CacheSize).Clear();
+            Burst = 1;
+        }
+    }
 
     /// <summary>For a packet that the switch makes and others may have to fragment (RFC 6864).</summary>
     public ushort NextIdentification() => ++_identification;
@@ -70,7 +88,7 @@ public sealed unsafe class RouteState : IDisposable
         Errors.Dispose();
         Numbered.Dispose();
         foreach (nint memory in (ReadOnlySpan<nint>)[(nint)Entries, (nint)Addresses4, (nint)Addresses6, (nint)Results4, (nint)Results6,
-            (nint)Hops, (nint)Fragments, (nint)Segments, (nint)Keys4, (nint)Keys6, (nint)Homes4, (nint)Homes6, (nint)Verdicts4, (nint)Verdicts6])
+            (nint)Hops, (nint)Fragments, (nint)Segments, (nint)Keys4, (nint)Keys6, (nint)Homes4, (nint)Homes6, (nint)Verdicts4, (nint)Verdicts6, (nint)Missed])
         {
             NativeMemory.AlignedFree((void*)memory);
         }

@@ -121,7 +121,6 @@ public enum TouchResult
 public struct ConnectionVerdict4
 {
     public ConnectionRewrite4 Rewrite;
-    public ConnectionOwner Owner;
     /// <summary>Index of the next hop.</summary>
     public uint Route;
     public ConnectionFlags Flags;
@@ -131,7 +130,6 @@ public struct ConnectionVerdict4
 public struct ConnectionVerdict6
 {
     public ConnectionRewrite6 Rewrite;
-    public ConnectionOwner Owner;
     /// <inheritdoc cref="ConnectionVerdict4.Route"/>
     public uint Route;
     public ConnectionFlags Flags;

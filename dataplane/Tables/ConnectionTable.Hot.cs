@@ -3,6 +3,17 @@ using Dataplane.Memory;
 
 namespace Dataplane.Tables;
 
+/// <summary>What <see cref="ConnectionTable.LookBeyond4"/> found.</summary>
+public enum HotLook : byte
+{
+    /// <summary>The packet is of no connection.</summary>
+    None,
+    /// <summary>There is an entry, and this packet or this moment asks for a closer look at it.</summary>
+    Closer,
+    /// <summary>There is a verdict.</summary>
+    Hot,
+}
+
 /// <summary>
 /// Look-ups as the packet loops have them: one loop that hashes a burst and asks for the lines (<see cref="Home4"/>), one that looks.
 /// </summary>
@@ -21,7 +32,7 @@ public sealed unsafe partial class ConnectionTable
     /// <summary>
     /// The verdict on a quiet packet (<see cref="ConnectionTracking.IsQuiet"/>) of a connection whose state such a packet does not change, with
     /// a route of the given generation; notes that it was seen. False when anything of that is not so, or the entry is not in its home:
-    /// try <see cref="TryHotBeyond4"/>, then go the slow way.
+    /// ask <see cref="LookBeyond4"/>.
     /// </summary>
     /// <param name="home">See <see cref="Home4"/>.</param>
     /// <param name="key">Of the packet.</param>
@@ -39,7 +50,6 @@ public sealed unsafe partial class ConnectionTable
             return false;
         }
         verdict.Rewrite = home->Rewrite;
-        verdict.Owner = home->Owner;
         verdict.Route = ConnectionWay.Route(way);
         verdict.Flags = ConnectionControl.Flags(control);
         if (home->LastSeen != now)
@@ -63,7 +73,6 @@ public sealed unsafe partial class ConnectionTable
             return false;
         }
         verdict.Rewrite = home->Rewrite;
-        verdict.Owner = home->Owner;
         verdict.Route = ConnectionWay.Route(way);
         verdict.Flags = ConnectionControl.Flags(control);
         if (home->LastSeen != now)
@@ -74,34 +83,36 @@ public sealed unsafe partial class ConnectionTable
         return (uint)Volatile.Read(ref home->Control) == (uint)control;
     }
 
-    /// <summary>Looks behind the home, as far as entries reach.</summary>
+    /// <summary>What the table knows of a packet that <see cref="TryHot4"/> found nothing for in its home: looks as far as entries reach.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    public static bool TryHotBeyond4(ConnectionSlot4* home, in ConnectionKey4 key, uint generation, uint now, ref ConnectionVerdict4 verdict)
+    public static HotLook LookBeyond4(ConnectionSlot4* home, in ConnectionKey4 key, uint generation, uint now, ref ConnectionVerdict4 verdict)
     {
         int reach = ConnectionWay.Reach(Volatile.Read(ref home->Way));
-        for (int i = 1; i <= reach; i++)
+        for (int i = 0; i <= reach; i++)
         {
-            if (TryHot4(home + i, in key, generation, now, ref verdict))
+            ConnectionSlot4* slot = home + i;
+            if (slot->Flow == key.Flow && slot->Addresses == key.Addresses && ConnectionControl.HasKey(Volatile.Read(ref slot->Control)))
             {
-                return true;
+                return i != 0 && TryHot4(slot, in key, generation, now, ref verdict) ? HotLook.Hot : HotLook.Closer;
             }
         }
-        return false;
+        return HotLook.None;
     }
 
-    /// <inheritdoc cref="TryHotBeyond4"/>
+    /// <inheritdoc cref="LookBeyond4"/>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    public static bool TryHotBeyond6(ConnectionSlot6* home, in ConnectionKey6 key, uint generation, uint now, ref ConnectionVerdict6 verdict)
+    public static HotLook LookBeyond6(ConnectionSlot6* home, in ConnectionKey6 key, uint generation, uint now, ref ConnectionVerdict6 verdict)
     {
         int reach = ConnectionWay.Reach(Volatile.Read(ref home->Way));
-        for (int i = 1; i <= reach; i++)
+        for (int i = 0; i <= reach; i++)
         {
-            if (TryHot6(home + i, in key, generation, now, ref verdict))
+            ConnectionSlot6* slot = home + i;
+            if (slot->Flow == key.Flow && slot->Source == key.Source && slot->Destination == key.Destination && ConnectionControl.HasKey(Volatile.Read(ref slot->Control)))
             {
-                return true;
+                return i != 0 && TryHot6(slot, in key, generation, now, ref verdict) ? HotLook.Hot : HotLook.Closer;
             }
         }
-        return false;
+        return HotLook.None;
     }
 
     private const ulong HotMask = ((ulong)ConnectionFlags.Hot << 32) | ConnectionControl.PhaseMask;

@@ -312,9 +312,9 @@ public sealed unsafe partial class ConnectionTable
             uint oldest = 0, age = 0;
             ulong control = 0;
             int n = 0;
-            for (uint i = 0; i < far && (i < Window ? n < Candidates : n == 0); i++)
+            uint index = start, end = slots.Count;
+            for (uint i = 0; i < far && (i < Window ? n < Candidates : n == 0); i++, index = index + 1 == end ? 0 : index + 1)
             {
-                uint index = (start + i) % slots.Count;
                 ConnectionHead* head = slots.At(index);
                 ulong found = Volatile.Read(ref head->Control);
                 if (ConnectionControl.Phase(found) != ConnectionPhase.Valid || !MakesRoom(found))

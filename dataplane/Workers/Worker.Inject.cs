@@ -18,18 +18,27 @@ public sealed unsafe partial class Worker
     private int _injectCount;
 
     /// <summary>Lets a packet enter by a port that has no device. The port counts it as received.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Inject(int port, rte_mbuf* mbuf)
+    {
+        if (!TryInject(port, mbuf))
+        {
+            RefuseInjected(port, mbuf);
+        }
+    }
+
+    /// <summary>As <see cref="Inject"/>; false when there is no room.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public bool TryInject(int port, rte_mbuf* mbuf)
     {
         int n = _injectCount;
         if (n == InjectCapacity)
         {
-            RefuseInjected(port, mbuf);
-            return;
+            return false;
         }
         _injected[n] = mbuf;
         _injectedPorts[n] = (ushort)port;
         _injectCount = n + 1;
+        return true;
     }
 
     private void RefuseInjected(int port, rte_mbuf* mbuf)

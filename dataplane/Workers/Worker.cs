@@ -259,6 +259,17 @@ public sealed unsafe partial class Worker : OwnCacheLines, IDisposable
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public bool HasRoom(int outPort) => _tx[outPort].Count < TxBuffer.Capacity - 1;
 
+    /// <summary>
+    /// The buffer of a port, which will be flushed: for loops that put packets there themselves, as long as it has room for one more
+    /// than that (<see cref="HasRoom"/>).
+    /// </summary>
+    public TxBuffer* Output(int outPort)
+    {
+        TxBuffer* buffer = _tx + outPort;
+        List(outPort, buffer);
+        return buffer;
+    }
+
     /// <summary>Counts and frees a packet: on the port it came from, or for one that is to be sent, on the output port.</summary>
     public void Drop(int port, rte_mbuf* mbuf, DropReason reason)
     {

@@ -2,6 +2,7 @@ using Dataplane.Memory;
 using Dataplane.Observation;
 using Dataplane.PacketTests.Harness;
 using Dataplane.Packets;
+using Dataplane.Stages;
 using static Dataplane.PacketTests.Harness.RouteLab;
 
 namespace Dataplane.PacketTests;
@@ -99,6 +100,10 @@ public sealed class RouteTests
         new("from IPv6 elsewhere, where that is not looked at", () => ToRouter(1, Ip.OfUdp("fd00:9::9", B6, 1, 2)), null),
         new("from the second subnet of the interface", () => ToRouter(1, Ip.OfUdp("10.0.4.9", B4, 1, 2)), null, CheckedLab),
         new("from the second IPv6 subnet of the interface", () => ToRouter(1, Ip.OfUdp("fd00:4::9", B6, 1, 2)), null, CheckedLab),
+
+        new("from the first address of a subnet of two", () => ToRouter(1, Udp4()), null, () => new RouteLab().Routed(1, "10.0.1.3/31").Routed(2, "10.0.2.1/24").Neighbour(2, B4)),
+        new("from the router's own address in a subnet of two", () => ToRouter(1, Udp4()), DropReason.Martian,
+            () => new RouteLab().Routed(1, "10.0.1.2/31").Routed(2, "10.0.2.1/24").Neighbour(2, B4)),
 
         new("without a route", () => ToRouter(1, Ip.OfUdp(A4, "192.0.2.1", 1, 2)), DropReason.NoRoute),
         new("without an IPv6 route", () => ToRouter(1, Ip.OfUdp(A6, "2001:db8::1", 1, 2)), DropReason.NoRoute),
@@ -198,6 +203,47 @@ public sealed class RouteTests
         {
             lab.Send(1, [.. Enumerable.Range(id, 64).Select(i => Udp4() with { Id = (ushort)i })]);
             Assert.All(lab.Take(2), frame => Ip.Of(frame));
+        }
+    }
+
+    /// <summary>Next hops that share a place among those that a worker has worked out, in one burst.</summary>
+    [Fact]
+    public void NextHopsOfOnePlaceDoNotMix()
+    {
+        using RouteLab lab = Two();
+        lab.Routed(3, "10.0.3.1/24").Neighbour(3, "10.0.3.2");
+        uint one = lab.NextHop(Gateway(2, B4)), other;
+        do
+        {
+            other = lab.NextHop(Gateway(3, "10.0.3.2"));
+        }
+        while (other % RouteHop.CacheSize != one % RouteHop.CacheSize);
+        lab.Route(1, "192.0.2.0/24", one).Route(1, "198.51.100.0/24", other);
+        for (int round = 0; round < 3; round++)
+        {
+            lab.Send(1, [.. Enumerable.Range(0, 64).Select(i => Ip.OfUdp(A4, i % 2 == 0 ? "192.0.2.1" : "198.51.100.1", 1, i))]);
+            foreach ((int port, string to, int first) in ((int, string, int)[])[(2, "192.0.2.1", 0), (3, "198.51.100.1", 1)])
+            {
+                List<byte[]> frames = lab.Take(port);
+                Assert.All(frames, frame => Assert.Equal((PeerMac(port), MacOf(port)), (Mac(frame, 0), Mac(frame, 6))));
+                Assert.Equal(Enumerable.Range(0, 32).Select(i => (to, (2 * i) + first)), frames.Select(frame => (Ip.Of(frame).Destination, (int)Ip.Of(frame).Word(2))));
+            }
+        }
+    }
+
+    /// <summary>A gateway's new address counts from the next burst on, and so does that it is gone.</summary>
+    [Theory]
+    [InlineData("192.0.2.1", B4, "192.0.2.0/24")]
+    [InlineData("2001:db8::1", B6, "2001:db8::/32")]
+    public void AGatewayMayChange(string to, string gateway, string prefix)
+    {
+        using RouteLab lab = Two();
+        lab.Via(prefix, 2, gateway);
+        Ip packet = Ip.OfUdp(to.Contains(':') ? A6 : A4, to, 1, 2);
+        foreach (int number in (int[])[2, 3, 4])
+        {
+            lab.Neighbour(2, gateway, PeerMac(2, number)).Send(1, packet, packet);
+            Assert.All(lab.Take(2), frame => Assert.Equal(PeerMac(2, number), Mac(frame, 0)));
         }
     }
 

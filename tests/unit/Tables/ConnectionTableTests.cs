@@ -279,19 +279,27 @@ public sealed class ConnectionTableTests
         Assert.False(Hot(43, 2, out _)); // routes have changed since
         Assert.True(Hot(42, 9, out ConnectionVerdict4 verdict));
         Assert.Equal(9u, test.Read(handle).LastSeen);
-        Assert.Equal((5u, 7u, 3u), (verdict.Route, verdict.Owner.Frontend, verdict.Owner.Backend));
+        Assert.Equal(5u, verdict.Route);
         Assert.Equal((0x0A00_0005u, 0x0A01_0003u), (verdict.Rewrite.Source, verdict.Rewrite.Destination));
         Assert.Equal((1234, 8080), (verdict.Rewrite.SourcePort, verdict.Rewrite.DestinationPort));
         Assert.Equal(test.Read(handle).AddressDelta, verdict.Rewrite.AddressDelta);
         Assert.Equal(test.Read(handle).PortDelta, verdict.Rewrite.PortDelta);
+        Assert.Equal((HotLook.Closer, 9u), (Beyond(43), test.Read(handle).LastSeen));
         key.Addresses++;
         Assert.False(Hot(42, 9, out _));
+        Assert.Equal(HotLook.None, Beyond(42));
+
+        unsafe HotLook Beyond(uint generation)
+        {
+            ConnectionVerdict4 found = default;
+            return ConnectionTable.LookBeyond4(test.Table.Home4(in key), in key, generation, 9, ref found);
+        }
 
         unsafe bool Hot(uint generation, uint now, out ConnectionVerdict4 found)
         {
             found = default;
             ConnectionSlot4* home = test.Table.Home4(in key);
-            return ConnectionTable.TryHot4(home, in key, generation, now, ref found) || ConnectionTable.TryHotBeyond4(home, in key, generation, now, ref found);
+            return ConnectionTable.TryHot4(home, in key, generation, now, ref found) || ConnectionTable.LookBeyond4(home, in key, generation, now, ref found) == HotLook.Hot;
         }
     }
 
@@ -308,16 +316,23 @@ public sealed class ConnectionTableTests
         Assert.Equal((made.Reply.Destination, made.Reply.Source), (verdict.Rewrite.Source, verdict.Rewrite.Destination));
         Assert.Equal((40_000, 8080), (verdict.Rewrite.SourcePort, verdict.Rewrite.DestinationPort));
         Assert.Equal(test.Read(handle).AddressDelta, verdict.Rewrite.AddressDelta);
-        Assert.Equal((7u, 3u), (verdict.Owner.Frontend, verdict.Owner.Backend));
         Assert.False(Hot(43, 9, out _));
+        Assert.Equal(HotLook.Closer, Beyond(43));
         key.Source.Low++;
         Assert.False(Hot(42, 9, out _));
+        Assert.Equal(HotLook.None, Beyond(42));
+
+        unsafe HotLook Beyond(uint generation)
+        {
+            ConnectionVerdict6 found = default;
+            return ConnectionTable.LookBeyond6(test.Table.Home6(in key), in key, generation, 9, ref found);
+        }
 
         unsafe bool Hot(uint generation, uint now, out ConnectionVerdict6 found)
         {
             found = default;
             ConnectionSlot6* home = test.Table.Home6(in key);
-            return ConnectionTable.TryHot6(home, in key, generation, now, ref found) || ConnectionTable.TryHotBeyond6(home, in key, generation, now, ref found);
+            return ConnectionTable.TryHot6(home, in key, generation, now, ref found) || ConnectionTable.LookBeyond6(home, in key, generation, now, ref found) == HotLook.Hot;
         }
     }
 
