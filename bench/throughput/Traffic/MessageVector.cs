@@ -7,18 +7,18 @@ internal static unsafe partial class MessageVector
 {
     public const int MSG_DONTWAIT = 0x40;
 
-    /// <summary>struct mmsghdr</summary>
-    [StructLayout(LayoutKind.Sequential)]
+    /// <summary>struct mmsghdr: a struct msghdr of 56 bytes, and what was sent or received of it.</summary>
+    [StructLayout(LayoutKind.Explicit, Size = 64)]
     public struct Message
     {
-        public void* Name;
-        public uint NameLength;
-        public IoVector* Vectors;
-        public nuint VectorCount;
-        public void* Control;
-        public nuint ControlLength;
-        public int Flags;
-        public uint Length;
+        [FieldOffset(0)] public void* Name;
+        [FieldOffset(8)] public uint NameLength;
+        [FieldOffset(16)] public IoVector* Vectors;
+        [FieldOffset(24)] public nuint VectorCount;
+        [FieldOffset(32)] public void* Control;
+        [FieldOffset(40)] public nuint ControlLength;
+        [FieldOffset(48)] public int Flags;
+        [FieldOffset(56)] public uint Length;
     }
 
     /// <summary>struct iovec</summary>

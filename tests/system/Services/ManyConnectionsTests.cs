@@ -10,7 +10,7 @@ namespace Dataplane.SystemTests.Services;
 /// </summary>
 public sealed partial class ManyConnectionsTests(ServiceNode node) : ServiceTest(node)
 {
-    private const int Connections = 10_000, RequestsEach = 4;
+    private const int Connections = 10_000, RequestsEach = 2;
 
     [Fact]
     public void NotOneRequestFailsWhileBackendsAreAddedDrainedAndKilled()
@@ -19,7 +19,7 @@ public sealed partial class ManyConnectionsTests(ServiceNode node) : ServiceTest
         MakeService("80:8080", "one", "two");
         // Ports of the client that were used a second ago are used again.
         Node.Client.Do("sysctl", "-qw", "net.ipv4.ip_local_port_range=1024 65535", "net.ipv4.tcp_tw_reuse=1");
-        Tool wrk = Own(Node.Client.Start("wrk", "-t", "1", "-c", $"{Connections}", "-d", "60", "--timeout", "30", $"http://{Vip}/"));
+        Tool wrk = Own(Node.Client.Start("wrk", "-t", "1", "-c", $"{Connections}", "-d", "300", "--timeout", "30", $"http://{Vip}/"));
         Serves(one, wrk);
         Serves(two, wrk);
         Until.True(() => one.Connections + two.Connections > Connections * 9 / 10, "all connections are open", () => $"{one.Connections} and {two.Connections}\n{wrk.Error}");
@@ -30,7 +30,11 @@ public sealed partial class ManyConnectionsTests(ServiceNode node) : ServiceTest
 
         string backend = $"{Name}/{Node.Lan["two"].Address}";
         Switch.Do("backend", "drain", backend);
-        Until.Equal(0, () => two.Connections, "the connections of the one that is drained come to their end");
+        for (int left = two.Connections; left > 0; left = two.Connections)
+        {
+            // On a machine with much else to do that takes its time.
+            Until.True(() => two.Connections < left, "the connections of the one that is drained come to their end", () => $"{left} are left");
+        }
         two.Dispose();
         Switch.Do("backend", "delete", backend);
         Serves(one, wrk);
