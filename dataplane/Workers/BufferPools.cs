@@ -15,6 +15,7 @@ public sealed class BufferPools : IDisposable
     private static int s_serial;
 
     private readonly Dictionary<int, (MbufPool Small, MbufPool Large)> _pools = [];
+    private readonly MbufPool[] _small;
     private readonly int _first;
 
     /// <param name="options">Numbers and sizes of buffers, on each node.</param>
@@ -39,16 +40,29 @@ public sealed class BufferPools : IDisposable
             Dispose();
             throw;
         }
+        _small = [.. _pools.Values.Select(p => p.Small)];
+        Size = _small.Sum(p => p.Size);
     }
 
     /// <summary>Nodes that have pools.</summary>
     public IReadOnlyCollection<int> Nodes => _pools.Keys;
 
     /// <summary>Buffers for ordinary packets on all nodes, free or not.</summary>
-    public int Size => _pools.Values.Sum(p => p.Small.Size);
+    public int Size { get; }
 
     /// <summary>Free buffers for ordinary packets; see <see cref="MbufPool.Available"/>.</summary>
-    public int Available => _pools.Values.Sum(p => p.Small.Available);
+    public int Available
+    {
+        get
+        {
+            int free = 0;
+            foreach (MbufPool pool in _small)
+            {
+                free += pool.Available;
+            }
+            return free;
+        }
+    }
 
     /// <summary>The pool for ordinary packets near a node, a device's or a worker's; <see cref="AnyNode"/> for none.</summary>
     public MbufPool Small(int node) => Near(node).Small;
