@@ -5,8 +5,7 @@ using Dataplane.SystemTests.Harness;
 namespace Dataplane.SystemTests.Services;
 
 /// <summary>
-/// 10,000 connections at a time (<c>wrk</c>) to real servers, which close each one after a few requests, so that new ones begin all the time: to a
-/// table that has room for little more, and in which those that are over make way.
+/// 10,000 connections at a time (<c>wrk</c>) to real servers, which close each one after a few requests, so that new ones begin all the time.
 /// </summary>
 public sealed partial class ManyConnectionsTests(ServiceNode node) : ServiceTest(node)
 {
