@@ -13,7 +13,7 @@ public sealed class ServiceNode : IDisposable
 
     public ServiceNode()
     {
-        Switch = Switch.Started();
+        Switch = Switch.Started("--connection-capacity", "262144"); // what thousands of requests a second leave behind for two minutes
         try
         {
             Lan = new Lan(Switch, "svc", 61, "router: {}, masquerade: true");
