@@ -302,7 +302,10 @@ public sealed unsafe partial class ConnectionTable
         }
     }
 
-    /// <summary>Removes the oldest of the first entries of a window that are half-open or over, or the first one behind it.</summary>
+    /// <summary>
+    /// Removes the oldest of the first entries of a window that are over, or the oldest half-open one where none is, or the first of either
+    /// kind behind the window.
+    /// </summary>
     /// <param name="slots">The family.</param>
     /// <param name="start">Where the window begins.</param>
     /// <param name="far">How many slots are looked at, at most.</param>
@@ -312,8 +315,8 @@ public sealed unsafe partial class ConnectionTable
         // Another one may be quicker: with what it leaves the search begins anew, a few times.
         for (int attempt = 0; attempt < 4; attempt++)
         {
-            uint oldest = 0, age = 0;
-            ulong control = 0;
+            uint oldest = 0;
+            ulong control = 0, age = 0;
             int n = 0;
             uint index = start, end = slots.Count;
             for (uint i = 0; i < far && (i < Window ? n < Candidates : n == 0); i++, index = index + 1 == end ? 0 : index + 1)
@@ -326,7 +329,9 @@ public sealed unsafe partial class ConnectionTable
                     continue;
                 }
                 // One of the future was seen since the caller looked at its clock.
-                uint idle = (uint)Math.Max(0, (int)(now - head->LastSeen));
+                ulong idle = (uint)Math.Max(0, (int)(now - head->LastSeen));
+                // Nobody waits for one that is over; behind a half-open one somebody may.
+                idle |= ConnectionControl.IsOver(found) ? 1ul << 32 : 0;
                 if (n++ == 0 || idle > age)
                 {
                     oldest = index;

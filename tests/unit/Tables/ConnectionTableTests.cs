@@ -403,6 +403,26 @@ public sealed class ConnectionTableTests
     }
 
     [Fact]
+    public void What_is_over_goes_before_what_begins()
+    {
+        using var test = new TestConnections(capacity: 64);
+        for (uint i = 0; i < 32; i++)
+        {
+            Assert.Equal(InsertResult.Inserted, test.Table.TryInsert(TestConnections.ToBackend(TestConnections.Flow(i)), 2, out _));
+        }
+        for (uint i = 32; i < 64; i++)
+        {
+            NewConnection made = TestConnections.ToBackend(TestConnections.Flow(i));
+            test.Establish(made);
+            test.Table.Touch(test.Table.Find(made.Reply), TcpHeader.Rst, 100);
+        }
+        Assert.Equal(InsertResult.Inserted, test.Table.TryInsert(TestConnections.ToBackend(TestConnections.Flow(1000)), 100, out _));
+        ConnectionStatistics statistics = test.Table.Statistics();
+        Assert.Equal((64L, 33L, 31L), (statistics.Connections, statistics.HalfOpen, statistics.Over));
+        Assert.Null(test.Problem());
+    }
+
+    [Fact]
     public void A_table_full_of_established_connections_refuses()
     {
         using var test = new TestConnections(capacity: 64);
