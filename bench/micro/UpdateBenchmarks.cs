@@ -27,7 +27,8 @@ public class UpdateBenchmarks
     {
         _segment = Segment.CreatePrivate(new SegmentOptions { MacCapacity = Entries });
         _writer = new SegmentWriter(_segment);
-        _keys = [.. Enumerable.Range(0, Entries).Select(i => MacTable.Key(Fid, 0x02 | ((ulong)i << 16)))];
+        var random = new Random(1);
+        _keys = [.. Enumerable.Range(0, Entries).Select(_ => MacTable.Key(Fid, (ulong)random.NextInt64(1L << 48) & ~1UL)).Distinct()];
         _writer.Begin();
         foreach (ulong key in _keys)
         {
@@ -35,7 +36,7 @@ public class UpdateBenchmarks
         }
         _writer.Commit();
         _writer.Synchronize();
-        new Random(1).Shuffle(_keys);
+        random.Shuffle(_keys);
     }
 
     [GlobalCleanup]
@@ -47,7 +48,7 @@ public class UpdateBenchmarks
     {
         int i = _next++;
         _writer.Begin();
-        Set(_keys[i % Entries], port: (ushort)(2 + (i / Entries % 2)));
+        Set(_keys[i % _keys.Length], port: (ushort)(2 + (i / _keys.Length % 2)));
         ulong generation = _writer.Commit();
         _writer.TrySettle();
         return generation;
