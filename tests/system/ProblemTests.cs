@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using Dataplane.Control.Api.V1;
 using Dataplane.SystemTests.Harness;
 
@@ -137,5 +138,13 @@ public sealed class ProblemTests : IDisposable
     }
 
     /// <summary>Resources without their status, which moves with the packets.</summary>
-    private string State() => _switch.Do("get", "all", "-o", "yaml");
+    private string State()
+    {
+        JsonNode state = JsonNode.Parse(_switch.Do("get", "all", "-o", "json"))!;
+        foreach (JsonObject resource in state.AsObject().SelectMany(kind => kind.Value!.AsArray()).Select(resource => resource!.AsObject()))
+        {
+            resource.Remove("status");
+        }
+        return state.ToJsonString();
+    }
 }
