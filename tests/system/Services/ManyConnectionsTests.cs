@@ -11,7 +11,7 @@ public sealed partial class ManyConnectionsTests(ServiceNode node) : ServiceTest
 {
     private const int Connections = 10_000, RequestsEach = 4;
 
-    [Fact]
+    [LoadFact]
     public void NotOneRequestFailsWhileBackendsAreAddedDrainedAndKilled()
     {
         WebServer one = Serve("one", requests: RequestsEach), two = Serve("two", requests: RequestsEach);
@@ -43,8 +43,7 @@ public sealed partial class ManyConnectionsTests(ServiceNode node) : ServiceTest
         Switch.Do("backend", "add", Name, Node.Lan["two"].Address);
         Serves(two, wrk);
         string end = wrk.Interrupt().Output;
-        Assert.DoesNotContain("Socket errors", end, StringComparison.Ordinal);
-        Assert.DoesNotContain("Non-2xx", end, StringComparison.Ordinal);
+        Assert.True(!end.Contains("Socket errors", StringComparison.Ordinal) && !end.Contains("Non-2xx", StringComparison.Ordinal), end);
         Assert.True(int.Parse(Requests().Match(end).Groups[1].ValueSpan, CultureInfo.InvariantCulture) > Connections, end);
         Assert.Equal("0", Switch.Json("connections", "--stats").GetProperty("refused").ToString());
     }
