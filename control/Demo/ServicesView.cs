@@ -94,7 +94,7 @@ internal sealed class ServicesView(ServicesSession session)
             table.AddRow($"{server.Name} {server.Address}", state is { } s ? $"{s}" : "-", Text($"{now - before:N0}"),
                 Text($"{connections.Count(c => c.Service == ServicesPlan.ServiceName && c.Reply.Source == $"{server.Address}"):N0}"));
         }
-        return table.Caption(Text($"{_step}; {loop.Answered:N0} requests of {ServicesPlan.Client.Name} answered, {loop.Failed} failed"));
+        return table.Caption(Text($"{_step}\n{loop.Answered:N0} requests of {ServicesPlan.Client.Name} answered, {loop.Failed} failed"));
     }
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
