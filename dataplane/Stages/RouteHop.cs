@@ -134,10 +134,21 @@ public unsafe struct RouteHop
         }
     }
 
+    /// <summary>The first 8 bytes of a frame to an address, in the lower 48 bits.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal readonly ulong AddressesTo(ulong destination) => (destination & MacAddress.Mask) | (SourceMac << 48);
+
+    /// <summary>The 4 bytes behind them.</summary>
+    internal readonly uint EndOfAddresses
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => (uint)(SourceMac >> 16);
+    }
+
     private static void WriteAddresses(RouteHop* hop, ulong destination)
     {
-        hop->Addresses = (destination & MacAddress.Mask) | (hop->SourceMac << 48);
-        hop->AddressesEnd = (uint)(hop->SourceMac >> 16);
+        hop->Addresses = hop->AddressesTo(destination);
+        hop->AddressesEnd = hop->EndOfAddresses;
     }
 
     /// <summary>Works out a next hop.</summary>

@@ -44,9 +44,6 @@ public sealed class BufferPools : IDisposable
         Size = _small.Sum(p => p.Size);
     }
 
-    /// <summary>Nodes that have pools.</summary>
-    public IReadOnlyCollection<int> Nodes => _pools.Keys;
-
     /// <summary>Buffers for ordinary packets on all nodes, free or not.</summary>
     public int Size { get; }
 
