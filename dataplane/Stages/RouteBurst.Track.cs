@@ -70,6 +70,7 @@ internal static unsafe partial class RouteBurst
         for (; entry < end; entry++, key++, home++)
         {
             entry->Connection = TrackedBy.None;
+            entry->Foreseen = default;
             if (entry->Family != 4)
             {
                 others += entry->Family;
@@ -78,9 +79,14 @@ internal static unsafe partial class RouteBurst
             const int Transport = Wire.EthernetHeader + IPv4Header.MinLength;
             byte* ip = entry->Data + Wire.EthernetHeader, transport = entry->Data + Transport;
             byte protocol = ip[9];
-            if ((Unsafe.ReadUnaligned<ushort>(ip + 6) & AnyFragment) != 0 || !CanBeRewritten(entry, protocol, transport, Transport))
+            bool isFragment = (Unsafe.ReadUnaligned<ushort>(ip + 6) & AnyFragment) != 0;
+            if (isFragment || !CanBeRewritten(entry, protocol, transport, Transport))
             {
                 entry->Family = 0;
+                if (!isFragment)
+                {
+                    ForeseeSyn(w, vrf, entry, false);
+                }
                 continue;
             }
             key->Flow = ConnectionKey.FlowOf(vrf, protocol, Wire.Load32(transport));
@@ -176,6 +182,7 @@ internal static unsafe partial class RouteBurst
             if (!CanBeRewritten(entry, protocol, transport, Transport))
             {
                 entry->Family = 0;
+                ForeseeSyn(w, vrf, entry, true);
                 continue;
             }
             ref ConnectionKey6 key = ref state.Keys6[i];
@@ -249,7 +256,7 @@ internal static unsafe partial class RouteBurst
         (flags & (ConnectionFlags.RewritesSource | ConnectionFlags.RewritesDestination)) == 0 ? TrackedBy.Way
             : Offload.IsPending(mbuf) ? TrackedBy.Open : TrackedBy.Whole;
 
-    /// <summary>Whether a packet of no connection is for no service either. A connection of its host may have to be known (<see cref="RouteStage"/>).</summary>
+    /// <summary>Whether a packet of no connection is for no service either; what is known of one that is for a service is noted. A connection of its host may have to be known (<see cref="RouteStage"/>).</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static bool IsPlain(Worker w, ref readonly InterfaceRecord itf, BurstPacket* entry, in ConnectionKey key)
     {
@@ -258,8 +265,7 @@ internal static unsafe partial class RouteBurst
         {
             return false;
         }
-        return w.Services.Find(FrontendKey.Of(itf.Vrf, key.Protocol, key.IsIPv6, key.Destination, key.DestinationPort), w.Generation) == 0
-            && w.Services.FindAddress(itf.Vrf, key.IsIPv6, key.Destination, w.Generation) == 0;
+        return !Foresee(w, entry, in key) && w.Services.FindAddress(itf.Vrf, key.IsIPv6, key.Destination, w.Generation) == 0;
     }
 
     /// <summary>Writes the addresses and ports of its connection into an IPv4 packet that is sent, and takes one off its time to live.</summary>

@@ -16,6 +16,7 @@ public unsafe struct BurstPacket
     public NeighbourBucket* Bucket;
     /// <summary>The neighbour's key.</summary>
     public ulong Word;
+    public Foreseen Foreseen;
     /// <summary>Bytes of the IP packet.</summary>
     public ushort Length;
     /// <summary>4, 6, or 0 for a packet that goes step by step.</summary>
@@ -23,6 +24,11 @@ public unsafe struct BurstPacket
     public HopWay Way;
     public TrackedBy Connection;
 }
+
+/// <summary>What the loops know of a packet that begins a connection with a service, and goes step by step. Index 0 is none: it is not known.</summary>
+/// <param name="Frontend">What it is addressed to.</param>
+/// <param name="Backend">What it goes to.</param>
+public readonly record struct Foreseen(uint Frontend, uint Backend);
 
 /// <summary>What the loops know of a packet's connection.</summary>
 public enum TrackedBy : byte

@@ -15,16 +15,17 @@ public static unsafe partial class RouteStage
     /// <summary>What the steps know of a packet. It is the packet of its worker alone, but for one to a group.</summary>
     private ref struct Routed
     {
-        public required Worker Worker;
+        public Worker Worker;
         /// <summary>The interface by which it came, which accounts for it.</summary>
-        public required int Port;
-        public required ref readonly InterfaceRecord Interface;
-        public required rte_mbuf* Frame;
-        public required bool IsIPv6;
+        public int Port;
+        public ref readonly InterfaceRecord Interface;
+        public rte_mbuf* Frame;
+        public bool IsIPv6;
         /// <summary>From the host, which shares its addresses with the interface.</summary>
-        public required bool IsFromHost;
+        public bool IsFromHost;
         /// <summary>To a group of stations, or all.</summary>
-        public required bool IsToGroup;
+        public bool IsToGroup;
+        public Foreseen Foreseen;
         /// <summary>Where it goes: its destination, or what takes the place of that; IPv4 in the lower half.</summary>
         public IPv6Number Destination;
         /// <summary>The next hop's index.</summary>
@@ -47,7 +48,7 @@ public static unsafe partial class RouteStage
 
     /// <summary>Routes one packet, and counts what became of it.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    internal static void One(Worker w, int port, rte_mbuf* mbuf)
+    internal static void One(Worker w, int port, rte_mbuf* mbuf, Foreseen foreseen = default)
     {
         ref readonly InterfaceRecord itf = ref w.Interface(port);
         if (mbuf->pkt_len < Wire.EthernetHeader)
@@ -87,16 +88,16 @@ public static unsafe partial class RouteStage
         {
             return;
         }
-        var packet = new Routed
-        {
-            Worker = w,
-            Port = port,
-            Interface = ref itf,
-            Frame = mbuf,
-            IsIPv6 = type == Wire.EtherTypeIPv6,
-            IsFromHost = source == itf.Mac && itf.HostPort != 0,
-            IsToGroup = isToGroup,
-        };
+        // An initialiser would fill in another one first, and copy it.
+        Routed packet = default;
+        packet.Worker = w;
+        packet.Port = port;
+        packet.Interface = ref itf;
+        packet.Frame = mbuf;
+        packet.IsIPv6 = type == Wire.EtherTypeIPv6;
+        packet.IsFromHost = source == itf.Mac && itf.HostPort != 0;
+        packet.IsToGroup = isToGroup;
+        packet.Foreseen = foreseen;
         if (packet.IsIPv6)
         {
             Route6(ref packet);

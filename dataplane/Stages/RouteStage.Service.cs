@@ -21,8 +21,8 @@ public static unsafe partial class RouteStage
         ushort vrf = packet.Interface.Vrf;
         tracked.To = Translation.Of(in flow);
         tracked.IsNew = true;
-        int frontend = flow.Kind == FlowKind.Ports
-            ? w.Services.Find(FrontendKey.Of(vrf, flow.Protocol, flow.IsIPv6, flow.Destination, flow.DestinationPort), w.Generation)
+        int frontend = packet.Foreseen.Frontend != 0 ? (int)packet.Foreseen.Frontend
+            : flow.Kind == FlowKind.Ports ? w.Services.Find(FrontendKey.Of(vrf, flow.Protocol, flow.IsIPv6, flow.Destination, flow.DestinationPort), w.Generation)
             : 0;
         if (frontend != 0)
         {
@@ -48,7 +48,7 @@ public static unsafe partial class RouteStage
             Refuse(ref packet, DropReason.NoConnection);
             return false;
         }
-        int backend = service.Set == 0 ? 0 : BackendFor(ref packet, frontend, in service);
+        int backend = packet.Foreseen.Backend != 0 ? (int)packet.Foreseen.Backend : service.Set == 0 ? 0 : BackendFor(ref packet, frontend, in service);
         ref readonly BackendRecord chosen = ref w.Backend(backend);
         if (backend == 0 || !chosen.Has(BackendFlags.Exists))
         {

@@ -120,7 +120,7 @@ public static unsafe partial class RouteStage
             sent += (uint)(next - entry);
             if (next == entry)
             {
-                One(w, port, entry->Mbuf);
+                One(w, port, entry->Mbuf, tracks ? entry->Foreseen : default);
                 next++;
             }
             entry = next;

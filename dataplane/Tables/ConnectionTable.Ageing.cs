@@ -148,10 +148,9 @@ public sealed unsafe partial class ConnectionTable
     private void FreeOrphan(in ConnectionSlots slots, uint index, ulong control, uint now)
     {
         ConnectionHead* head = slots.At(index);
-        if (Idle(head->LastSeen, now) >= OrphanSeconds && !HasOriginal(in slots, index)
-            && Interlocked.CompareExchange(ref head->Control, ConnectionControl.Free(control), control) == control)
+        if (Idle(head->LastSeen, now) >= OrphanSeconds && !HasOriginal(in slots, index))
         {
-            CountSlots(in slots, -1);
+            TryFree(in slots, index, control);
         }
     }
 
@@ -166,49 +165,6 @@ public sealed unsafe partial class ConnectionTable
         ConnectionHead* original = slots.At(partner);
         ulong control = Volatile.Read(ref original->Control);
         return ConnectionControl.HasKey(control) && !ConnectionControl.Has(control, ConnectionFlags.Reply) && original->Partner == reply;
-    }
-
-    /// <summary>
-    /// Makes a home reach no further than it has to. First it is marked. Who makes an entry takes its slot, and then removes the mark: either
-    /// this sees the slot, or it sees that the mark is gone, and leaves everything as it is.
-    /// </summary>
-    private void LowerReach(in ConnectionSlots slots, uint home)
-    {
-        ref ulong way = ref slots.At(home)->Way;
-        int reach = ConnectionWay.Reach(Volatile.Read(ref way));
-        if (reach == 0 || Needs(in slots, home, reach))
-        {
-            return;
-        }
-        Interlocked.Or(ref way, ConnectionWay.Lowering);
-        reach = ConnectionWay.Reach(Volatile.Read(ref way));
-        while (reach > 0 && !Needs(in slots, home, reach))
-        {
-            reach--;
-        }
-        for (int attempt = 0; attempt < Patience; attempt++)
-        {
-            ulong was = Volatile.Read(ref way);
-            if ((was & ConnectionWay.Lowering) == 0
-                || Interlocked.CompareExchange(ref way, (was & ~ConnectionWay.PlaceMask) | (uint)reach, was) == was)
-            {
-                return;
-            }
-        }
-    }
-
-    /// <summary>Whether there is, or may be, an entry of a home at some distance.</summary>
-    private bool Needs(in ConnectionSlots slots, uint home, int distance)
-    {
-        ConnectionHead* head = slots.At(home + (uint)distance);
-        ulong control = Volatile.Read(ref head->Control);
-        if (ConnectionControl.Phase(control) == ConnectionPhase.Free)
-        {
-            return false;
-        }
-        ConnectionKey key = slots.Key(head);
-        Volatile.ReadBarrier();
-        return !ConnectionControl.HasKey(control) || (uint)Volatile.Read(ref head->Control) != (uint)control || slots.Home(Hash(in key)) == home;
     }
 
     private static uint Idle(uint lastSeen, uint now) => (uint)Math.Max(0, (int)(now - lastSeen));

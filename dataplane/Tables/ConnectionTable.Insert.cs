@@ -6,18 +6,6 @@ namespace Dataplane.Tables;
 /// <summary>Making entries: see <see cref="ConnectionTable"/>.</summary>
 public sealed unsafe partial class ConnectionTable
 {
-    /// <summary>Entries that make room among which the oldest is looked for.</summary>
-    private const int Candidates = 8;
-
-    /// <summary>Slots among which an entry that makes room is looked for when the table is full and has any: some microseconds at most.</summary>
-    private const uint Search = 2048;
-
-    /// <summary>Slots that are asked for before they are looked at.</summary>
-    private const uint Ahead = 8;
-
-    /// <summary>Slots that may be taken before all are counted again.</summary>
-    private const int MaxCredit = 256;
-
     /// <summary>Makes a connection: both entries or none. Its routes are to be told by <see cref="Refresh"/>.</summary>
     /// <param name="connection">Both keys are of one family.</param>
     /// <param name="now">Seconds.</param>
@@ -40,7 +28,7 @@ public sealed unsafe partial class ConnectionTable
             return InsertResult.ReplyTaken;
         }
         uint home = slots.Home(hash), replyHome = slots.Home(replyHash);
-        if (!MakeRoom(in slots, home, now) || !TryTake(in slots, home, now, out Taken original))
+        if (!TryMakeRoom(in slots, now) || !TryTake(in slots, home, now, out Taken original))
         {
             _mine->Refused++;
             return InsertResult.Full;
@@ -157,28 +145,6 @@ public sealed unsafe partial class ConnectionTable
         }
     }
 
-    /// <summary>Sees to it that fewer slots are in use than may be. False when nothing near can be removed for that.</summary>
-    private bool MakeRoom(in ConnectionSlots slots, uint home, uint now)
-    {
-        ref int credit = ref slots.IsIPv6 ? ref _credit6 : ref _credit4;
-        if (credit >= 2)
-        {
-            credit -= 2;
-            return true;
-        }
-        long left = slots.IsIPv6 ? _limit6 - SlotsInUse(true) : _limit4 - SlotsInUse(false);
-        if (left < 2)
-        {
-            // Anywhere will do. All slots are a circle for this, those behind the last home too: every place must have its turn alike, or
-            // what makes room gathers where it is never looked for.
-            uint start = (uint)((ulong)home * slots.Count / slots.Homes);
-            return Evict(in slots, start, HaveRoom() ? Math.Min(Search, slots.Count) : Window, now);
-        }
-        // Half of what is left is shared among all, so that together they cannot take too many.
-        credit = (int)Math.Min(MaxCredit, Math.Max(0, left - 2) / (2 * _writers));
-        return true;
-    }
-
     /// <summary>Takes the first free slot of a window, and makes the home reach it.</summary>
     private bool TryTake(in ConnectionSlots slots, uint home, uint now, out Taken taken)
     {
@@ -208,32 +174,12 @@ public sealed unsafe partial class ConnectionTable
                 Withdraw(in slots, taken);
                 return false;
             }
-            if (round == 0 && !Evict(in slots, home, Window, now))
+            if (round == 0 && !TryMakeRoomAt(in slots, home, now))
             {
                 break;
             }
         }
         taken = default;
-        return false;
-    }
-
-    /// <summary>Makes a home reach at least so far. After taking the slot and before proposing it: see <see cref="LowerReach"/>.</summary>
-    private static bool TryReach(in ConnectionSlots slots, uint home, uint distance)
-    {
-        ref ulong way = ref slots.At(home)->Way;
-        for (int attempt = 0; attempt < Patience; attempt++)
-        {
-            ulong was = Volatile.Read(ref way);
-            if (ConnectionWay.Reach(was) >= (int)distance && (was & ConnectionWay.Lowering) == 0)
-            {
-                return true;
-            }
-            ulong raised = (was & ~ConnectionWay.PlaceMask) | Math.Max(distance, (uint)ConnectionWay.Reach(was));
-            if (Interlocked.CompareExchange(ref way, raised, was) == was)
-            {
-                return true;
-            }
-        }
         return false;
     }
 
@@ -296,86 +242,7 @@ public sealed unsafe partial class ConnectionTable
     /// <summary>Frees a slot that never became valid, if it was not taken away.</summary>
     private void Withdraw(in ConnectionSlots slots, Taken taken)
     {
-        if (Interlocked.CompareExchange(ref slots.At(taken.Index)->Control, ConnectionControl.Free(taken.Control), taken.Control) == taken.Control)
-        {
-            CountSlots(in slots, -1);
-        }
-    }
-
-    /// <summary>
-    /// Removes the oldest of the first entries of a window that are over, or the oldest half-open one where none is, or the first of either
-    /// kind behind the window.
-    /// </summary>
-    /// <param name="slots">The family.</param>
-    /// <param name="start">Where the window begins.</param>
-    /// <param name="far">How many slots are looked at, at most.</param>
-    /// <param name="now">Seconds.</param>
-    private bool Evict(in ConnectionSlots slots, uint start, uint far, uint now)
-    {
-        // Another one may be quicker: with what it leaves the search begins anew, a few times.
-        for (int attempt = 0; attempt < 4; attempt++)
-        {
-            uint oldest = 0;
-            ulong control = 0, age = 0;
-            int n = 0;
-            uint index = start, end = slots.Count;
-            for (uint i = 0; i < far && (i < Window ? n < Candidates : n == 0); i++, index = index + 1 == end ? 0 : index + 1)
-            {
-                ConnectionHead* head = slots.At(index);
-                Prefetch(slots.At(index + Ahead));
-                ulong found = Volatile.Read(ref head->Control);
-                if (ConnectionControl.Phase(found) != ConnectionPhase.Valid || !MakesRoom(found))
-                {
-                    continue;
-                }
-                // One of the future was seen since the caller looked at its clock.
-                ulong idle = (uint)Math.Max(0, (int)(now - head->LastSeen));
-                // Nobody waits for one that is over; behind a half-open one somebody may.
-                idle |= ConnectionControl.IsOver(found) ? 1ul << 32 : 0;
-                if (n++ == 0 || idle > age)
-                {
-                    oldest = index;
-                    age = idle;
-                    control = found;
-                }
-            }
-            if (n == 0)
-            {
-                return false;
-            }
-            if (TryRemove(in slots, oldest, control))
-            {
-                _mine->Evicted++;
-                return true;
-            }
-        }
-        return false;
-    }
-
-    /// <summary>Whether an entry may be removed for another. A connection is one by its original direction.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static bool MakesRoom(ulong control) =>
-        ConnectionControl.Has(control, ConnectionFlags.HalfOpen) || (ConnectionControl.IsOver(control) && !ConnectionControl.Has(control, ConnectionFlags.Reply));
-
-    /// <summary>Whether there are connections that make room.</summary>
-    private bool HaveRoom()
-    {
-        long n = 0;
-        for (int i = 0; i < _writers; i++)
-        {
-            n += Volatile.Read(ref _all[i].HalfOpen) + Volatile.Read(ref _all[i].Over);
-        }
-        return n > 0;
-    }
-
-    private long SlotsInUse(bool isIPv6)
-    {
-        long n = 0;
-        for (int i = 0; i < _writers; i++)
-        {
-            n += Volatile.Read(ref isIPv6 ? ref _all[i].Slots6 : ref _all[i].Slots4);
-        }
-        return n;
+        TryFree(in slots, taken.Index, taken.Control);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -86,7 +86,7 @@ public sealed unsafe partial class ConnectionTable
     {
         ref readonly ConnectionSlots slots = ref Slots(key.IsIPv6);
         uint home = slots.Home(hash);
-        if (!MakeRoom(in slots, home, now) || !TryTake(in slots, home, now, out Taken taken))
+        if (!TryMakeRoom(in slots, now) || !TryTake(in slots, home, now, out Taken taken))
         {
             return false;
         }

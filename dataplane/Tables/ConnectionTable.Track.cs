@@ -147,11 +147,10 @@ public sealed unsafe partial class ConnectionTable
         ConnectionHead* head = slots.At(index);
         uint reply = head->Partner;
         bool isConnection = (ConnectionKind)(byte)(head->Flow >> 32) == ConnectionKind.Connection;
-        if (Interlocked.CompareExchange(ref head->Control, ConnectionControl.Free(control), control) != control)
+        if (!TryFree(in slots, index, control))
         {
             return false;
         }
-        CountSlots(in slots, -1);
         if (isConnection)
         {
             _mine->Connections--;
@@ -180,9 +179,8 @@ public sealed unsafe partial class ConnectionTable
             {
                 return;
             }
-            if (Interlocked.CompareExchange(ref head->Control, ConnectionControl.Free(control), control) == control)
+            if (TryFree(in slots, reply, control))
             {
-                CountSlots(in slots, -1);
                 return;
             }
         }

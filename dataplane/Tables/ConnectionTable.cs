@@ -34,8 +34,9 @@ namespace Dataplane.Tables;
 /// write their own once a second.
 /// </para>
 /// <para>
-/// <b>Full.</b> When as many slots are in use as the table is for, a new connection takes the place of one near its home that is half-open or
-/// over (closed on both sides, or reset), the oldest of the first few, or the first one farther off. If there is none it is refused. An established
+/// <b>Full.</b> When as many slots are in use as the table is for, a new connection takes the place of one that is half-open or over (closed
+/// on both sides, or reset): of a few that lie together those go first that are over, then the older ones, then it is the turn of the next few (a
+/// hand that goes round, one for each worker). If there is none it is refused. An established
 /// connection is never removed for another. So a flood of SYNs competes with itself, and many short connections with their own remains.
 /// </para>
 /// <para>
@@ -62,6 +63,7 @@ public sealed unsafe partial class ConnectionTable
     private readonly ulong _homes4, _homes6;
     private readonly long _limit4, _limit6;
     private int _credit4, _credit6;
+    private RoomList _room4, _room6;
 
     /// <param name="slots4">IPv4 slots, as many as <see cref="SlotsFor"/> says, aligned to a cache line, all zero at first.</param>
     /// <param name="slots6">IPv6 slots.</param>
@@ -84,6 +86,8 @@ public sealed unsafe partial class ConnectionTable
         _all = counters;
         _mine = counters + writer;
         _writers = writers;
+        _room4.Hand = (uint)((ulong)_slots4.Count * (uint)writer / (uint)writers);
+        _room6.Hand = (uint)((ulong)_slots6.Count * (uint)writer / (uint)writers);
         // Two secrets from one: neither factor of a product can be made 0 from outside.
         _secret0 = KeyHash.Mix(seed ^ KeyHash.Golden, KeyHash.Golden);
         _secret1 = KeyHash.Mix(_secret0 ^ KeyHash.Golden, KeyHash.Golden);
@@ -97,11 +101,13 @@ public sealed unsafe partial class ConnectionTable
         ? Hash6(key.Flow, key.Source, key.Destination)
         : Hash4(key.Flow, key.Addresses4);
 
-    /// <summary>Asks for the cache line in which a search begins.</summary>
-    public void Prefetch(ulong hash, bool isIPv6)
+    /// <summary>Asks for the cache lines in which an entry that is to be made is likely to be.</summary>
+    public void PrefetchPlace(ulong hash, bool isIPv6)
     {
         ref readonly ConnectionSlots slots = ref Slots(isIPv6);
-        Prefetch(slots.At(slots.Home(hash)));
+        uint home = slots.Home(hash);
+        Prefetch(slots.At(home));
+        Prefetch(slots.At(home + 1));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

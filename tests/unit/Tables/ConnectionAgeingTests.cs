@@ -162,7 +162,7 @@ public sealed unsafe class ConnectionAgeingTests
     }
 
     [Fact]
-    public void Reach_shrinks_when_entries_are_gone()
+    public void Reach_shrinks_with_the_last_entry_of_a_home()
     {
         using var test = new TestConnections(capacity: 256);
         var handles = new List<ConnectionHandle>();
@@ -176,21 +176,47 @@ public sealed unsafe class ConnectionAgeingTests
         {
             test.Table.Remove(handles[i]);
         }
-        Turn();
         int half = test.TotalReach();
         Assert.InRange(half, 1, full - 1);
         Assert.Null(test.Problem()); // finds them all
         handles.ForEach(handle => test.Table.Remove(handle));
-        Turn();
         Assert.Equal(0, test.TotalReach());
+    }
 
-        void Turn()
+    /// <summary>Else each home would reach as far as it ever had to, and every search with it.</summary>
+    [Fact]
+    public void Connections_that_come_and_go_leave_no_reach_behind()
+    {
+        using var test = new TestConnections(capacity: 1024);
+        for (uint i = 0; i < 1024; i++)
         {
-            for (uint turn = 0; turn < ConnectionTable.ReachTurns; turn++)
-            {
-                test.Pass(1, reachTurn: turn);
-            }
+            test.Insert(TestConnections.ToBackend(TestConnections.Flow(i)), now: 1);
         }
+        int before = test.TotalReach();
+        for (uint i = 1024; i < 500_000; i++)
+        {
+            Assert.Equal(InsertResult.Inserted, test.Table.TryInsert(TestConnections.ToBackend(TestConnections.Flow(i)), 1, out _));
+        }
+        // As many entries as before, if not as evenly spread.
+        Assert.InRange(test.TotalReach(), 1, 4 * before);
+        Assert.Null(test.Problem());
+    }
+
+    /// <summary>As a worker that dies between two steps may leave it.</summary>
+    [Fact]
+    public void Housekeeping_lowers_a_reach_that_nothing_needs()
+    {
+        using var test = new TestConnections(capacity: 256);
+        ConnectionHandle there = test.Insert(TestConnections.ToBackend(TestConnections.Flow(1)), now: 1);
+        test.SetReach(7);
+        Assert.Equal(7 * 1024, test.TotalReach());
+        for (uint turn = 0; turn < ConnectionTable.ReachTurns; turn++)
+        {
+            test.Pass(1, reachTurn: turn);
+        }
+        Assert.Equal(0, test.TotalReach());
+        test.Read(there);
+        Assert.Null(test.Problem());
     }
 
     [Fact]

@@ -88,6 +88,15 @@ internal sealed unsafe class TestConnections : IDisposable
         return sum;
     }
 
+    /// <summary>Makes all IPv4 homes reach so far.</summary>
+    public void SetReach(uint reach)
+    {
+        for (uint i = 0; i < Table.SlotCount(false) - (ConnectionTable.Window - 1); i++)
+        {
+            _slots4[i].Head.Way |= reach;
+        }
+    }
+
     /// <summary>A whole pass of housekeeping, with a record for each frontend.</summary>
     public void Pass(uint now, Versioned<FrontendRecord>* frontends = null, uint count = 0, ConnectionSweep? sweep = null, uint reachTurn = 0)
     {
