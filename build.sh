@@ -419,7 +419,8 @@ Measures how fast the switch is beside others, run by run in turn, and writes on
 out/bench/ a page with plots (.html) and all figures (.json). Without a name: everything but micro. --quick is short.
   bridge  packets per second and clocks per packet of a learning bridge between two DPDK ports, beside dpdk-testpmd and
           Open vSwitch: numbers of addresses, sizes of packets, bursts, workers
-  latency the rate without loss by bisection (RFC 2544), and latency at shares of it, from a generator over memif
+  latency the rate without loss by bisection (RFC 2544), and latency at shares of it, from a generator over memif, or by network
+          cards (--port, --generator)
   updates the bridge while static addresses are committed as fast as can be
   tap     two containers: TCP, small UDP packets, round trips, idle CPU, beside Linux bridge + veth and Open vSwitch in
           user space (as root)

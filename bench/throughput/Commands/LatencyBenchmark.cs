@@ -1,6 +1,8 @@
 using System.CommandLine;
 using Dataplane.ThroughputBench.Generator;
 using Dataplane.ThroughputBench.Harness;
+using Dataplane.ThroughputBench.Machine;
+using Dataplane.ThroughputBench.Ovs;
 using Dataplane.ThroughputBench.Report;
 using Dataplane.ThroughputBench.Scenarios;
 using Dataplane.ThroughputBench.Traffic;
@@ -9,7 +11,7 @@ namespace Dataplane.ThroughputBench.Commands;
 
 /// <summary>
 /// <c>bench latency</c>: the rate without loss (RFC 2544, section 26.1), and how long packets take at shares of it. A generator in this
-/// process, on the CPU that does not forward, is connected with the switch by shared memory (memif).
+/// process, on the CPU that does not forward, is connected with the switch by shared memory (memif), or by network cards.
 /// </summary>
 internal sealed class LatencyBenchmark : Benchmark
 {
@@ -18,9 +20,10 @@ internal sealed class LatencyBenchmark : Benchmark
     private readonly Option<int> _macs, _trial;
     private readonly Option<double> _loss;
     private readonly Option<PacketSizes> _packets;
+    private readonly Option<string[]> _ports, _generator;
 
     public LatencyBenchmark()
-        : base("latency", "The rate without loss by bisection (RFC 2544), and latency at 10, 50 and 90 % of it, over memif.")
+        : base("latency", "The rate without loss by bisection (RFC 2544), and latency at 10, 50 and 90 % of it, over memif or between network cards.")
     {
         _macs = Add(new Option<int>("--macs") { Description = $"Addresses on each side, up to {SharedBridgeScenario.MostAddresses}", DefaultValueFactory = _ => 1_000 });
         _trial = Add(new Option<int>("--trial") { Description = "Milliseconds of a trial; RFC 2544 asks for 60,000 [default: 1,000, with --quick 200]" });
@@ -39,6 +42,11 @@ internal sealed class LatencyBenchmark : Benchmark
             },
             DefaultValueFactory = _ => PacketSizes.Smallest,
         });
+        _ports = Add(new Option<string[]>("--port")
+        {
+            Description = "A port of the switch instead of memif: a PCI address (0000:03:00.0, which needs --hugepages), or a device as DPDK names it. Twice",
+        });
+        _generator = Add(new Option<string[]>("--generator") { Description = "The port at the other end of the first --port's cable, then of the second one's" });
     }
 
     public override void Measure(BenchRun run, ParseResult options)
@@ -56,12 +64,25 @@ internal sealed class LatencyBenchmark : Benchmark
             subjects.Add(BenchRun.Testpmd("macswap"));
             subjects.AddRange(BenchRun.Ovs());
         }
+        GeneratorLink? wired = options.GetValue(_ports) is { Length: > 0 } | options.GetValue(_generator) is { Length: > 0 }
+            ? GeneratorLink.Wired(options.GetValue(_generator) ?? [], options.GetValue(_ports) ?? []) : null;
+        if (wired is { HasCards: true } && !run.Options.Hugepages)
+        {
+            throw new BenchException("network cards need packet buffers from hugepages: add --hugepages or --reserve-hugepages");
+        }
+        if (wired is { HasInterfaces: true } && subjects.RemoveAll(subject => subject is OvsDpdkSubject) != 0)
+        {
+            BenchRun.Progress($"Open vSwitch runs in a network namespace of its own, where it does not see these interfaces: left out.");
+        }
+        using Hugepages? pages = run.Options.Hugepages
+            ? new Hugepages(PacketGenerator.MemoryMegabytes + new SharedBridgeScenario(settings.Macs, packets).MemoryMegabytes(1, hugepages: true), run.Options.ReserveHugepages)
+            : null;
         LatencyResult[] results = [.. subjects.Select(subject => new LatencyResult(subject.Name))];
         for (int i = 1; i <= run.Options.Runs; i++)
         {
             foreach ((Subject subject, LatencyResult result) in subjects.Zip(results))
             {
-                LatencyRun one = MeasureOne(run, subject, settings);
+                LatencyRun one = MeasureOne(run, subject, settings, wired);
                 result.Add(one);
                 BenchRun.Progress($"run {i}/{run.Options.Runs}  {subject.Name,-18} {one.NoLoss / 1e6,6:0.00} Mpps without loss, p99 at half of it {one.AtShares[1].P99,6:0.0} µs");
             }
@@ -70,14 +91,15 @@ internal sealed class LatencyBenchmark : Benchmark
         {
             run.Version(subject.Name, subject.Version!);
         }
-        run.Add(LatencySection.Of(results, settings, run.Options.Runs));
+        run.Add(LatencySection.Of(results, settings, wired?.Name ?? "memif", run.Options.Runs));
     }
 
-    private static LatencyRun MeasureOne(BenchRun run, Subject subject, LatencySettings settings)
+    private static LatencyRun MeasureOne(BenchRun run, Subject subject, LatencySettings settings, GeneratorLink? wired)
     {
         string directory = run.Work.New("latency");
-        using var generator = new PacketGenerator(directory, settings.Macs, settings.Packets.Lengths[0], subject.TxQueues, run.TscHz);
-        var context = new RunContext(new SharedBridgeScenario(settings.Macs, settings.Packets), run.Settings, generator.SwitchDevices, directory);
+        GeneratorLink link = wired ?? GeneratorLink.Memif(directory, subject.TxQueues);
+        using var generator = new PacketGenerator(link, run.Options.Hugepages, settings.Macs, settings.Packets.Lengths[0], run.TscHz);
+        var context = new RunContext(new SharedBridgeScenario(settings.Macs, settings.Packets), run.Settings, link.OfSwitch, directory);
         LatencyRun result;
         using (subject.Start(context, run.Cancel))
         {

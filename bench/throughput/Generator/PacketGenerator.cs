@@ -1,25 +1,23 @@
 using System.Buffers.Binary;
-using System.Globalization;
 using Dataplane.Interop.Dpdk;
 using Dataplane.Interop.Linux;
 using Dataplane.Packets;
-using Dataplane.Ports;
 using Dataplane.ThroughputBench.Harness;
 using Dataplane.ThroughputBench.Traffic;
 
 namespace Dataplane.ThroughputBench.Generator;
 
 /// <summary>
-/// Sends packets into a switch by two ports and receives what comes out, on one CPU, at a constant rate. The ports are memif
-/// (shared memory): the switch's ends are <see cref="SwitchDevices"/>. Each packet carries the time of its sending and the number of
-/// its trial, so that late ones of an earlier trial are not counted.
+/// Sends packets into a switch by two ports and receives what comes out, on one CPU, at a constant rate. How they are connected with those
+/// of the switch is <see cref="GeneratorLink"/>. Each packet carries the time of its sending and the number of its trial, so that late ones of an
+/// earlier trial are not counted.
 /// </summary>
 public sealed unsafe class PacketGenerator : IDisposable
 {
-    private const int Ports = 2, Burst = 32, MemoryMegabytes = 192, Buffers = 32_768;
+    /// <summary>Memory for its packet buffers and what DPDK needs besides, in MiB.</summary>
+    public const int MemoryMegabytes = 192;
 
-    /// <summary>Of a memif's rings, as base-2 logarithm: 4,096 packets, as many as network cards have.</summary>
-    private const int RingBits = 12;
+    private const int Ports = GeneratorLink.Ports, Burst = 32, Buffers = 32_768;
 
     /// <summary>Behind the Ethernet header: the number of the trial, then the time.</summary>
     private const int TrialOffset = Wire.EthernetHeader, TimeOffset = TrialOffset + 4;
@@ -38,36 +36,30 @@ public sealed unsafe class PacketGenerator : IDisposable
     private readonly int _length, _rxQueues;
     private uint _trial;
 
-    /// <param name="directory">For the sockets.</param>
+    /// <param name="link">The generator's own ports.</param>
+    /// <param name="hugepages">Take packet buffers from hugepages: network cards need them.</param>
     /// <param name="addresses">Addresses on each side, all in conversation with one on the other; see <see cref="MacPairs"/>.</param>
     /// <param name="length">Bytes of a packet, without frame check sequence.</param>
-    /// <param name="rxQueues">Queues to receive from: as many as the switch sends by, for a memif server takes no others.</param>
     /// <param name="tscHz">Frequency of the time-stamp counter.</param>
-    public PacketGenerator(string directory, int addresses, int length, int rxQueues, ulong tscHz)
+    public PacketGenerator(GeneratorLink link, bool hugepages, int addresses, int length, ulong tscHz)
     {
         if (!Eal.IsInitialised)
         {
-            Eal.Init(Eal.LaptopArguments(MemoryMegabytes, $"dataplane-bench-{Environment.ProcessId}"));
+            string prefix = $"dataplane-bench-{Environment.ProcessId}";
+            Eal.Init(hugepages ? Eal.HugePageArguments(MemoryMegabytes, prefix) : Eal.LaptopArguments(MemoryMegabytes, prefix));
         }
         _tscHz = tscHz;
-        (_length, _rxQueues) = (length, rxQueues);
+        (_length, _rxQueues) = (length, link.RxQueues);
         _headers = [.. Enumerable.Range(0, Ports).Select(side => Headers(addresses, side))];
-        int serial = ++s_serial;
-        _pool = MbufPool.Create($"bench{serial}", Buffers, privateSize: PacketMeta.SizeInBytes, dataRoom: 2048 + Mbuf.DefaultHeadroom);
+        _pool = MbufPool.Create($"bench{++s_serial}", Buffers, privateSize: PacketMeta.SizeInBytes, dataRoom: 2048 + Mbuf.DefaultHeadroom);
         try
         {
-            var devices = new List<string>();
             for (int port = 0; port < Ports; port++)
             {
-                string socket = Path.Combine(directory, Text($"memif{port}.sock"));
-                string device = Text($"net_memif{(serial * Ports) + port},role=server,socket-abstract=no,socket={socket},rsize={RingBits}");
-                MemifSocket.Clear(device);
-                _devices[port] = EthDevice.Attach(device);
-                _devices[port].Configure(new EthDeviceConfiguration { RxQueues = (ushort)rxQueues, TxQueues = 1 }, _pool);
+                _devices[port] = EthDevice.Attach(link.Own[port]);
+                _devices[port].Configure(new EthDeviceConfiguration { RxQueues = (ushort)link.RxQueues, TxQueues = 1 }, _pool);
                 _devices[port].Start();
-                devices.Add(Text($"net_memif{port},role=client,socket-abstract=no,socket={socket},rsize={RingBits}"));
             }
-            SwitchDevices = devices;
         }
         catch
         {
@@ -75,9 +67,6 @@ public sealed unsafe class PacketGenerator : IDisposable
             throw;
         }
     }
-
-    /// <summary>What the switch is to open as its two ports.</summary>
-    public IReadOnlyList<string> SwitchDevices { get; } = [];
 
     /// <summary>Waits until the switch's ends are there, and lets it learn all addresses.</summary>
     /// <exception cref="BenchException">They do not come, or nothing passes.</exception>
@@ -214,6 +203,4 @@ public sealed unsafe class PacketGenerator : IDisposable
         cancel.WaitHandle.WaitOne(20);
         cancel.ThrowIfCancellationRequested();
     }
-
-    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Dataplane.Interop.Linux;
 
 namespace Dataplane.ThroughputBench.Harness;
 
@@ -25,6 +26,9 @@ public sealed record RunContext(Scenario Scenario, RunSettings Settings, IReadOn
             $"net_pcap{i},{string.Join(',', Enumerable.Repeat($"rx_pcap={path}", settings.Workers))},infinite_rx=1")),
         .. Enumerable.Range(traffic.Count, scenario.SendOnlyPorts).Select(i => string.Create(CultureInfo.InvariantCulture, $"net_null{i},no-rx=1")),
     ];
+
+    /// <summary>Whether a port is a network card.</summary>
+    public bool HasCards => Devices.Any(device => PciAddress.OfDevargs(device) is not null);
 
     /// <summary>See <see cref="Scenario.Buffers"/>.</summary>
     public int Buffers => Scenario.Buffers(Settings.Workers);

@@ -17,8 +17,10 @@ public sealed partial class OvsDpdkSubject
             int megabytes = context.MemoryMegabytes + MegabytesOfBuffers;
             // "--legacy-mem" is what --no-huge comes to; said, or it would be told "--in-memory", which excludes that.
             string pages = settings.Hugepages ? "" : " --no-huge --legacy-mem";
+            // Of network cards none but those that a port asks for: an allow list with a device that cannot be one.
+            string cards = context.HasCards ? "-a 0000:00:00.0" : "--no-pci";
             ovs.Configure("--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
-                Text($"other_config:dpdk-extra=\"--no-pci --no-telemetry -m {megabytes}{pages}\""),
+                Text($"other_config:dpdk-extra=\"{cards} --no-telemetry -m {megabytes}{pages}\""),
                 Text($"other_config:dpdk-lcore-mask=0x{1ul << settings.OtherCore:x}"), Text($"other_config:pmd-cpu-mask=0x{1ul << settings.Cores[0]:x}"));
             ovs.Start(_program, ownNetwork: true);
             WaitForDpdk(ovs, cancel);

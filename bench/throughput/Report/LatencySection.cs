@@ -7,10 +7,10 @@ namespace Dataplane.ThroughputBench.Report;
 /// <summary>The part of a report about the rate without loss, and latency below it.</summary>
 public static class LatencySection
 {
-    public static Section Of(IReadOnlyList<LatencyResult> results, LatencySettings settings, int runs) => new()
+    public static Section Of(IReadOnlyList<LatencyResult> results, LatencySettings settings, string link, int runs) => new()
     {
         Title = "No-loss rate and latency",
-        Conditions = Text($"{settings.Macs:N0} MACs on each side, packets of {settings.Packets.Name} bytes in both directions over memif, {runs} runs in turn, trials of {settings.Trial.TotalMilliseconds:N0} ms, a failed one repeated once. Latency is from the call that sends a packet to the call that receives it, generator and both memif drivers included; medians over the runs. \"≥\": no packet was lost when the generator did all it could."),
+        Conditions = Text($"{settings.Macs:N0} MACs on each side, packets of {settings.Packets.Name} bytes in both directions over {link}, {runs} runs in turn, trials of {settings.Trial.TotalMilliseconds:N0} ms, a failed one repeated once. Latency is from the call that sends a packet to the call that receives it, generator and the drivers of both sides included; medians over the runs. \"≥\": no packet was lost when the generator did all it could."),
         Columns =
         [
             "switch", "most, Mpps\nbest | median", "no loss, Mpps\nbest | median | spread", Text($"≤ {settings.Loss * 100:0.##} % loss, Mpps\nbest | median"),

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Dataplane.Interop.Linux;
 using Dataplane.ThroughputBench.Harness;
 using Dataplane.ThroughputBench.Traffic;
 
@@ -67,15 +68,19 @@ public sealed class TestpmdSubject(string program, string mode) : Subject($"test
         IEnumerable<string> lcores = settings.Cores.Take(settings.Workers).Select((core, i) => Text($"{i + 1}@{core}"));
         List<string> arguments =
         [
-            "-v", "--no-pci", "--no-telemetry",
+            "-v", "--no-telemetry",
             "--lcores", string.Join(',', lcores.Prepend(Text($"0@{settings.OtherCore}"))), "--main-lcore", "0",
             "-m", Text($"{context.MemoryMegabytes}"),
         ];
         // In memory: nothing stays behind in hugetlbfs, however it ends. EAL does not allow that without hugepages.
         arguments.AddRange(settings.Hugepages ? ["--in-memory"] : ["--no-huge", "--no-shconf"]);
+        if (!context.HasCards)
+        {
+            arguments.Add("--no-pci");
+        }
         foreach (string device in context.Devices)
         {
-            arguments.AddRange("--vdev", device);
+            arguments.AddRange(PciAddress.OfDevargs(device) is null ? "--vdev" : "--allow", device);
         }
         arguments.AddRange(
             "--", $"--forward-mode={mode}", Text($"--burst={settings.Burst}"), Text($"--nb-cores={settings.Workers}"),

@@ -27,6 +27,9 @@ public sealed record PacketSizes(string Name, IReadOnlyList<int> Lengths)
     /// <summary>Bytes of a packet buffer that holds the longest.</summary>
     public int BufferBytes => Lengths.Max() <= OrdinaryMtu + Header ? 2048 : LargestPacket + 216;
 
+    /// <summary>As the user writes it.</summary>
+    public override string ToString() => Name;
+
     /// <summary>Length of packet number <paramref name="i"/>.</summary>
     public int Length(int i) => Lengths[i % Lengths.Count];
 
