@@ -144,7 +144,7 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
         }
     }
 
-    private Segment OpenSegment(bool inUse) => SegmentFile.OpenOrCreate(options.Paths.Segment, options.Segment, inUse, _log);
+    private Segment OpenSegment(bool inUse) => SegmentFile.OpenOrCreate(options.Paths.Segment, options.Segment, options.Engine.Nodes, inUse, _log);
 
     private async Task<bool> StartEngineAsync(EngineSupervisor supervisor)
     {

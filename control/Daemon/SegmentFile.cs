@@ -13,10 +13,11 @@ internal static partial class SegmentFile
     /// </summary>
     /// <param name="path">The file.</param>
     /// <param name="options">Sizes asked for.</param>
+    /// <param name="nodes">NUMA nodes that its memory is to come from when it is made, near the workers; none for any.</param>
     /// <param name="inUse">Whether an engine runs on it.</param>
     /// <param name="log">Where to say what was done.</param>
     /// <exception cref="DaemonException">It is of another layout, or there is no room for it.</exception>
-    public static Segment OpenOrCreate(string path, SegmentOptions options, bool inUse, ILogger log)
+    public static Segment OpenOrCreate(string path, SegmentOptions options, IReadOnlyCollection<int> nodes, bool inUse, ILogger log)
     {
         try
         {
@@ -31,6 +32,7 @@ internal static partial class SegmentFile
                 File.Delete(path);
                 LogOtherSizes(log, path);
             }
+            using NumaMemory.Preference near = NumaMemory.TakeFrom(nodes);
             return Segment.Create(path, options);
         }
         catch (Exception e) when (e is SegmentException or LinuxException)

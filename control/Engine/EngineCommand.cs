@@ -1,4 +1,5 @@
 using System.Globalization;
+using Dataplane.Interop.Linux;
 
 namespace Dataplane.Control.Engine;
 
@@ -13,6 +14,11 @@ public sealed record EngineCommand
 
     /// <summary>CPUs to pin them to ("2-3,5"), or null.</summary>
     public string? Cores { get; init; }
+
+    /// <summary>NUMA nodes of the pinned workers' CPUs, on a machine that has several; else none.</summary>
+    public IReadOnlyList<int> Nodes => Cores is null || NumaMemory.Nodes.Count == 1
+        ? []
+        : [.. CpuAffinity.Parse(Cores).Take(Workers).Select(CpuAffinity.NodeOf).Where(node => node >= 0).Distinct()];
 
     /// <summary>Never sleep.</summary>
     public bool BusyPoll { get; init; }

@@ -17,8 +17,13 @@ internal sealed record Card(string Model, int Wire);
 /// </summary>
 internal sealed partial class Guest : IAsyncDisposable
 {
+    private const int Processors = 2, Megabytes = 1536;
     private const string Log = "/tmp/run.log", ControlPid = "/tmp/run.pid";
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
+    private const string Machine = "q35,kernel-irqchip=split";
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5), BootTime = TimeSpan.FromSeconds(20);
+
+    /// <summary>KVM where it works: in a virtual machine it may be there, and not run a kernel.</summary>
+    private static readonly Lazy<string> Accelerator = new(() => CanUseKvm() ? "kvm" : "tcg,thread=multi");
 
     private readonly Process _qemu;
     private readonly DirectoryInfo _directory;
@@ -44,10 +49,15 @@ internal sealed partial class Guest : IAsyncDisposable
     /// <summary>Boots, and loads the kernel's drivers of the cards.</summary>
     /// <param name="iommu">With an IOMMU (Intel's), interrupt remapping included.</param>
     /// <param name="cards">By address, see <see cref="AddressOf"/>.</param>
-    public static async Task<Guest> StartAsync(bool iommu, params Card[] cards)
+    public static Task<Guest> StartAsync(bool iommu, params Card[] cards) => StartAsync(iommu, nodes: 1, cards);
+
+    /// <param name="iommu">With an IOMMU (Intel's), interrupt remapping included.</param>
+    /// <param name="nodes">NUMA nodes: 2 for a processor and half of the memory on each.</param>
+    /// <param name="cards">By address, see <see cref="AddressOf"/>.</param>
+    public static async Task<Guest> StartAsync(bool iommu, int nodes, params Card[] cards)
     {
         DirectoryInfo directory = Directory.CreateTempSubdirectory("dpvm");
-        var start = new ProcessStartInfo(Program, Arguments(directory.FullName, iommu, cards)) { RedirectStandardError = true };
+        var start = new ProcessStartInfo(Program, [.. Arguments(directory.FullName, iommu, cards), .. Numa(nodes)]) { RedirectStandardError = true };
         var guest = new Guest(directory, Process.Start(start)!);
         try
         {
@@ -191,8 +201,8 @@ internal sealed partial class Guest : IAsyncDisposable
         string kernel = "console=ttyS0 quiet panic=-1 hugepages=128 mitigations=off no_timer_check";
         List<string> arguments =
         [
-            "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35,kernel-irqchip=split", "-accel", "kvm", "-accel", "tcg,thread=multi",
-            "-cpu", "max", "-smp", "2", "-m", "1536", "-kernel", Path.Combine(Files!, "vmlinuz"), "-initrd", Path.Combine(Files!, "initramfs"),
+            "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", Machine, "-accel", Accelerator.Value,
+            "-cpu", "max", "-smp", $"{Processors}", "-m", $"{Megabytes}", "-kernel", Path.Combine(Files!, "vmlinuz"), "-initrd", Path.Combine(Files!, "initramfs"),
             "-append", iommu ? $"{kernel} intel_iommu=on" : kernel,
             "-serial", $"file:{directory}/console", "-chardev", $"socket,id=line,path={directory}/line,server=on,wait=off", "-serial", "chardev:line",
         ];
@@ -207,6 +217,33 @@ internal sealed partial class Guest : IAsyncDisposable
         }
         return arguments;
     }
+
+    /// <summary>Whether a kernel comes to the point where it finds that it has no disk, and restarts.</summary>
+    private static bool CanUseKvm()
+    {
+        if (!File.Exists("/dev/kvm"))
+        {
+            return false;
+        }
+        using Process trial = Process.Start(new ProcessStartInfo(Program,
+        [
+            "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", Machine, "-accel", "kvm", "-cpu", "max", "-m", "512",
+            "-kernel", Path.Combine(Files!, "vmlinuz"), "-append", "panic=-1",
+        ]) { RedirectStandardError = true })!;
+        bool hasEnded = trial.WaitForExit(BootTime);
+        if (!hasEnded)
+        {
+            trial.Kill();
+            trial.WaitForExit();
+        }
+        return hasEnded && trial.ExitCode == 0;
+    }
+
+    private static IEnumerable<string> Numa(int nodes) => nodes == 1 ? [] : Enumerable.Range(0, nodes).SelectMany(i => (string[])
+    [
+        "-object", $"memory-backend-ram,id=memory{i},size={Megabytes / nodes}M",
+        "-numa", $"node,nodeid={i},cpus={i * Processors / nodes},memdev=memory{i}",
+    ]);
 
     [GeneratedRegex(@"^ready\n", RegexOptions.Multiline)]
     private static partial Regex Ready();

@@ -34,5 +34,7 @@ public sealed unsafe class NumaMemoryTests : IDisposable
         LinuxException e = Assert.Throws<LinuxException>(() => NumaMemory.Place(memory.Pointer, memory.Length, [1023]));
         Assert.Contains("NUMA node 1023", e.Message);
         Assert.Throws<ArgumentOutOfRangeException>(() => NumaMemory.Place(memory.Pointer, memory.Length, [-1]));
+        Assert.Contains("NUMA node 1023", Assert.Throws<LinuxException>(() => NumaMemory.TakeFrom([1023]).Dispose()).Message);
+        Assert.Throws<ArgumentOutOfRangeException>(() => NumaMemory.TakeFrom([-1]).Dispose());
     }
 }
