@@ -258,8 +258,9 @@ internal static unsafe partial class RouteBurst
         {
             return false;
         }
-        return w.Services.Find(FrontendKey.Of(itf.Vrf, key.Protocol, key.IsIPv6, key.Destination, key.DestinationPort), w.Generation) == 0
-            && w.Services.FindAddress(itf.Vrf, key.IsIPv6, key.Destination, w.Generation) == 0;
+        return !w.Services.MayServe(itf.Vrf, key.IsIPv6, key.Destination)
+            || (w.Services.Find(FrontendKey.Of(itf.Vrf, key.Protocol, key.IsIPv6, key.Destination, key.DestinationPort), w.Generation) == 0
+                && w.Services.FindAddress(itf.Vrf, key.IsIPv6, key.Destination, w.Generation) == 0);
     }
 
     /// <summary>Writes the addresses and ports of its connection into an IPv4 packet that is sent, and takes one off its time to live.</summary>
