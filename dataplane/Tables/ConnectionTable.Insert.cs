@@ -77,7 +77,7 @@ public sealed unsafe partial class ConnectionTable
         }
         if (!TryPublish(in slots, ref original))
         {
-            FreeReply(in slots, reply.Index, original.Index);
+            FreeReply(in slots, reply.Index, original.Index, now);
             return InsertResult.Exists;
         }
         if (isConnection)
@@ -343,7 +343,7 @@ public sealed unsafe partial class ConnectionTable
             {
                 return false;
             }
-            if (TryRemove(in slots, oldest, control))
+            if (TryRemove(in slots, oldest, control, now))
             {
                 _mine->Evicted++;
                 return true;

@@ -33,7 +33,7 @@ public sealed unsafe partial class ConnectionTable
                 ConnectionTracking.Next(ProtocolOf(original->Flow), state, flags, signal, isReply, out bool isNew);
             if (isNew)
             {
-                TryRemove(in slots, index, control);
+                TryRemove(in slots, index, control, now);
                 return TouchResult.Restart;
             }
             ulong next = ConnectionControl.With(control, nextState, nextFlags);
@@ -97,7 +97,9 @@ public sealed unsafe partial class ConnectionTable
     }
 
     /// <summary>Removes a connection (from either entry), or a single entry. False when it is gone.</summary>
-    public bool Remove(ConnectionHandle handle)
+    /// <param name="handle">Either entry.</param>
+    /// <param name="now">Seconds.</param>
+    public bool Remove(ConnectionHandle handle, uint now)
     {
         ref readonly ConnectionSlots slots = ref Slots(handle.IsIPv6);
         for (int attempt = 0; attempt < Patience; attempt++)
@@ -106,7 +108,7 @@ public sealed unsafe partial class ConnectionTable
             {
                 return false;
             }
-            if (TryRemove(in slots, index, control))
+            if (TryRemove(in slots, index, control, now))
             {
                 return true;
             }
@@ -142,7 +144,7 @@ public sealed unsafe partial class ConnectionTable
     /// <summary>
     /// Removes an entry of the original direction, or a single one, if it is still as it was; and then the one of the other direction.
     /// </summary>
-    private bool TryRemove(in ConnectionSlots slots, uint index, ulong control)
+    private bool TryRemove(in ConnectionSlots slots, uint index, ulong control, uint now)
     {
         ConnectionHead* head = slots.At(index);
         uint reply = head->Partner;
@@ -160,13 +162,13 @@ public sealed unsafe partial class ConnectionTable
         }
         if (reply != index)
         {
-            FreeReply(in slots, reply, index);
+            FreeReply(in slots, reply, index, now);
         }
         return true;
     }
 
     /// <summary>Frees the entry for packets that come back, of a connection whose other entry is gone.</summary>
-    private void FreeReply(in ConnectionSlots slots, uint reply, uint original)
+    private void FreeReply(in ConnectionSlots slots, uint reply, uint original, uint now)
     {
         if (reply >= slots.Count)
         {
@@ -180,7 +182,9 @@ public sealed unsafe partial class ConnectionTable
             {
                 return;
             }
-            if (Interlocked.CompareExchange(ref head->Control, ConnectionControl.Free(control), control) == control)
+            bool isOfService = slots.Owner(head).Frontend != 0 && ConnectionControl.Has(control, ConnectionFlags.RewritesSource);
+            head->LastSeen = now; // when the connection went: see IsGone
+            if (Interlocked.CompareExchange(ref head->Control, isOfService ? ConnectionControl.Gone(control) : ConnectionControl.Free(control), control) == control)
             {
                 CountSlots(in slots, -1);
                 return;

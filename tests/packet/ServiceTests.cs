@@ -283,6 +283,20 @@ public sealed class ServiceTests
         }
     }
 
+    /// <summary>And goes on doing so when its backend is removed.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public void With_direct_server_return_a_connection_keeps_its_backend(bool v6)
+    {
+        Net net = v6 ? Net.V6 : Net.V4;
+        Func<FrontendRecord, FrontendRecord> dsr = r => r with { Flags = r.Flags | FrontendFlags.Dsr };
+        using RouteLab lab = Lab().Service(6, At(net.Vip, 80), dsr, At(net.Backend, 80));
+        lab.Send(1, First(6, net.Client, net.Vip, 40000, 80)).Send(1, Next(6, net.Client, net.Vip, 40000, 80));
+        Assert.Equal(2, lab.Take(2).Count);
+        lab.Service(6, At(net.Vip, 80), dsr, At(net.Second, 80)).RemoveBackend(6, At(net.Vip, 80), At(net.Backend, 80));
+        lab.Send(1, Next(6, net.Client, net.Vip, 40000, 80));
+        Assert.Equal(PeerMac(2, 10), new MacAddress(System.Runtime.InteropServices.MemoryMarshal.Read<ulong>(Assert.Single(lab.Take(2))) & MacAddress.Mask).ToString());
+    }
+
     /// <summary>An error about a packet that was translated speaks of the packet that its sender sent.</summary>
     [Theory, MemberData(nameof(Protocols))]
     public void Errors_are_translated_both_ways(byte protocol, bool v6)
