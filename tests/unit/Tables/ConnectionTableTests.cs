@@ -201,6 +201,23 @@ public sealed class ConnectionTableTests
         test.Establish(made);
     }
 
+    /// <summary>The packets that would have brought it to TIME-WAIT may have got lost behind the one who opens it anew.</summary>
+    [Theory, InlineData(1, ConnectionState.FinWait), InlineData(2, ConnectionState.CloseWait), InlineData(3, ConnectionState.LastAck)]
+    public void A_client_may_open_anew_what_is_being_closed(int steps, ConnectionState state)
+    {
+        using var test = new TestConnections();
+        NewConnection made = TestConnections.ToBackend(TestConnections.Flow(1));
+        ConnectionHandle handle = test.Establish(made), reply = test.Table.Find(made.Reply);
+        foreach ((ConnectionHandle by, byte flags) in new[] { (reply, (byte)(TcpHeader.Fin | Ack)), (handle, Ack), (handle, (byte)(TcpHeader.Fin | Ack)) }.Take(steps))
+        {
+            test.Table.Touch(by, flags, 2);
+        }
+        Assert.Equal(state, test.Read(handle).State);
+        Assert.Equal(TouchResult.Known, test.Table.Touch(reply, Syn, 3));
+        Assert.Equal(TouchResult.Restart, test.Table.Touch(handle, Syn, 3));
+        Assert.True(test.Table.Find(made.Original).IsNone);
+    }
+
     [Theory]
     [InlineData(Wire.ProtocolUdp)]
     [InlineData(Icmp.Protocol4)]
