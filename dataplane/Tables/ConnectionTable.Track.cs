@@ -116,6 +116,14 @@ public sealed unsafe partial class ConnectionTable
         return false;
     }
 
+    /// <summary>Removes the connection of a key if it is over: closed on both sides, or reset. False when it is not.</summary>
+    public bool RemoveOver(in ConnectionKey key, uint now)
+    {
+        ConnectionHandle handle = Find(in key);
+        ref readonly ConnectionSlots slots = ref Slots(key.IsIPv6);
+        return TryGetOriginal(handle, out uint index, out ulong control) && ConnectionControl.IsOver(control) && TryRemove(in slots, index, control, now);
+    }
+
     /// <summary>What is in the table.</summary>
     public ConnectionStatistics Statistics()
     {

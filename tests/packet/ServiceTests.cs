@@ -246,7 +246,7 @@ public sealed class ServiceTests
         // Two clients with one port: the second one gets another.
         int[] ports = [.. asked.Select(frame => (int)Ip.Of(frame).Word(0))];
         Assert.Equal(5000, ports[0]);
-        Assert.InRange(ports[1], 61000, 65535);
+        Assert.InRange(ports[1], 1024, 65535);
         lab.Send(2, Ip.OfUdp(net.Backend, net.Router2, 53, ports[1]), Ip.OfUdp(net.Backend, net.Router2, 53, ports[0]));
         Assert.Equal([Ip.OfUdp(net.Vip, net.Other, 53, 5000) with { Ttl = 63 }, Ip.OfUdp(net.Vip, net.Client, 53, 5000) with { Ttl = 63 }],
             lab.Take(1).Select(Ip.Of));
