@@ -47,7 +47,7 @@ public sealed partial class ManyConnectionsTests(ServiceNode node) : ServiceTest
 
     /// <summary>
     /// A server that is killed takes with it what it has begun, for nobody can go on with that: at most one request fails of each of its open
-    /// connections, and no other one. The backend is removed at once, as whoever watches it would do.
+    /// connections, and no other one. It is no backend any more then, or clients would be sent to somebody who is not there.
     /// </summary>
     [Fact]
     public void AServerThatIsKilledFailsItsOwnRequestsAlone()
@@ -97,7 +97,7 @@ public sealed partial class ManyConnectionsTests(ServiceNode node) : ServiceTest
     /// <summary>Open connections of a backend.</summary>
     private int CountOpen(string label) => List(label).Count(c => c == '\n');
 
-    private string List(string label) => string.Concat(Open.Select(state => Switch.Do("connections", "--backend", Node.Lan[label].Address, "--state", state)));
+    private string List(string label) => string.Concat(Open.Select(state => Switch.Do("connections", "--service", Name, "--backend", Node.Lan[label].Address, "--state", state)));
 
     /// <summary>Ends the client. Gives how many of its requests failed, and what it has to say.</summary>
     private (int Failed, string End) End(Tool wrk)
@@ -108,7 +108,8 @@ public sealed partial class ManyConnectionsTests(ServiceNode node) : ServiceTest
         Assert.Equal("0", Switch.Json("connections", "--stats").GetProperty("refused").ToString());
         Match errors = Errors().Match(end);
         Assert.Equal(end.Contains("Socket errors", StringComparison.Ordinal), errors.Success);
-        return (errors.Groups.Values.Skip(1).Where(g => g.Success).Sum(g => int.Parse(g.ValueSpan, CultureInfo.InvariantCulture)), $"{end}\n{Switch.Do("stats", "--drops")}{Switch.Do("connections", "--stats")}{Node.Client.Do("ip", "-s", "link", "show", "dev", "eth0")}");
+        int failed = errors.Groups.Values.Skip(1).Where(g => g.Success).Sum(g => int.Parse(g.ValueSpan, CultureInfo.InvariantCulture));
+        return (failed, $"{end}\n{Switch.Do("stats", "--drops")}{Switch.Do("connections", "--stats")}{Node.Client.Do("ip", "-s", "link", "show", "dev", "eth0")}");
     }
 
     private static int Number(Match match) => int.Parse(match.Groups[1].ValueSpan, CultureInfo.InvariantCulture);
