@@ -128,7 +128,7 @@ public unsafe class ConnectionTableBenchmarks
         {
             made += table.TryInsert(in connection, Now, out ConnectionHandle handle) == InsertResult.Inserted ? 1 : 0;
             Shake(handle, table.Find(in connection.Reply));
-            table.Remove(handle);
+            table.Remove(handle, Now);
         }
         return made;
     }

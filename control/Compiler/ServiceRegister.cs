@@ -278,7 +278,10 @@ internal sealed unsafe class ServiceRegister
         {
             return false;
         }
-        _writer.SetBackend(index, default);
+        // Where it is stays: with direct server return that is all that shows its connections the way until they end.
+        BackendRecord gone = _writer.Backend(index);
+        gone.Flags &= ~BackendFlags.Exists;
+        _writer.SetBackend(index, in gone);
         _backendSteps.Add((key, index, false, removal));
         return true;
     }

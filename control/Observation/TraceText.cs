@@ -53,6 +53,7 @@ public static class TraceText
             TraceStep.NeighbourAnswered => ("neighbour", $"answered on {port} with {mac}{Answered((AnswerKind)record.B)}"),
             TraceStep.NeighbourForHost => ("neighbour", $"passed on to the host, {port}"),
             TraceStep.ConnectionFound => ("connection", $"of a known connection{Service(names, record.A)}{((record.B & (ulong)ConnectionFlags.Reply) != 0 ? ", coming back" : "")}"),
+            TraceStep.ConnectionGone => ("connection", "of a service's connection that is gone"),
             TraceStep.BackendChosen => ("service", $"a new connection to {names.Frontend(record.A >> 32, (uint)record.B)}, by {names.Backend((uint)record.A)}"),
             TraceStep.SourceTranslated => ("nat", $"source becomes {Ip(record.A, record.B)}, port {record.Port}"),
             TraceStep.DestinationTranslated => ("nat", $"destination becomes {Ip(record.A, record.B)}, port {record.Port}"),
@@ -62,7 +63,7 @@ public static class TraceText
     }
 
     private static string Service(TraceNames names, ulong frontendAndBackend) =>
-        frontendAndBackend != 0 ? $" to {names.Frontend(frontendAndBackend >> 32)}, by {names.Backend((uint)frontendAndBackend)}" : "";
+        (frontendAndBackend >> 32 != 0 ? $" to {names.Frontend(frontendAndBackend >> 32)}" : "") + ((uint)frontendAndBackend != 0 ? $", by {names.Backend((uint)frontendAndBackend)}" : "");
 
     private static string Network(TraceNames names, int index) => names.Network(index) is { } network ? $", network {network}" : "";
 

@@ -96,6 +96,10 @@ internal sealed class ConnectionListing
     private Connection Describe(ConnectionEntry entry)
     {
         FrontendRecord frontend = entry.Frontend != 0 && entry.Frontend < _segment.MaxFrontends ? _segment.Frontend((int)entry.Frontend, _segment.Generation) : default;
+        if (!entry.IsOf(in frontend))
+        {
+            frontend = default; // it is gone, and its number is another one's, perhaps
+        }
         // The workers' clock: whole seconds of CLOCK_MONOTONIC.
         uint idle = (uint)Math.Max(0, (int)((uint)(Environment.TickCount64 / 1000) - entry.LastSeen));
         uint limit = ConnectionTimes.Of(entry.Key.Protocol, entry.State, entry.Flags, in frontend);

@@ -35,7 +35,7 @@ public struct SegmentHeader
     public const ulong MagicValue = 0x3147_4553_4E4C_5044;
 
     /// <summary>Raised by every change of a struct in the segment, whatever its size.</summary>
-    public const uint CurrentLayoutVersion = 4;
+    public const uint CurrentLayoutVersion = 5;
 
     [FieldOffset(0)] public ulong Magic;
     [FieldOffset(8)] public uint LayoutVersion;
@@ -171,7 +171,7 @@ public static class SegmentLayout
             SectionId.Frontends => (ulong)Unsafe.SizeOf<Versioned<FrontendRecord>>() * (ulong)o.MaxFrontends,
             SectionId.Backends => (ulong)Unsafe.SizeOf<Versioned<BackendRecord>>() * (ulong)o.MaxBackends,
             SectionId.BackendSets => (ulong)o.BackendSetBytes,
-            SectionId.ServiceBuckets => (ulong)Unsafe.SizeOf<Tables.ServiceBucket>() * (ulong)Tables.ServiceTable.BucketsFor(o.MaxFrontends),
+            SectionId.ServiceBuckets => Tables.ServiceTable.SizeInBytes(o.MaxFrontends),
             SectionId.NatPools => (ulong)Unsafe.SizeOf<Versioned<NatPoolRecord>>() * (ulong)o.MaxNatPools,
             SectionId.Connections4 => (ulong)Unsafe.SizeOf<Tables.ConnectionSlot4>() * (ulong)Tables.ConnectionTable.SlotsFor(o.ConnectionCapacity),
             SectionId.Connections6 => (ulong)Unsafe.SizeOf<Tables.ConnectionSlot6>() * (ulong)Tables.ConnectionTable.SlotsFor(SegmentOptions.ConnectionCapacity6(o.ConnectionCapacity)),

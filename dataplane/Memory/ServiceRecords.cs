@@ -52,6 +52,13 @@ public struct FrontendRecord
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly bool Has(FrontendFlags flags) => (Flags & flags) == flags;
+
+    /// <summary>
+    /// Whether it is the one at which a connection began. Connections outlive their frontend, whose number may be another one's by then.
+    /// </summary>
+    /// <param name="original">Key of the original direction.</param>
+    public readonly bool Began(in ConnectionKey original) => Has(FrontendFlags.Exists)
+        && Key == FrontendKey.Of(original.Vrf, original.Protocol, original.IsIPv6, original.Destination, original.DestinationPort);
 }
 
 [Flags]

@@ -73,7 +73,7 @@ public enum TraceStep : byte
     NeighbourForHost,
     /// <summary>
     /// The packet, or the one that an ICMP error quotes, is of a known connection. A: frontend above the lower 32 bits, and backend; 0 where
-    /// it is masqueraded only. B: <see cref="Tables.ConnectionFlags"/>.
+    /// it is masqueraded only, and for what is gone. B: <see cref="Tables.ConnectionFlags"/>.
     /// </summary>
     ConnectionFound,
     /// <summary>A backend is chosen for a new connection. A: frontend above the lower 32 bits, and backend. B: the number of the service.</summary>
@@ -84,6 +84,8 @@ public enum TraceStep : byte
     DestinationTranslated,
     /// <summary>The sender's connection is refused in the name of its destination. Port: the interface, A: the protocol.</summary>
     Refused,
+    /// <summary>The packet, or the one that an ICMP error quotes, is of a service's connection that is gone.</summary>
+    ConnectionGone,
 
     Count,
 }

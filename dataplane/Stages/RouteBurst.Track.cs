@@ -265,7 +265,8 @@ internal static unsafe partial class RouteBurst
         {
             return false;
         }
-        return !Foresee(w, entry, in key) && w.Services.FindAddress(itf.Vrf, key.IsIPv6, key.Destination, w.Generation) == 0;
+        return !w.Services.MayServe(itf.Vrf, key.IsIPv6, key.Destination)
+            || (!Foresee(w, entry, in key) && w.Services.FindAddress(itf.Vrf, key.IsIPv6, key.Destination, w.Generation) == 0);
     }
 
     /// <summary>Writes the addresses and ports of its connection into an IPv4 packet that is sent, and takes one off its time to live.</summary>

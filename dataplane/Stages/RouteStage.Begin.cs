@@ -41,7 +41,10 @@ public static unsafe partial class RouteStage
         }
     }
 
-    /// <summary>Makes the entries of a connection, with the first source for which there is none yet.</summary>
+    /// <summary>
+    /// Makes the entries of a connection, with the first source for which there is none yet. If there is no such source one will do whose
+    /// connection is over.
+    /// </summary>
     private static bool TryInsert(ref Routed packet, in Sources sources, ushort replyVrf)
     {
         Worker w = packet.Worker;
@@ -59,15 +62,20 @@ public static unsafe partial class RouteStage
         ushort own = tracked.To.SourcePort;
         int range = sources.LastPort - sources.FirstPort + 1;
         int tries = !hasPort ? 0 : Math.Min(range, PortTries / Math.Max(1, sources.Count));
-        for (int n = 0; n < sources.Count; n++)
+        for (int turn = 0; turn < 2 * sources.Count; turn++)
         {
-            IPv6Number address = sources.Addresses[n];
+            IPv6Number address = sources.Addresses[turn % sources.Count];
             int at = (int)w.Nat.Next((uint)range);
             for (int i = sources.KeepsPort || !hasPort ? -1 : 0; i < tries; i++)
             {
                 ushort port = i < 0 ? own : (ushort)(sources.FirstPort + ((at + i) % range));
                 connection.Reply = new ConnectionKey(replyVrf, flow.Protocol, flow.IsIPv6, tracked.To.Destination, address, tracked.To.DestinationPort, port);
-                switch (w.Connections.TryInsert(in connection, w.NowSeconds, out ConnectionHandle handle))
+                InsertResult result = w.Connections.TryInsert(in connection, w.NowSeconds, out ConnectionHandle handle);
+                if (result == InsertResult.ReplyTaken && turn >= sources.Count && w.Connections.RemoveOver(in connection.Reply, w.NowSeconds))
+                {
+                    result = w.Connections.TryInsert(in connection, w.NowSeconds, out handle);
+                }
+                switch (result)
                 {
                     case InsertResult.Inserted:
                         tracked.Connection = handle;

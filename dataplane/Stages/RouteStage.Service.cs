@@ -34,7 +34,7 @@ public static unsafe partial class RouteStage
             TakeAtService(ref packet, in w.Frontend(address));
             return false;
         }
-        return TryNoteFragment(ref packet);
+        return !EndsLate(ref packet) && TryNoteFragment(ref packet);
     }
 
     /// <summary>Chooses the backend of a new connection.</summary>

@@ -68,7 +68,7 @@ public static unsafe partial class RouteStage
             && RouterAddress(ref packet, in hop) is var router && router != default)
         {
             (sources.Addresses[0], sources.Count) = (router, 1);
-            (sources.FirstPort, sources.LastPort) = (FirstRouterPort, LastRouterPort);
+            (sources.FirstPort, sources.LastPort) = (output.HostPort == 0 ? FirstUserPort : FirstRouterPort, LastRouterPort);
             sources.KeepsPort = output.HostPort == 0;
         }
         else if (tracked.Frontend == 0 && leaves && output.Has(InterfaceFlags.Masqueraded) && IsCallFromOutside(ref packet))

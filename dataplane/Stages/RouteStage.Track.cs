@@ -89,6 +89,11 @@ public static unsafe partial class RouteStage
             {
                 return TryReset(ref packet, handle);
             }
+            if (IsInVain(ref packet, in entry))
+            {
+                w.Connections.Remove(handle, w.NowSeconds);
+                return TryServe(ref packet);
+            }
             if (w.Connections.Touch(handle, Signal(ref packet), w.NowSeconds) is TouchResult.Known or TouchResult.Proven)
             {
                 return TryContinue(ref packet, handle, in entry);
@@ -96,6 +101,14 @@ public static unsafe partial class RouteStage
         }
         return TryServe(ref packet);
     }
+
+    /// <summary>
+    /// Whether a client begins a connection with a backend that is gone: nobody has answered its first try, or it uses its port again before
+    /// the end of what it had with it. It gets another backend. What is established is none of this, and goes on.
+    /// </summary>
+    private static bool IsInVain(ref Routed packet, in ConnectionEntry entry) =>
+        (entry.State != ConnectionState.Established || (entry.Flags & ConnectionFlags.HalfOpen) != 0) && !entry.IsReply && entry.Frontend != 0
+        && IsFirst(ref packet) && !entry.IsBy(in packet.Worker.Backend((int)entry.Backend));
 
     /// <summary>
     /// A packet of a connection whose backend is gone: who sent it is told, and the other side when it sends. A client that begins anew
@@ -106,7 +119,7 @@ public static unsafe partial class RouteStage
         Worker w = packet.Worker;
         if (IsFirst(ref packet))
         {
-            w.Connections.Remove(handle);
+            w.Connections.Remove(handle, w.NowSeconds);
             return TryServe(ref packet);
         }
         w.Connections.Touch(handle, packet.Tracked.Flow.Protocol == Wire.ProtocolTcp ? TcpHeader.Rst : SctpHeader.Abort, w.NowSeconds);
@@ -119,7 +132,7 @@ public static unsafe partial class RouteStage
     {
         Worker w = packet.Worker;
         ref Tracked tracked = ref packet.Tracked;
-        w.Watcher.Step(TraceStep.ConnectionFound, 0, ((ulong)entry.Frontend << 32) | entry.Backend, (ulong)entry.Flags);
+        TraceConnection(w, in entry);
         tracked.Connection = handle;
         tracked.Verdicts = entry.VerdictGeneration;
         tracked.To = new Translation(entry.NewSource, entry.NewDestination, entry.NewSourcePort, entry.NewDestinationPort);
@@ -147,9 +160,9 @@ public static unsafe partial class RouteStage
         var key = ConnectionKey.Of(in answer, packet.Interface.Vrf);
         if (!w.Connections.TryFind(in key, w.Connections.Hash(in key), out _, out ConnectionEntry entry))
         {
-            return IsForNoService(ref packet);
+            return !EndsLate(ref packet, in key) && IsForNoService(ref packet);
         }
-        w.Watcher.Step(TraceStep.ConnectionFound, 0, ((ulong)entry.Frontend << 32) | entry.Backend, (ulong)entry.Flags);
+        TraceConnection(w, in entry);
         tracked.IsRelated = true;
         if (!entry.Rewrites)
         {
@@ -194,6 +207,17 @@ public static unsafe partial class RouteStage
         }
         packet.Drop(reason);
         return false;
+    }
+
+    /// <summary>Numbers of frontends and backends that are others' by now are left out.</summary>
+    private static void TraceConnection(Worker w, in ConnectionEntry entry)
+    {
+        if (w.Watcher.Current == null)
+        {
+            return;
+        }
+        ulong frontend = entry.IsOf(in w.Frontend((int)entry.Frontend)) ? entry.Frontend : 0, backend = entry.IsBy(in w.Backend((int)entry.Backend)) ? entry.Backend : 0;
+        w.Watcher.Step(TraceStep.ConnectionFound, 0, (frontend << 32) | backend, (ulong)entry.Flags);
     }
 
     private static void TraceRewriting(ref Routed packet)

@@ -56,6 +56,17 @@ public struct ConnectionEntry
     public readonly bool IsReply => (Flags & ConnectionFlags.Reply) != 0;
     public readonly bool Rewrites => (Flags & (ConnectionFlags.RewritesSource | ConnectionFlags.RewritesDestination)) != 0;
 
+    /// <summary>Whether a frontend is the one at which the connection began: its number may be another one's by now.</summary>
+    public readonly bool IsOf(in FrontendRecord frontend) => frontend.Began(IsReply ? OtherKey : Key);
+
+    /// <summary>Whether a backend is the one that the connection has: its number may be another one's by now.</summary>
+    public readonly bool IsBy(in BackendRecord backend)
+    {
+        (IPv6Number address, ushort port) = IsReply ? (Key.Source, Key.SourcePort) : (NewDestination, NewDestinationPort);
+        // With direct server return its address is not in the entry.
+        return backend.Has(BackendFlags.Exists) && ((Flags & ConnectionFlags.Dsr) != 0 || (backend.Address == address && backend.Port == port));
+    }
+
     /// <summary>The key of the other direction, if it is looked up in the same VRF.</summary>
     public readonly ConnectionKey OtherKey =>
         new(Key.Vrf, Key.Protocol, Key.IsIPv6, NewDestination, NewSource, NewDestinationPort, NewSourcePort, Key.Kind);

@@ -147,6 +147,19 @@ internal static class ConnectionControl
     /// <summary>The slot without anything in it.</summary>
     public static ulong Free(ulong control) => (uint)control & ~PhaseMask;
 
+    /// <summary>The slot without anything in it but the memory of whose it was: see <see cref="ConnectionTable.IsGone"/>.</summary>
+    public static ulong Gone(ulong control) => Free(control) | GoneReply;
+
+    /// <summary>Whether a free slot was that of a service's answers, and has its key still.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool IsGone(ulong control) => (control & (GoneReply | PhaseMask)) == GoneReply;
+
+    /// <summary>Whether a packet with the slot's key is of a connection, or was.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool MeansKey(ulong control) => HasKey(control) || IsGone(control);
+
+    private const ulong GoneReply = (ulong)ConnectionFlags.Reply << 32;
+
     /// <summary>A free slot at the beginning of its next life.</summary>
     public static ulong Taken(ulong free) => (uint)((uint)free + PhaseMask + 1) | (uint)ConnectionPhase.Writing;
 }

@@ -79,7 +79,7 @@ public sealed unsafe partial class ConnectionTable
         bool isOver = Idle(lastSeen, pass.Now) >= seconds && (partner == index || partner >= slots.Count || Idle(slots.At(partner)->LastSeen, pass.Now) >= seconds);
         if (isOver)
         {
-            if (TryRemove(in slots, index, control))
+            if (TryRemove(in slots, index, control, pass.Now))
             {
                 _mine->Expired++;
             }
@@ -97,6 +97,10 @@ public sealed unsafe partial class ConnectionTable
     private static uint SecondsOf(in ConnectionKey key, ulong control, uint frontend, in ConnectionPass pass)
     {
         FrontendRecord record = frontend < pass.FrontendCount ? Versioned<FrontendRecord>.Read(in pass.Frontends[frontend], pass.Generation) : default;
+        if (key.Kind == ConnectionKind.Connection && !record.Began(in key))
+        {
+            record = default; // another one has its number
+        }
         return key.Kind switch
         {
             ConnectionKind.Connection => ConnectionTimes.Of(key.Protocol, ConnectionControl.State(control), ConnectionControl.Flags(control), in record),
@@ -113,7 +117,7 @@ public sealed unsafe partial class ConnectionTable
         bool hasState = key.Kind == ConnectionKind.Connection && key.Protocol is Wire.ProtocolTcp or Wire.ProtocolSctp;
         if (!hasState)
         {
-            bool isRemoved = TryRemove(in slots, index, control);
+            bool isRemoved = TryRemove(in slots, index, control, pass.Now);
             _mine->Swept += isRemoved ? 1u : 0;
             return isRemoved;
         }

@@ -8,7 +8,7 @@ public enum HotLook : byte
 {
     /// <summary>The packet is of no connection.</summary>
     None,
-    /// <summary>There is an entry, and this packet or this moment asks for a closer look at it.</summary>
+    /// <summary>There is or was an entry, and this packet or this moment asks for a closer look at it.</summary>
     Closer,
     /// <summary>There is a verdict.</summary>
     Hot,
@@ -91,7 +91,7 @@ public sealed unsafe partial class ConnectionTable
         for (int i = 0; i <= reach; i++)
         {
             ConnectionSlot4* slot = home + i;
-            if (slot->Flow == key.Flow && slot->Addresses == key.Addresses && ConnectionControl.HasKey(Volatile.Read(ref slot->Control)))
+            if (slot->Flow == key.Flow && slot->Addresses == key.Addresses && ConnectionControl.MeansKey(Volatile.Read(ref slot->Control)))
             {
                 return i != 0 && TryHot4(slot, in key, generation, now, ref verdict) ? HotLook.Hot : HotLook.Closer;
             }
@@ -107,7 +107,7 @@ public sealed unsafe partial class ConnectionTable
         for (int i = 0; i <= reach; i++)
         {
             ConnectionSlot6* slot = home + i;
-            if (slot->Flow == key.Flow && slot->Source == key.Source && slot->Destination == key.Destination && ConnectionControl.HasKey(Volatile.Read(ref slot->Control)))
+            if (slot->Flow == key.Flow && slot->Source == key.Source && slot->Destination == key.Destination && ConnectionControl.MeansKey(Volatile.Read(ref slot->Control)))
             {
                 return i != 0 && TryHot6(slot, in key, generation, now, ref verdict) ? HotLook.Hot : HotLook.Closer;
             }

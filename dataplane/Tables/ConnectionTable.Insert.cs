@@ -65,7 +65,7 @@ public sealed unsafe partial class ConnectionTable
         }
         if (!TryPublish(in slots, ref original))
         {
-            FreeReply(in slots, reply.Index, original.Index);
+            FreeReply(in slots, reply.Index, original.Index, now);
             return InsertResult.Exists;
         }
         if (isConnection)
@@ -79,7 +79,10 @@ public sealed unsafe partial class ConnectionTable
     }
 
     /// <summary>A slot that is the caller's until it is valid, or somebody else has made an entry of the same key.</summary>
-    private record struct Taken(uint Index, ulong Control);
+    /// <param name="Index">The slot.</param>
+    /// <param name="Control">Its control word.</param>
+    /// <param name="Forgets">The home of the entry that is gone and was remembered here; the slot itself where there was none.</param>
+    private record struct Taken(uint Index, ulong Control, uint Forgets);
 
     /// <summary>The flags of the other direction: what replaces the source there replaces the destination here.</summary>
     private static ConnectionFlags Swap(ConnectionFlags flags)
@@ -164,7 +167,7 @@ public sealed unsafe partial class ConnectionTable
                     continue;
                 }
                 CountSlots(in slots, 1);
-                taken = new Taken(index, mine);
+                taken = new Taken(index, mine, ConnectionControl.IsGone(free) ? slots.Home(Hash(slots.Key(slots.At(index)))) : index);
                 // No route is of generation 0. The reach of the place stays.
                 Interlocked.And(ref slots.At(index)->Way, ConnectionWay.PlaceMask);
                 if (TryReach(in slots, home, index - home))
@@ -194,6 +197,7 @@ public sealed unsafe partial class ConnectionTable
         // sees the proposal, and of two proposals of one key at least the later one is seen by the other.
         Interlocked.Exchange(ref slots.At(taken.Index)->Control, proposed);
         taken.Control = proposed;
+        LowerReach(in slots, taken.Forgets, taken.Index);
         int reach = ConnectionWay.Reach(Volatile.Read(ref slots.At(home)->Way));
         for (uint index = home; index <= home + (uint)reach; index++)
         {

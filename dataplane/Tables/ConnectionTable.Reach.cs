@@ -7,23 +7,36 @@ public sealed unsafe partial class ConnectionTable
     /// Frees a slot if it is still as it was found. When it was the last one of its home, searches that begin there end sooner from now on:
     /// with connections that come and go each home would reach as far as it ever had to, else.
     /// </summary>
-    private bool TryFree(in ConnectionSlots slots, uint index, ulong control)
+    /// <param name="slots">The family.</param>
+    /// <param name="index">The slot.</param>
+    /// <param name="control">As it was found.</param>
+    /// <param name="remembers">It is to be found as one that is gone, until another entry takes it.</param>
+    private bool TryFree(in ConnectionSlots slots, uint index, ulong control, bool remembers = false)
     {
         ConnectionHead* head = slots.At(index);
         // As long as nobody has taken the slot anew the key is the one of this life.
         uint home = slots.Home(Hash(slots.Key(head)));
-        if (Interlocked.CompareExchange(ref head->Control, ConnectionControl.Free(control), control) != control)
+        if (Interlocked.CompareExchange(ref head->Control, remembers ? ConnectionControl.Gone(control) : ConnectionControl.Free(control), control) != control)
         {
             return false;
         }
         CountSlots(in slots, -1);
+        if (!remembers)
+        {
+            LowerReach(in slots, home, index);
+        }
+        return true;
+    }
+
+    /// <summary>Lowers the reach of a home when the slot that nothing of it is in any more was the last one that it reached.</summary>
+    private void LowerReach(in ConnectionSlots slots, uint home, uint index)
+    {
         // A slot whose key was not written yet may seem to be of any home.
         uint distance = index - home;
         if (distance - 1 < Window - 1 && (uint)ConnectionWay.Reach(Volatile.Read(ref slots.At(home)->Way)) == distance)
         {
             LowerReach(in slots, home);
         }
-        return true;
     }
 
     /// <summary>Makes a home reach at least so far. After taking the slot and before proposing it: see <see cref="LowerReach"/>.</summary>
@@ -75,17 +88,17 @@ public sealed unsafe partial class ConnectionTable
         }
     }
 
-    /// <summary>Whether there is, or may be, an entry of a home at some distance.</summary>
+    /// <summary>Whether there is, or may be, an entry of a home at some distance, or one that is gone and remembered.</summary>
     private bool Needs(in ConnectionSlots slots, uint home, int distance)
     {
         ConnectionHead* head = slots.At(home + (uint)distance);
         ulong control = Volatile.Read(ref head->Control);
-        if (ConnectionControl.Phase(control) == ConnectionPhase.Free)
+        if (ConnectionControl.Phase(control) == ConnectionPhase.Free && !ConnectionControl.IsGone(control))
         {
             return false;
         }
         ConnectionKey key = slots.Key(head);
         Volatile.ReadBarrier();
-        return !ConnectionControl.HasKey(control) || (uint)Volatile.Read(ref head->Control) != (uint)control || slots.Home(Hash(in key)) == home;
+        return !ConnectionControl.MeansKey(control) || (uint)Volatile.Read(ref head->Control) != (uint)control || slots.Home(Hash(in key)) == home;
     }
 }

@@ -62,7 +62,7 @@ public sealed unsafe partial class ConnectionTable
         // Others may be quicker: with what they leave the search begins anew, a few times.
         for (int attempt = 0; attempt < 4; attempt++)
         {
-            if (TryEvict(in slots, ref list))
+            if (TryEvict(in slots, ref list, now))
             {
                 return true;
             }
@@ -81,16 +81,16 @@ public sealed unsafe partial class ConnectionTable
     {
         var list = default(RoomList);
         Gather(in slots, ref list, home, Window, now);
-        return TryEvict(in slots, ref list);
+        return TryEvict(in slots, ref list, now);
     }
 
     /// <summary>Removes the best entry of a list that is still as it was found.</summary>
-    private bool TryEvict(in ConnectionSlots slots, ref RoomList list)
+    private bool TryEvict(in ConnectionSlots slots, ref RoomList list, uint now)
     {
         while (list.Count > 0)
         {
             int last = --list.Count;
-            if (TryRemove(in slots, list.Indexes[last], list.Controls[last]))
+            if (TryRemove(in slots, list.Indexes[last], list.Controls[last], now))
             {
                 _mine->Evicted++;
                 return true;

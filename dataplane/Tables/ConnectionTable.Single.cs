@@ -46,7 +46,7 @@ public sealed unsafe partial class ConnectionTable
                 Slots(key.IsIPv6).At(handle.Index)->LastSeen = now;
                 return true;
             }
-            Remove(handle);
+            Remove(handle, now);
         }
         return TryInsertOne(in key, key.Reversed, hash, new ConnectionOwner { Frontend = frontend, Backend = backend }, now);
     }
@@ -62,7 +62,7 @@ public sealed unsafe partial class ConnectionTable
             {
                 return true;
             }
-            Remove(handle); // a datagram of the same number before
+            Remove(handle, now); // a datagram of the same number before
         }
         var ports = new ConnectionKey(vrf, first.Protocol, first.IsIPv6, first.Destination, first.Source, first.DestinationPort, first.SourcePort);
         return TryInsertOne(in key, in ports, hash, default, now);

@@ -33,7 +33,7 @@ public sealed unsafe partial class ConnectionTable
                 ConnectionTracking.Next(ProtocolOf(original->Flow), state, flags, signal, isReply, out bool isNew);
             if (isNew)
             {
-                TryRemove(in slots, index, control);
+                TryRemove(in slots, index, control, now);
                 return TouchResult.Restart;
             }
             ulong next = ConnectionControl.With(control, nextState, nextFlags);
@@ -97,7 +97,9 @@ public sealed unsafe partial class ConnectionTable
     }
 
     /// <summary>Removes a connection (from either entry), or a single entry. False when it is gone.</summary>
-    public bool Remove(ConnectionHandle handle)
+    /// <param name="handle">Either entry.</param>
+    /// <param name="now">Seconds.</param>
+    public bool Remove(ConnectionHandle handle, uint now)
     {
         ref readonly ConnectionSlots slots = ref Slots(handle.IsIPv6);
         for (int attempt = 0; attempt < Patience; attempt++)
@@ -106,12 +108,20 @@ public sealed unsafe partial class ConnectionTable
             {
                 return false;
             }
-            if (TryRemove(in slots, index, control))
+            if (TryRemove(in slots, index, control, now))
             {
                 return true;
             }
         }
         return false;
+    }
+
+    /// <summary>Removes the connection of a key if it is over: closed on both sides, or reset. False when it is not.</summary>
+    public bool RemoveOver(in ConnectionKey key, uint now)
+    {
+        ConnectionHandle handle = Find(in key);
+        ref readonly ConnectionSlots slots = ref Slots(key.IsIPv6);
+        return TryGetOriginal(handle, out uint index, out ulong control) && ConnectionControl.IsOver(control) && TryRemove(in slots, index, control, now);
     }
 
     /// <summary>What is in the table.</summary>
@@ -142,7 +152,7 @@ public sealed unsafe partial class ConnectionTable
     /// <summary>
     /// Removes an entry of the original direction, or a single one, if it is still as it was; and then the one of the other direction.
     /// </summary>
-    private bool TryRemove(in ConnectionSlots slots, uint index, ulong control)
+    private bool TryRemove(in ConnectionSlots slots, uint index, ulong control, uint now)
     {
         ConnectionHead* head = slots.At(index);
         uint reply = head->Partner;
@@ -159,13 +169,13 @@ public sealed unsafe partial class ConnectionTable
         }
         if (reply != index)
         {
-            FreeReply(in slots, reply, index);
+            FreeReply(in slots, reply, index, now);
         }
         return true;
     }
 
     /// <summary>Frees the entry for packets that come back, of a connection whose other entry is gone.</summary>
-    private void FreeReply(in ConnectionSlots slots, uint reply, uint original)
+    private void FreeReply(in ConnectionSlots slots, uint reply, uint original, uint now)
     {
         if (reply >= slots.Count)
         {
@@ -179,7 +189,9 @@ public sealed unsafe partial class ConnectionTable
             {
                 return;
             }
-            if (TryFree(in slots, reply, control))
+            head->LastSeen = now; // when the connection went: see IsGone
+            bool isOfService = slots.Owner(head).Frontend != 0 && ConnectionControl.Has(control, ConnectionFlags.RewritesSource);
+            if (TryFree(in slots, reply, control, isOfService))
             {
                 return;
             }

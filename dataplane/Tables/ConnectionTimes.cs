@@ -12,6 +12,12 @@ public static class ConnectionTimes
     public const uint Udp = 30, UdpAnswered = 120, Icmp = 30, Other = 600;
     public const uint SctpBeginning = 3, SctpEstablished = 210, SctpShutdown = 3, SctpHeartbeat = 30;
 
+    /// <summary>
+    /// How long what comes from the backend of a connection that is gone is taken for a late answer, where it may as well begin something
+    /// else between the same ports.
+    /// </summary>
+    public const uint Late = 30;
+
     /// <summary>How long later fragments find their flow, from the first one on (RFC 791, 3.2; Linux has the same).</summary>
     public const uint Fragment = 30;
     /// <summary>Endpoint mappings without a connection: what RFC 4787, 4.3 recommends.</summary>

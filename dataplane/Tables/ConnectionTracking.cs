@@ -109,8 +109,10 @@ public static class ConnectionTracking
             {
                 return state == ConnectionState.SynSent2 || (isReply && state == ConnectionState.SynSent) ? ConnectionState.SynReceived : state;
             }
-            // RFC 9293, 3.6.1: a connection in TIME-WAIT may be opened anew, by whichever side.
-            isNew = state == ConnectionState.TimeWait || (!isReply && state == ConnectionState.Closed);
+            // RFC 9293, 3.6.1: a connection in TIME-WAIT may be opened anew, by whichever side. The last packets before that may have got lost: what
+            // the client begins is new as soon as one side has closed. (nf_conntrack lets it pass, and looks how the server answers.)
+            isNew = state == ConnectionState.TimeWait
+                || (!isReply && state is ConnectionState.FinWait or ConnectionState.CloseWait or ConnectionState.LastAck or ConnectionState.Closed);
             return isReply && state == ConnectionState.SynSent ? ConnectionState.SynSent2 : state;
         }
         if ((flags & TcpHeader.Fin) != 0)

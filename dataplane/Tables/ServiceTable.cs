@@ -37,16 +37,26 @@ public unsafe struct ServiceBucket
 /// keys of all frontends in two generations at less than half load, and an entry whose bucket is full goes to one behind it: adding
 /// cannot fail.
 /// </para>
+/// <para>
+/// Most packets are for no service, and would cost two look-ups: one of their port, and one of their address as such. So the table also counts
+/// how many keys have an address that hashes to a place (<see cref="MayServe"/>). The places of a few thousand addresses fit into a processor's
+/// first cache, and where there is none there is nothing to look up.
+/// </para>
 /// </summary>
 public readonly unsafe struct ServiceTable
 {
+    /// <summary>A count that has come so far says nothing any more, and stays.</summary>
+    private const byte Many = byte.MaxValue;
+
     private readonly ServiceBucket* _buckets;
+    private readonly byte* _places;
+    private readonly uint _placeMask;
     private readonly Versioned<FrontendRecord>* _frontends;
     private readonly uint _count;
     private readonly uint _mask;
     private readonly ulong _seed;
 
-    /// <param name="buckets">As many as <see cref="BucketsFor"/> says, aligned to a cache line, all zero at first.</param>
+    /// <param name="buckets">Of <see cref="SizeInBytes"/>, aligned to a cache line, all zero at first.</param>
     /// <param name="frontends">The records by index.</param>
     /// <param name="count">How many there are.</param>
     /// <param name="seed">Makes the hash unpredictable from outside.</param>
@@ -56,8 +66,15 @@ public readonly unsafe struct ServiceTable
         _frontends = frontends;
         _count = (uint)count;
         _mask = (uint)BucketsFor(count) - 1;
+        _places = (byte*)(buckets + BucketsFor(count));
+        _placeMask = PlacesFor(count) - 1;
         _seed = seed;
     }
+
+    /// <summary>What a table for a number of frontends takes.</summary>
+    public static ulong SizeInBytes(int frontends) => ((ulong)ServiceBucket.SizeInBytes * (ulong)BucketsFor(frontends)) + PlacesFor(frontends);
+
+    private static uint PlacesFor(int frontends) => BitOperations.RoundUpToPowerOf2(Math.Clamp((uint)frontends * 4, 4096, 1 << 20));
 
     /// <summary>Buckets for a number of frontends, a power of two.</summary>
     public static int BucketsFor(int frontends) => (int)BitOperations.RoundUpToPowerOf2((((uint)frontends * 4) + ServiceBucket.Ways - 1) / ServiceBucket.Ways);
@@ -103,6 +120,10 @@ public readonly unsafe struct ServiceTable
         return 0;
     }
 
+    /// <summary>False when no frontend has an address, in whatever generation a reader is.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public bool MayServe(ushort vrf, bool isIPv6, IPv6Number address) => Volatile.Read(ref *Place(vrf, isIPv6, address)) != 0;
+
     /// <summary>The frontend that stands for an address of services (<see cref="FrontendFlags.Address"/>), 0 when there is none.</summary>
     public int FindAddress(ushort vrf, bool isIPv6, IPv6Number address, ulong generation) =>
         Find(FrontendKey.OfAddress(vrf, isIPv6, address), generation);
@@ -115,6 +136,8 @@ public readonly unsafe struct ServiceTable
         {
             return;
         }
+        byte* place = Place(in key);
+        Volatile.Write(ref *place, One(*place));
         for (uint at = (uint)hash & _mask; ; at = (at + 1) & _mask)
         {
             ServiceBucket* bucket = _buckets + at;
@@ -143,6 +166,11 @@ public readonly unsafe struct ServiceTable
         {
             Volatile.Write(ref _buckets[step].Passed, _buckets[step].Passed - 1);
         }
+        byte* place = Place(in key);
+        if (*place is not (0 or Many))
+        {
+            Volatile.Write(ref *place, (byte)(*place - 1));
+        }
     }
 
     /// <summary>Sees to it that every frontend of a generation is found, whatever a writer left that died.</summary>
@@ -165,12 +193,13 @@ public readonly unsafe struct ServiceTable
     public void Sweep(ulong generation)
     {
         var passed = new uint[_mask + 1];
+        var places = new byte[_placeMask + 1];
         var found = new bool[_count];
         for (uint at = 0; at <= _mask; at++)
         {
             for (int way = 0; way < ServiceBucket.Ways; way++)
             {
-                if (_buckets[at].Tags[way] != 0 && !Keep(at, way, generation, passed, found))
+                if (_buckets[at].Tags[way] != 0 && !Keep(at, way, generation, passed, places, found))
                 {
                     Volatile.Write(ref _buckets[at].Tags[way], 0);
                 }
@@ -179,6 +208,10 @@ public readonly unsafe struct ServiceTable
         for (uint at = 0; at <= _mask; at++)
         {
             Volatile.Write(ref _buckets[at].Passed, passed[at]);
+        }
+        for (uint at = 0; at <= _placeMask; at++)
+        {
+            Volatile.Write(ref _places[at], places[at]);
         }
     }
 
@@ -203,7 +236,7 @@ public readonly unsafe struct ServiceTable
     }
 
     /// <summary>Whether an entry is the first of a frontend's present key that a reader gets to; counts it where it passed by.</summary>
-    private bool Keep(uint at, int way, ulong generation, uint[] passed, bool[] found)
+    private bool Keep(uint at, int way, ulong generation, uint[] passed, byte[] places, bool[] found)
     {
         uint index = _buckets[at].Frontends[way];
         if (index == 0 || index >= _count || found[index])
@@ -227,6 +260,8 @@ public readonly unsafe struct ServiceTable
         {
             passed[step]++;
         }
+        ref byte place = ref places[Place(in frontend.Key) - _places];
+        place = One(place);
         return found[index] = true;
     }
 
@@ -256,6 +291,15 @@ public readonly unsafe struct ServiceTable
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static uint Match(ServiceBucket* bucket, uint tag) =>
         Vector256.Equals(Vector256.Load(bucket->Tags), Vector256.Create(tag)).ExtractMostSignificantBits() & ((1u << ServiceBucket.Ways) - 1);
+
+    /// <summary>One more.</summary>
+    private static byte One(byte count) => count == Many ? Many : (byte)(count + 1);
+
+    private byte* Place(in FrontendKey key) => Place(key.Vrf, key.IsIPv6, key.Address);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private byte* Place(ushort vrf, bool isIPv6, IPv6Number address) =>
+        _places + ((uint)(KeyHash.Mix(address.Low ^ _seed, KeyHash.Golden ^ address.High ^ ((ulong)vrf << 1) ^ (isIPv6 ? 1u : 0)) >> 32) & _placeMask);
 
     private static uint Tag(ulong hash) => (uint)(hash >> 32) | 1;
 }

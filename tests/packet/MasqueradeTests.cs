@@ -101,6 +101,38 @@ public sealed class MasqueradeTests
         Assert.InRange(lab.TakeOne(3).Word(0), 2000, 2009);
     }
 
+    /// <summary>A port is free again as soon as somebody needs it and its connection is over, though that is still remembered.</summary>
+    [Theory, InlineData(false, false), InlineData(true, false), InlineData(false, true), InlineData(true, true)]
+    public void A_port_whose_connection_is_over_is_used_again(bool v6, bool isReset)
+    {
+        const byte Fin = Inet.Fin;
+        Net net = v6 ? Net.V6 : Net.V4;
+        using RouteLab lab = Lab(net, first: 2000, last: 2000);
+        lab.Send(1, ToFar(net.Host, Syn)).Send(3, FromFar(Syn | Ack)).Send(1, ToFar(net.Host, Ack));
+        Assert.Equal(2, lab.Take(3).Count);
+        lab.Take(1);
+        lab.Send(1, ToFar(net.Other, Syn));
+        Assert.Empty(lab.Take(3));
+        Assert.Equal("1 NatPoolExhausted 1", lab.Switch.Drops());
+        if (isReset)
+        {
+            lab.Send(3, FromFar(Rst));
+        }
+        else
+        {
+            lab.Send(1, ToFar(net.Host, Fin | Ack)).Send(3, FromFar(Fin | Ack)).Send(1, ToFar(net.Host, Ack));
+        }
+        Assert.Equal(isReset ? 0 : 2, lab.Take(3).Count);
+        lab.Take(1);
+        lab.Send(1, ToFar(net.Other, Syn));
+        Assert.Equal((net.Pool, 2000), (lab.Take(3).Select(Ip.Of).Select(p => (p.Source, (int)p.Word(0))).Single()));
+        lab.Send(3, FromFar(Syn | Ack));
+        Assert.Equal(net.Other, lab.TakeOne(1).Destination);
+
+        Ip ToFar(string host, byte flags) => Ip.OfTcp(host, net.Far, 5000, 80, flags);
+        Ip FromFar(byte flags) => Ip.OfTcp(net.Far, net.Pool, 80, 2000, flags);
+    }
+
     /// <summary>Endpoint-independent: a host's port is the same one towards everybody, and nobody else's (RFC 4787, 4.1).</summary>
     [Theory, InlineData(false), InlineData(true)]
     public void A_port_can_be_the_same_towards_everybody(bool v6)

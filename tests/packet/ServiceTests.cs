@@ -246,7 +246,7 @@ public sealed class ServiceTests
         // Two clients with one port: the second one gets another.
         int[] ports = [.. asked.Select(frame => (int)Ip.Of(frame).Word(0))];
         Assert.Equal(5000, ports[0]);
-        Assert.InRange(ports[1], 61000, 65535);
+        Assert.InRange(ports[1], 1024, 65535);
         lab.Send(2, Ip.OfUdp(net.Backend, net.Router2, 53, ports[1]), Ip.OfUdp(net.Backend, net.Router2, 53, ports[0]));
         Assert.Equal([Ip.OfUdp(net.Vip, net.Other, 53, 5000) with { Ttl = 63 }, Ip.OfUdp(net.Vip, net.Client, 53, 5000) with { Ttl = 63 }],
             lab.Take(1).Select(Ip.Of));
@@ -281,6 +281,20 @@ public sealed class ServiceTests
             Assert.Equal(Ip.OfUdp(net.Client, net.Vip, 5000, 53) with { Ttl = 63 }, Ip.Of(frame));
             Assert.Equal(PeerMac(2, 10), new MacAddress(System.Runtime.InteropServices.MemoryMarshal.Read<ulong>(frame) & MacAddress.Mask).ToString());
         }
+    }
+
+    /// <summary>And goes on doing so when its backend is removed.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public void With_direct_server_return_a_connection_keeps_its_backend(bool v6)
+    {
+        Net net = v6 ? Net.V6 : Net.V4;
+        Func<FrontendRecord, FrontendRecord> dsr = r => r with { Flags = r.Flags | FrontendFlags.Dsr };
+        using RouteLab lab = Lab().Service(6, At(net.Vip, 80), dsr, At(net.Backend, 80));
+        lab.Send(1, First(6, net.Client, net.Vip, 40000, 80)).Send(1, Next(6, net.Client, net.Vip, 40000, 80));
+        Assert.Equal(2, lab.Take(2).Count);
+        lab.Service(6, At(net.Vip, 80), dsr, At(net.Second, 80)).RemoveBackend(6, At(net.Vip, 80), At(net.Backend, 80));
+        lab.Send(1, Next(6, net.Client, net.Vip, 40000, 80));
+        Assert.Equal(PeerMac(2, 10), new MacAddress(System.Runtime.InteropServices.MemoryMarshal.Read<ulong>(Assert.Single(lab.Take(2))) & MacAddress.Mask).ToString());
     }
 
     /// <summary>An error about a packet that was translated speaks of the packet that its sender sent.</summary>

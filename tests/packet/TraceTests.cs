@@ -55,6 +55,15 @@ public sealed class TraceTests
             "Received 1, ConnectionFound 0 1>1, Routed 2 Connected, DestinationTranslated 5353 0A000202, Output 2"),
         new("a service without backends", Services, _ => { }, ToRouter(Ip.OfTcp("10.0.1.2", "10.96.0.1", 5000, 80, Inet.Syn)),
             "Received 1, Refused 1 6, Dropped 1 ServiceNoBackend"),
+        new("a late answer of a service", Backend, lan =>
+            {
+                lan.Send(2, RouteLab.ToRouter(2, Ip.OfUdp("10.0.2.2", "10.96.0.1", 5000, 53)));
+                lan.Clock.Advance(TimeSpan.FromSeconds(ConnectionTimes.Udp));
+                for (int turn = 0; turn < 1000 && lan.Segment.Connections.Statistics().Connections > 0; turn++)
+                {
+                    lan.Engine.Housekeeping.RunOnce();
+                }
+            }, ToRouter(Ip.OfUdp("10.0.1.2", "10.0.2.2", 5353, 5000)), "Received 1, ConnectionGone 0, Dropped 1 NoConnection"),
         new("masqueraded", Services, _ => { }, ToRouter(Ip.OfUdp("10.0.1.2", "198.51.100.1", 5000, 53)),
             "Received 1, Routed 3 Gateway4, SourceTranslated 5000 0A000301, Output 3"),
         new("for the host", HostRouter, _ => { }, ToRouter(Ip.OfEcho("10.0.1.2", "10.0.5.1")), "Received 1, Routed 10 Local, Delivered 10 4, Output 4"),
@@ -159,6 +168,10 @@ public sealed class TraceTests
         RouteLab lab = new RouteLab().Routed(1, "10.0.1.1/24").Router(10, 4, record => record, "10.0.5.1/24");
         return lab.Switch.Port(4, PortFlags.Default | PortFlags.Host);
     }
+
+    /// <summary>A router with a service, whose backend is on port 1.</summary>
+    private static TestSwitch Backend() => new RouteLab().Routed(1, "10.0.1.1/24").Routed(2, "10.0.2.1/24").Neighbour(1, "10.0.1.2").Neighbour(2, "10.0.2.2")
+        .Service(Ip.Udp, "10.96.0.1:53", "10.0.1.2:5353").Tracks().Switch;
 
     /// <summary>A router with a service, and a port on which sources are replaced.</summary>
     private static TestSwitch Services() => new RouteLab().Routed(1, "10.0.1.1/24").Routed(2, "10.0.2.1/24").Routed(3, "10.0.3.1/24")

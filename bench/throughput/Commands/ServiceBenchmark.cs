@@ -36,8 +36,8 @@ internal sealed class ServiceBenchmark : Benchmark
         });
         _features = Add(new Option<int[]>("--features")
         {
-            Description = "Flows, or addresses on each side, of a bridge, a service, and a service in a VXLAN network",
-            CustomParser = NumberList.Parser(1, 100_000),
+            Description = "Flows of a service, and of one in a VXLAN network; addresses on each side of a bridge; prefixes of a router, without services and with some",
+            CustomParser = NumberList.Parser(2, 100_000),
             DefaultValueFactory = _ => [1_000, 100_000],
         });
         _only = Add(new Option<string[]>("--only")
@@ -79,6 +79,8 @@ internal sealed class ServiceBenchmark : Benchmark
             run.Forward("Service, by what is on", subjects, [.. options.GetValue(_features)!.SelectMany(n => (Point[])
             [
                 new(Text($"bridge only, {n:N0}"), new SharedBridgeScenario(n, PacketSizes.Smallest), run.Settings),
+                new(Text($"router, {n:N0} prefixes"), new RouteScenario(n, v6: false), run.Settings),
+                new(Text($"router beside services, {n:N0} prefixes"), new RouteScenario(n, v6: false, services: true), run.Settings),
                 new(Text($"VIP, {n:N0}"), new ServiceScenario(n), run.Settings),
                 new(Text($"VIP + VXLAN, {n:N0}"), new ServiceOverVxlanScenario(n), run.Settings),
             ])]);

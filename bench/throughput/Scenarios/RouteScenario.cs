@@ -16,14 +16,17 @@ public sealed unsafe class RouteScenario : Scenario
     /// <summary>Packets are kept in memory: not more of them than show what a table costs that no cache holds.</summary>
     private const int MostPackets = 100_000;
 
-    private readonly bool _v6;
+    private const int Services = 10;
+
+    private readonly bool _v6, _services;
     private readonly RoutePrefix[] _prefixes;
 
     /// <param name="prefixes">Routes, at least two.</param>
     /// <param name="v6">IPv6.</param>
-    public RouteScenario(int prefixes, bool v6) : base(v6 ? "route IPv6" : "route IPv4", prefixes)
+    /// <param name="services">There are services too, which no packet is for: each is looked up among the connections first.</param>
+    public RouteScenario(int prefixes, bool v6, bool services = false) : base((v6 ? "route IPv6" : "route IPv4") + (services ? " beside services" : ""), prefixes)
     {
-        _v6 = v6;
+        (_v6, _services) = (v6, services);
         _prefixes = v6 ? RandomPrefixes.Of6(prefixes) : RandomPrefixes.Of4(prefixes);
     }
 
@@ -83,12 +86,31 @@ public sealed unsafe class RouteScenario : Scenario
             }
         }
         RouteBytes = writer.RouteBytesUsed;
+        if (_services)
+        {
+            ConfigureServices(writer);
+        }
     }
 
     public override bool IsSettled(Segment segment, out string progress)
     {
         progress = "";
         return true;
+    }
+
+    /// <summary>10.96.0.1 and those behind it, each with a port.</summary>
+    private static void ConfigureServices(SegmentWriter writer)
+    {
+        for (int i = 1; i <= Services; i++)
+        {
+            uint address = 0x0A60_0000u + (uint)i;
+            writer.SetFrontend((2 * i) - 1, new FrontendRecord { Key = FrontendKey.Of4(Vrf, Wire.ProtocolUdp, address, 80), Flags = FrontendFlags.Exists, Service = (uint)i });
+            writer.SetFrontend(2 * i, new FrontendRecord
+            {
+                Key = FrontendKey.OfAddress(Vrf, false, new IPv6Number(0, address)), Flags = FrontendFlags.Exists | FrontendFlags.Address, Service = (uint)i,
+            });
+        }
+        writer.SetVrfFlags(Vrf, VrfFlags.Tracks);
     }
 
     private byte[] PacketTo(RoutePrefix prefix, int side, Random random)

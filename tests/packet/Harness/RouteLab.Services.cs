@@ -55,6 +55,16 @@ public sealed partial class RouteLab
         return this;
     }
 
+    /// <summary>A backend that a service has no more is none; its connections may go on.</summary>
+    public RouteLab RemoveBackend(byte protocol, string at, string backend)
+    {
+        int index = _backends[$"{protocol} {at} {backend}"];
+        Writer.Begin();
+        Writer.SetBackend(index, Writer.Backend(index) with { Flags = BackendFlags.None });
+        Writer.Commit();
+        return this;
+    }
+
     /// <summary>An address that belongs to services and to no interface.</summary>
     public RouteLab ServiceAddress(string at, bool answersPing = false)
     {

@@ -1,6 +1,7 @@
 using System.Net;
 using Dataplane.Control.Api.V1;
 using Dataplane.Control.Compiler;
+using Dataplane.Control.Runtime;
 using Dataplane.Control.State;
 using Dataplane.Memory;
 using Dataplane.Tables;
@@ -314,6 +315,34 @@ public sealed unsafe class ServiceWriterTests : IDisposable
         Assert.Equal((0, 0, VrfFlags.None), (Frontends, Backends, Vrf(1)));
     }
 
+    /// <summary>A connection goes on when its service is gone. It is not that of the service which has the number of its frontend then.</summary>
+    [Fact]
+    public void AConnectionIsOfNoOtherServiceThanItsOwn()
+    {
+        Apply(Make.Service("a", "10.96.0.1"), Make.Backend("a", "172.18.0.2"));
+        int number = Number("10.96.0.1");
+        ConnectionKey original = ConnectionKey.Of4(1, 6, 0xAC12_0009, 0x0A60_0001, 40000, 80);
+        var connection = new NewConnection { Original = original, Reply = ConnectionKey.Of4(1, 6, 0xAC12_0002, 0xAC12_0009, 80, 40000), Frontend = (uint)number, Backend = 1, Signal = 2 };
+        Assert.Equal(InsertResult.Inserted, _segment.ConnectionsOf(0).TryInsert(in connection, 1, out _));
+        Assert.Equal("a", Listed().Service);
+        Delete((Kind.Service, "a"), (Kind.Backend, "a/172.18.0.2"));
+        Assert.Equal("", Listed().Service);
+        // A process that takes over gives free numbers away.
+        var next = new TableWriter(_segment);
+        next.Commit(StateCompiler.Compile(_state, Node));
+        Commit(new Batch { Apply = [Make.Service("b", "10.96.0.2"), Make.Service("c", "10.96.0.3")] }, next);
+        Assert.Contains(number, new[] { Number("10.96.0.2"), Number("10.96.0.3") });
+        Assert.Equal("", Listed().Service);
+        // Where the first one was.
+        Commit(new Batch { Apply = [Make.Service("a", "10.96.0.1")] }, next);
+        Assert.NotEqual(number, Number("10.96.0.1"));
+        Assert.Equal("", Listed().Service);
+
+        int Number(string address) => _segment.ServiceTable.Find(FrontendKey.Of4(1, 6, (uint)InterfaceCompiler.Number(IPAddress.Parse(address)).Low, 80), _segment.Generation);
+
+        Connection Listed() => Assert.Single(new ConnectionListing(_state, _segment, new ListConnectionsRequest()).Read(false, 0, _segment.Connections.SlotCount(false)));
+    }
+
     [Fact]
     public void TheNumberOfARemovedBackendRestsUntilItsConnectionsAreGone()
     {
@@ -322,6 +351,8 @@ public sealed unsafe class ServiceWriterTests : IDisposable
         Delete((Kind.Backend, "r/172.18.0.9"));
         ConnectionSweep sweep = _segment.ConnectionSweep;
         Assert.Equal((1ul, true, true), (sweep.Requested, sweep.IsGone((uint)first), sweep.IsReset((uint)first)));
+        // Connections with direct server return find their way by its address.
+        Assert.Equal((BackendFlags.None, InterfaceCompiler.Number(IPAddress.Parse("172.18.0.9"))), (Backend(first).Flags, Backend(first).Address));
         for (int i = 1; i < 63; i++)
         {
             Apply(Make.Backend("a", $"172.18.1.{i}"));

@@ -43,6 +43,8 @@ public sealed class TraceTextTests : IDisposable
     [Theory]
     [InlineData(TraceStep.ConnectionFound, 0ul, 0ul, "connection", "of a known connection")]
     [InlineData(TraceStep.ConnectionFound, (3ul << 32) | 9, (ulong)ConnectionFlags.Reply, "connection", "of a known connection to service #0, frontend #3, by backend #9, coming back")]
+    [InlineData(TraceStep.ConnectionFound, 9ul, 0ul, "connection", "of a known connection, by backend #9")]
+    [InlineData(TraceStep.ConnectionGone, 0ul, 0ul, "connection", "of a service's connection that is gone")]
     [InlineData(TraceStep.BackendChosen, (3ul << 32) | 9, 2ul, "service", "a new connection to service #2, frontend #3, by backend #9")]
     [InlineData(TraceStep.SourceTranslated, 0ul, 0x0A00_0001ul, "nat", "source becomes 10.0.0.1, port 7")]
     [InlineData(TraceStep.DestinationTranslated, 0xFD00_0000_0000_0000ul, 1ul, "nat", "destination becomes fd00::1, port 7")]

@@ -79,8 +79,11 @@ public sealed unsafe class ConnectionAgeingTests
         using var test = new TestConnections();
         using SharedMemory memory = SharedMemory.CreatePrivate(64 * 1024);
         var frontends = (Versioned<FrontendRecord>*)memory.Pointer;
-        Versioned<FrontendRecord>.Write(ref frontends[7], new FrontendRecord { Flags = FrontendFlags.Exists, EstablishedSeconds = 20, AffinitySeconds = 40 }, 1);
+        FrontendKey key = FrontendKey.Of4(1, Tcp, 0x0A60_0001, 80);
+        Versioned<FrontendRecord>.Write(ref frontends[7], new FrontendRecord { Key = key, Flags = FrontendFlags.Exists, EstablishedSeconds = 20, AffinitySeconds = 40 }, 1);
         ConnectionHandle handle = test.Establish(TestConnections.ToBackend(TestConnections.Flow(1)), now: 1000);
+        // One that began at another frontend, which had the number before.
+        ConnectionHandle older = test.Establish(TestConnections.ToBackend(TestConnections.Flow(1) with { Destination = new IPv6Number(0, 0x0A60_0002) }, 2), now: 1000);
         ConnectionKey client = ConnectionKey.OfAffinity(1, false, new IPv6Number(0, 1), 7);
         Assert.True(test.Table.PutAffinity(client, 7, 3, 1000));
         test.Pass(1019, frontends, 8);
@@ -91,6 +94,7 @@ public sealed unsafe class ConnectionAgeingTests
         Assert.False(test.Table.Find(client).IsNone);
         test.Pass(1040, frontends, 8);
         Assert.True(test.Table.Find(client).IsNone);
+        test.Read(older);
         Assert.Null(test.Problem());
     }
 
@@ -152,7 +156,7 @@ public sealed unsafe class ConnectionAgeingTests
         Assert.Equal(1, test.Table.Statistics().Connections);
         test.Pass(9000);
         test.Read(mapping);
-        test.Table.Remove(connection);
+        test.Table.Remove(connection, 9000);
         test.Pass(9299);
         test.Read(mapping);
         test.Pass(9300);
@@ -174,12 +178,12 @@ public sealed unsafe class ConnectionAgeingTests
         Assert.True(full > 50, $"at half load entries are displaced; {full}");
         for (int i = 0; i < handles.Count; i += 2)
         {
-            test.Table.Remove(handles[i]);
+            test.Table.Remove(handles[i], 1);
         }
         int half = test.TotalReach();
         Assert.InRange(half, 1, full - 1);
         Assert.Null(test.Problem()); // finds them all
-        handles.ForEach(handle => test.Table.Remove(handle));
+        handles.ForEach(handle => test.Table.Remove(handle, 1));
         Assert.Equal(0, test.TotalReach());
     }
 

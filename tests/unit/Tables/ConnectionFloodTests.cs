@@ -45,7 +45,7 @@ public sealed class ConnectionFloodTests
                 case RoundTrip:
                     test.Table.Touch(test.Table.Find(client.Reply), TcpHeader.Syn | TcpHeader.Ack, 10 + (i / 100_000));
                     opened += test.Table.Touch(test.Table.Find(client.Original), TcpHeader.Ack, 10 + (i / 100_000)) == TouchResult.Proven ? 1 : 0;
-                    test.Table.Remove(test.Table.Find(client.Original));
+                    test.Table.Remove(test.Table.Find(client.Original), 1);
                     break;
             }
         }

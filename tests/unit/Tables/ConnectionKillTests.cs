@@ -106,7 +106,7 @@ internal static class ConnectionWriter
             else
             {
                 table.Touch(table.Find(made.Reply), TcpHeader.Syn | TcpHeader.Ack, 2);
-                table.Remove(table.Find(made.Original));
+                table.Remove(table.Find(made.Original), 1);
             }
             if (step == 1000)
             {

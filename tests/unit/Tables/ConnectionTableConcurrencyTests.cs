@@ -65,7 +65,7 @@ public sealed class ConnectionTableConcurrencyTests
             Assert.InRange(made1, 0, 1);
             Assert.Equal(made1 == 0, test.Table.Find(made.Original).IsNone);
             Assert.Equal(made1 == 0, test.Table.Find(made.Reply).IsNone);
-            test.Table.Remove(test.Table.Find(made.Original));
+            test.Table.Remove(test.Table.Find(made.Original), 1);
             Assert.Equal(0, test.Table.Statistics().Slots4);
         }
     }
@@ -110,7 +110,7 @@ public sealed class ConnectionTableConcurrencyTests
                     table.Touch(table.Find(random.Next(2) == 0 ? made.Original : made.Reply), (byte)signal, now);
                     break;
                 case 7:
-                    table.Remove(table.Find(random.Next(2) == 0 ? made.Original : made.Reply));
+                    table.Remove(table.Find(random.Next(2) == 0 ? made.Original : made.Reply), 1);
                     break;
                 case 8:
                     table.Refresh(table.Find(made.Original), 1 + client, 1);

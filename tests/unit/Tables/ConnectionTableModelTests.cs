@@ -233,7 +233,7 @@ public sealed unsafe class ConnectionTableModelTests
             Entry entry = Any();
             met.Add("removed");
             Forget(entry);
-            return test.Table.Remove(test.Table.Find(_random.Next(2) == 0 ? entry.Made.Reply : entry.Made.Original)) ? null : "was not there to be removed";
+            return test.Table.Remove(test.Table.Find(_random.Next(2) == 0 ? entry.Made.Reply : entry.Made.Original), 1) ? null : "was not there to be removed";
         }
 
         private string? Refresh(TestConnections test)

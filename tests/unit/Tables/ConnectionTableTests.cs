@@ -201,6 +201,23 @@ public sealed class ConnectionTableTests
         test.Establish(made);
     }
 
+    /// <summary>The packets that would have brought it to TIME-WAIT may have got lost behind the one who opens it anew.</summary>
+    [Theory, InlineData(1, ConnectionState.FinWait), InlineData(2, ConnectionState.CloseWait), InlineData(3, ConnectionState.LastAck)]
+    public void A_client_may_open_anew_what_is_being_closed(int steps, ConnectionState state)
+    {
+        using var test = new TestConnections();
+        NewConnection made = TestConnections.ToBackend(TestConnections.Flow(1));
+        ConnectionHandle handle = test.Establish(made), reply = test.Table.Find(made.Reply);
+        foreach ((ConnectionHandle by, byte flags) in new[] { (reply, (byte)(TcpHeader.Fin | Ack)), (handle, Ack), (handle, (byte)(TcpHeader.Fin | Ack)) }.Take(steps))
+        {
+            test.Table.Touch(by, flags, 2);
+        }
+        Assert.Equal(state, test.Read(handle).State);
+        Assert.Equal(TouchResult.Known, test.Table.Touch(reply, Syn, 3));
+        Assert.Equal(TouchResult.Restart, test.Table.Touch(handle, Syn, 3));
+        Assert.True(test.Table.Find(made.Original).IsNone);
+    }
+
     [Theory]
     [InlineData(Wire.ProtocolUdp)]
     [InlineData(Icmp.Protocol4)]
@@ -256,7 +273,7 @@ public sealed class ConnectionTableTests
         Assert.Equal((0u, 0u), (test.Read(made.Reply).Route, test.Read(made.Reply).VerdictGeneration));
         test.Table.Refresh(handle, 0, 43);
         Assert.Equal((0u, 0u), (test.Read(handle).Route, test.Read(handle).VerdictGeneration));
-        Assert.True(test.Table.Remove(handle));
+        Assert.True(test.Table.Remove(handle, 1));
         test.Table.Refresh(handle, 5, 44);
         ConnectionHandle next = test.Insert(made);
         Assert.Equal((0u, 0u), (test.Read(next).Route, test.Read(next).VerdictGeneration));
@@ -342,17 +359,48 @@ public sealed class ConnectionTableTests
         using var test = new TestConnections();
         NewConnection made = TestConnections.ToBackend(TestConnections.Flow(1));
         ConnectionHandle first = test.Insert(made), reply = test.Table.Find(made.Reply);
-        Assert.True(test.Table.Remove(reply));
+        Assert.True(test.Table.Remove(reply, 1));
         ConnectionHandle second = test.Establish(made);
         Assert.NotEqual(first, second);
-        Assert.False(test.Table.Remove(first));
-        Assert.False(test.Table.Remove(reply));
+        Assert.False(test.Table.Remove(first, 1));
+        Assert.False(test.Table.Remove(reply, 1));
         Assert.False(test.Table.TryRead(first, out _));
         Assert.False(test.Table.TryReadState(reply, out _, out _));
         Assert.Equal(TouchResult.Gone, test.Table.Touch(first, TcpHeader.Rst, 9));
         Assert.Equal(TouchResult.Gone, test.Table.Touch(reply, TcpHeader.Rst, 9));
         Assert.Equal(ConnectionState.Established, test.Read(second).State);
-        Assert.False(test.Table.Remove(default));
+        Assert.False(test.Table.Remove(default, 1));
+    }
+
+    /// <summary>What the backend of a service sends is known after the connection is gone, until its place is another's.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public void The_answers_of_a_service_are_known_a_while_longer(bool isIPv6)
+    {
+        using var test = new TestConnections();
+        NewConnection made = TestConnections.ToBackend(TestConnections.Flow(1, isIPv6: isIPv6));
+        NewConnection masqueraded = TestConnections.ToBackend(TestConnections.Flow(2, isIPv6: isIPv6)) with { Frontend = 0 };
+        Assert.False(test.Table.IsGone(made.Reply, out _));
+        ConnectionHandle handle = test.Insert(made), other = test.Insert(masqueraded);
+        Assert.False(test.Table.IsGone(made.Reply, out _)); // it is there
+        test.Table.Remove(handle, 77);
+        test.Table.Remove(other, 77);
+        Assert.True(test.Table.IsGone(made.Reply, out uint since));
+        Assert.Equal(77u, since);
+        Assert.False(test.Table.IsGone(made.Original, out _));
+        Assert.False(test.Table.IsGone(masqueraded.Reply, out _));
+        Assert.True(test.Table.Find(made.Reply).IsNone);
+        Assert.Null(test.Problem());
+
+        test.Table.Forget(made.Reply);
+        Assert.False(test.Table.IsGone(made.Reply, out _));
+        test.Table.Remove(test.Insert(made), 78);
+        Assert.True(test.Table.IsGone(made.Reply, out _));
+        for (uint i = 0; i < 10_000 && test.Table.IsGone(made.Reply, out _); i++) // until its place is another's
+        {
+            test.Table.Remove(test.Insert(TestConnections.ToBackend(TestConnections.Flow(100 + i, isIPv6: isIPv6))), 79);
+        }
+        Assert.False(test.Table.IsGone(made.Reply, out _));
+        Assert.Null(test.Problem());
     }
 
     [Fact]
@@ -435,7 +483,7 @@ public sealed class ConnectionTableTests
         Assert.True(none.IsNone);
         Assert.Equal((1ul, 128L), (test.Table.Statistics().Refused, test.Table.Statistics().Slots4));
         Assert.All(established, handle => test.Read(handle));
-        Assert.True(test.Table.Remove(established[5]));
+        Assert.True(test.Table.Remove(established[5], 1));
         test.Establish(TestConnections.ToBackend(TestConnections.Flow(1000)));
     }
 
@@ -472,7 +520,7 @@ public sealed class ConnectionTableTests
             test.Table.Touch(handle, Ack, 1);
             test.Table.Refresh(handle, 3, 1);
             test.Table.TryRead(handle, out _);
-            test.Table.Remove(handle);
+            test.Table.Remove(handle, 1);
             ConnectionKey client = ConnectionKey.OfAffinity(1, false, made.Original.Source, 7);
             test.Table.PutAffinity(client, 7, 3, 1);
             test.Table.FindAffinity(client, 100, 2);

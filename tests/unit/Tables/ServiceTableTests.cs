@@ -192,6 +192,7 @@ public sealed unsafe class ServiceTableTests : IDisposable
             foreach ((int index, FrontendKey key) in model)
             {
                 Assert.Equal(index, Find(key));
+                Assert.True(MayServe(key));
             }
             for (int i = 0; i < 50; i++)
             {
@@ -202,5 +203,40 @@ public sealed unsafe class ServiceTableTests : IDisposable
         writer.Begin();
         writer.Commit();
         Assert.Equal(model.Count, _segment.ServiceTable.Count());
+        Commit(writer, [.. model.Keys.Select(index => (index, default(FrontendRecord)))]);
+        Commit(writer);
+        Assert.DoesNotContain(model.Values, MayServe);
+    }
+
+    private bool MayServe(FrontendKey key) => _segment.ServiceTable.MayServe(key.Vrf, key.IsIPv6, key.Address);
+
+    /// <summary>Whether there is anything at an address: what there is, is never missed, and hardly anything else is taken for it.</summary>
+    [Fact]
+    public void Most_addresses_need_no_look_up()
+    {
+        var writer = new SegmentWriter(_segment);
+        FrontendKey[] keys = [.. Enumerable.Range(1, 100).Select(i => i % 2 == 0 ? FrontendKey.Of4(1, Tcp, (uint)i, 80) : FrontendKey.Of6(1, Udp, s_six with { Low = (ulong)i }, 53))];
+        Commit(writer, [.. keys.Select((key, i) => (i + 1, Frontend(key)))]);
+        Assert.All(keys, key => Assert.True(MayServe(key)));
+        int others = Enumerable.Range(1000, 4000).Count(i => MayServe(FrontendKey.Of4(1, Tcp, (uint)i, 80))) + keys.Count(key => MayServe(FrontendKey.Of(2, Tcp, key.IsIPv6, key.Address, 80)));
+        Assert.InRange(others, 0, 4100 / 20); // 100 of 4,096 places are taken
+        // A writer that comes after another one that died counts anew.
+        var next = new SegmentWriter(_segment);
+        Commit(next, [.. keys.Skip(1).Select((_, i) => (i + 2, default(FrontendRecord)))]);
+        Commit(next);
+        Assert.Equal([keys[0]], keys.Where(MayServe));
+    }
+
+    /// <summary>As many ports at one address as a count can have, and more.</summary>
+    [Fact]
+    public void An_address_with_many_ports_is_never_missed()
+    {
+        FrontendKey[] keys = [.. Enumerable.Range(1, 400).Select(port => FrontendKey.Of4(1, Tcp, 7, (ushort)port))];
+        var writer = new SegmentWriter(_segment);
+        Commit(writer, [.. keys.Select((key, i) => (i + 1, Frontend(key)))]);
+        Commit(writer, [.. keys.Skip(1).Select((_, i) => (i + 2, default(FrontendRecord)))]);
+        Commit(writer);
+        Assert.True(MayServe(keys[0]));
+        Assert.Equal(1, Find(keys[0]));
     }
 }
