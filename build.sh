@@ -356,6 +356,7 @@ run_kinds() {
     run_tests "${options[@]}" || {
       # Real programs on a machine that others use too: what fails once is run again by itself, and named. It must pass then.
       again=$(failed_tests)
+      mv -f "$out/tests/$kind/results.trx" "$out/tests/$kind/first.trx" 2>/dev/null || true
       say "Failed, and run once more: ${again:-all of $kind, which did not come to its end}"
       if [[ -n $again ]]; then run_tests --filter "FullyQualifiedName~${again// /|FullyQualifiedName~}"; else run_tests "${options[@]}"; fi &&
         say "Unsteady, passed the second time: ${again:-$kind}" || failed+=("$kind")
@@ -367,8 +368,9 @@ run_kinds() {
 
 usage[test]='Usage: ./build.sh test [unit] [packet] [system] [vm] [--filter <expression>]
 
-Builds, then runs the tests; without a name the first three kinds. What fails is run a second time and named: other work on the
-machine can spoil a test of real programs once, a fault spoils it again.
+Builds, then runs the tests; without a name the first three kinds. The others run beside those of system, on what these leave of the
+processors. What fails is run a second time and named: other work on the machine can spoil a test of real programs once, a fault
+spoils it again.
   unit    tables, parsers, layouts: no root, no DPDK port
   packet  whole stages on memory ports: no root, no hugepages
   system  both processes, network namespaces, ping, iperf3, tcpdump: as root, otherwise skipped
@@ -422,7 +424,7 @@ run_all() {
   fi
   mkdir -p "$out/tests"
   say "Tests: ${others[*]}, beside those of system"
-  (chrt --idle --pid 0 "$BASHPID"; run_kinds "${others[@]}") >"$log" 2>&1 &
+  (chrt --idle --pid 0 "$BASHPID" || true; run_kinds "${others[@]}") >"$log" 2>&1 &
   beside=$!
   trap 'kill "$beside" 2>/dev/null' EXIT
   local result=0
