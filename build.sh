@@ -198,18 +198,20 @@ step() {
   print=$(fingerprint build.sh "${@:5}")
   [[ -e $result && -e $stamp && $(<"$stamp") == "$print" ]] && return
   rm -f "$stamp"
-  printf '%-64s' "$text" >&2
+  # What runs beside another step says all it has to say at its end.
+  printf -v text '%-64s' "$text"
+  if [[ $BASHPID -eq $$ ]]; then printf '%s' "$text" >&2 && text=; fi
   # A subshell of its own keeps `set -e` in force inside the function, which an `if` would switch off.
   set +e
   (set -e; cd -- "$root"; "$function") >"$log" 2>&1 9>&-
   local failed=$?
   set -e
   if [[ $failed -ne 0 ]]; then
-    say "failed"
+    say "${text}failed"
     tail -n 40 "$log" >&2
     die "$name failed; its whole output is in $log"
   fi
-  say "$((SECONDS - started)) s"
+  say "$text$((SECONDS - started)) s"
   printf '%s\n' "$print" >"$stamp"
 }
 
@@ -268,9 +270,10 @@ unlock() { exec 9>&-; }
 build_native() {
   step native "C shim (DPDK $(pkg-config --modversion libdpdk))" "$out/native/libdpshim.so" do_native native
 }
-build_programs() {
-  build_native
+build_engine() {
   step engine "Engine, ahead of time for $rid" "$out/engine/dataplane-engine" do_engine native "${managed[@]}"
+}
+build_control() {
   step control "Control program and CLI" "$out/control/dataplane" do_control "${managed[@]}" control
 }
 build_solution() {
@@ -278,10 +281,21 @@ build_solution() {
     Dataplane.sln "${managed[@]}" control tests bench
 }
 
+build_programs() {
+  build_native
+  build_engine
+  build_control
+}
+
+# The two programs side by side: the solution has built the libraries that both are made of.
 build_all() {
   lock
-  build_programs
+  build_native
   build_solution
+  build_engine &
+  local engine=$!
+  build_control
+  wait "$engine"
   unlock
 }
 
@@ -333,10 +347,30 @@ failed_tests() {
   { grep -o '<UnitTestResult [^>]*outcome="Failed"' "$results" || true; } | sed -E 's/.* testName="([^"(]*).*/\1/' | sort -u | tr '\n' ' ' | sed 's/ $//'
 }
 
+# run_kinds <kind...>: their tests with $options, one kind after the other. Succeeds when all passed; says what did not.
+run_kinds() {
+  local kind project again failed=()
+  for kind in "$@"; do
+    project=$root/tests/$kind/${kind^}Tests.csproj
+    say "Tests: $kind"
+    run_tests "${options[@]}" || {
+      # Real programs on a machine that others use too: what fails once is run again by itself, and named. It must pass then.
+      again=$(failed_tests)
+      mv -f "$out/tests/$kind/results.trx" "$out/tests/$kind/first.trx" 2>/dev/null || true
+      say "Failed, and run once more: ${again:-all of $kind, which did not come to its end}"
+      if [[ -n $again ]]; then run_tests --filter "FullyQualifiedName~${again// /|FullyQualifiedName~}"; else run_tests "${options[@]}"; fi &&
+        say "Unsteady, passed the second time: ${again:-$kind}" || failed+=("$kind")
+    }
+  done
+  [[ ${#failed[@]} -eq 0 ]] || say "build.sh: failed: ${failed[*]}"
+  return ${#failed[@]}
+}
+
 usage[test]='Usage: ./build.sh test [unit] [packet] [system] [vm] [--filter <expression>]
 
-Builds, then runs the tests; without a name the first three kinds. What fails is run a second time and named: other work on the
-machine can spoil a test of real programs once, a fault spoils it again.
+Builds, then runs the tests; without a name the first three kinds. The others run beside those of system, on what these leave of the
+processors. What fails is run a second time and named: other work on the machine can spoil a test of real programs once, a fault
+spoils it again.
   unit    tables, parsers, layouts: no root, no DPDK port
   packet  whole stages on memory ports: no root, no hugepages
   system  both processes, network namespaces, ping, iperf3, tcpdump: as root, otherwise skipped
@@ -344,7 +378,7 @@ machine can spoil a test of real programs once, a fault spoils it again.
           kernel (70 MB, unpacked into out/vm, not installed); some minutes, since without KVM the processors are emulated too
   --filter  an expression of dotnet test, for example FullyQualifiedName~MacTable'
 cmd_test() {
-  local kinds=() options=() kind project failed=()
+  local kinds=() options=()
   while [[ $# -gt 0 ]]; do
     case $1 in
       unit | packet | system | vm) kinds+=("$1") ;;
@@ -376,19 +410,29 @@ cmd_test() {
     unlock
     export DATAPLANE_VM=$out/vm
   fi
-  for kind in "${kinds[@]}"; do
-    project=$root/tests/$kind/${kind^}Tests.csproj
-    say "Tests: $kind"
-    run_tests "${options[@]}" || {
-      # Real programs on a machine that others use too: what fails once is run again by itself, and named. It must pass then.
-      local again
-      again=$(failed_tests)
-      say "Failed, and run once more: ${again:-all of $kind, which did not come to its end}"
-      if [[ -n $again ]]; then run_tests --filter "FullyQualifiedName~${again// /|FullyQualifiedName~}"; else run_tests "${options[@]}"; fi &&
-        say "Unsteady, passed the second time: ${again:-$kind}" || failed+=("$kind")
-    }
-  done
-  [[ ${#failed[@]} -eq 0 ]] || die "failed: ${failed[*]}"
+  run_all "${kinds[@]}"
+}
+
+# run_all <kind...>: as run_kinds. System tests wait a lot, for other programs and for times that must pass: the other kinds have what
+# they leave of the processors meanwhile, and nothing but that.
+run_all() {
+  local others=() kind beside log=$out/tests/beside.log
+  for kind in "$@"; do [[ $kind == system ]] || others+=("$kind"); done
+  if [[ $# -eq ${#others[@]} || ${#others[@]} -eq 0 ]]; then
+    run_kinds "$@"
+    return
+  fi
+  mkdir -p "$out/tests"
+  say "Tests: ${others[*]}, beside those of system"
+  (chrt --idle --pid 0 "$BASHPID" || true; run_kinds "${others[@]}") >"$log" 2>&1 &
+  beside=$!
+  trap 'kill "$beside" 2>/dev/null' EXIT
+  local result=0
+  run_kinds system || result=1
+  wait "$beside" || result=1
+  trap - EXIT
+  cat "$log"
+  return $result
 }
 
 usage[demo]='Usage: ./build.sh demo [cluster|services] [--once] [options of dataplane demo]

@@ -158,7 +158,7 @@ int dps_eth_get_info(uint16_t port, struct dps_eth_info *info);
 int dps_eth_configure(uint16_t port, const struct dps_eth_conf *conf, struct rte_mempool *pool);
 int dps_eth_start(uint16_t port);
 int dps_eth_stop(uint16_t port);
-/* Stop, close and unplug. The port id may be given to another port afterwards. */
+/* Stop, close and unplug, as soon as DPDK's interrupt thread is done with it. The port id may be given to another port afterwards. */
 int dps_eth_detach(uint16_t port);
 int dps_eth_get_link(uint16_t port, struct dps_eth_link *link);
 int dps_eth_get_stats(uint16_t port, struct dps_eth_stats *stats);

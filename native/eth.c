@@ -3,9 +3,12 @@
  * Ethernet devices. Everything here but the two burst functions, MACs and interrupts is control: it may block and log.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
+#include <rte_alarm.h>
+#include <rte_cycles.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_eth_ring.h>
@@ -17,6 +20,14 @@
 
 /* Descriptors per queue for drivers without a preference: several bursts of 64, and still small enough for the cache. */
 #define DEFAULT_DESCRIPTORS 1024
+
+/* Turns of DPDK's interrupt thread after which it is done with what was there before the first. An alarm may come before
+ * another event of its turn, and a change of the sources puts the rest of a turn off to the next. */
+#define INTERRUPT_TURNS 4
+
+/* How long they are waited for, and how often they are looked for: a driver may block that thread for ever. */
+#define INTERRUPT_NAP_US 20
+#define INTERRUPT_NAPS 20000
 
 /* What was asked of a port at configuration and is needed at its start, and what its start showed. */
 static struct {
@@ -72,6 +83,35 @@ int dps_eth_from_rings(const char *name, struct rte_ring *rx, struct rte_ring *t
 	return 0;
 }
 
+static _Atomic uint32_t turns;
+
+static void count_turn(void *unused)
+{
+	(void)unused;
+	atomic_fetch_add(&turns, 1);
+}
+
+/* Waits until DPDK's interrupt thread is done with the events that are there now. Only then does it no longer use a port
+ * that was stopped: net_memif answers the end of a connection there, with the port's data, and knows no lock. And only then
+ * does it no longer take an event of a descriptor that was closed for one of the next descriptor of that number, which it
+ * would wait for, and deal with nothing else. */
+static void wait_for_interrupt_thread(void)
+{
+	uint32_t naps = 0;
+
+	for (int i = 0; i < INTERRUPT_TURNS; i++) {
+		uint32_t before = atomic_load(&turns);
+
+		if (rte_eal_alarm_set(1, count_turn, NULL) != 0)
+			return;
+		for (; atomic_load(&turns) == before; naps++) {
+			if (naps == INTERRUPT_NAPS)
+				return;
+			rte_delay_us_sleep(INTERRUPT_NAP_US);
+		}
+	}
+}
+
 int dps_eth_detach(uint16_t port)
 {
 	struct rte_eth_dev_info info;
@@ -83,6 +123,7 @@ int dps_eth_detach(uint16_t port)
 	result = rte_eth_dev_stop(port);
 	if (result != 0 && result != -ENOTSUP)
 		return result;
+	wait_for_interrupt_thread();
 	result = rte_eth_dev_close(port);
 	if (result != 0)
 		return result;

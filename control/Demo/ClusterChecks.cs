@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using Dataplane.Control.Api.V1;
 
@@ -12,9 +13,12 @@ internal sealed class ClusterChecks(ClusterSession session, CheckList checks)
     /// </summary>
     private static readonly string[] ExpectedDrops = ["no-flood-target", "port-disabled", "egress-no-tunnel-route", "multicast-not-routed", "not-for-router", "bad-neighbour-discovery", "split-horizon", "martian"];
 
+    /// <summary>After which the pings that count say what is wrong.</summary>
+    private static readonly TimeSpan MeetingPatience = TimeSpan.FromSeconds(10);
+
     public async Task RunAsync(int iperfSeconds, CancellationToken cancel)
     {
-        await Tools.PingAsync(ClusterPlan.Container(1), ClusterPlan.Container(2), count: 3, cancel);
+        await MeetAsync(cancel);
         foreach (Node from in ClusterPlan.Nodes)
         {
             foreach (Node to in ClusterPlan.Nodes.Where(n => n != from))
@@ -33,6 +37,15 @@ internal sealed class ClusterChecks(ClusterSession session, CheckList checks)
         {
             await CheckTunnelAsync(number, cancel);
             await new SwitchChecks(session.Daemon(number), $"node{number}, ", ExpectedDrops, checks.Report).RunAsync(cancel);
+        }
+    }
+
+    /// <summary>Pings across until one is answered: from then on each node knows the other's address on the link.</summary>
+    private static async Task MeetAsync(CancellationToken cancel)
+    {
+        var patience = Stopwatch.StartNew();
+        while ((await Tools.PingAsync(ClusterPlan.Container(1), ClusterPlan.Container(2), count: 1, cancel)).Problem is not null && patience.Elapsed < MeetingPatience)
+        {
         }
     }
 

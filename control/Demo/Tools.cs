@@ -92,20 +92,22 @@ internal static partial class Tools
     /// <summary>Pings; gives the smallest round trip in milliseconds, or why there is none.</summary>
     public static async Task<PingResult> PingAsync(Node from, Node to, int count, CancellationToken cancel)
     {
-        string[] command = ["ping", "-n", "-q", "-c", $"{count}", "-i", "0.02", "-W", "1", $"{to.Address}"];
+        // -w: until so many are answered. By itself ping waits for the last answer no longer than an interval, and on a busy machine it may be late.
+        string[] command = ["ping", "-n", "-c", $"{count}", "-i", "0.02", "-w", "2", $"{to.Address}"];
         ToolResult result = await RunAsync(In(from, command), TimeSpan.FromSeconds(3 + count), cancel);
-        return ParsePing(result);
+        return ParsePing(result, count);
     }
 
-    public static PingResult ParsePing(ToolResult result)
+    /// <summary>What <c>ping</c> printed of so many requests, and of those that it sent while it waited for their answers.</summary>
+    public static PingResult ParsePing(ToolResult result, int count)
     {
-        Match times = PingTimes().Match(result.Output), counts = PingCounts().Match(result.Output);
-        if (!times.Success || !counts.Success)
+        ILookup<int, double> answers = PingAnswers().Matches(result.Output).ToLookup(m => int.Parse(m.Groups[1].Value, CultureInfo.InvariantCulture), m => Number(m.Groups[2].Value));
+        if (answers.Count == 0)
         {
-            return new PingResult(null, counts.Success ? "no answer" : result.LastLine);
+            return new PingResult(null, result.Output.Contains(" 0 received", StringComparison.Ordinal) ? "no answer" : result.LastLine);
         }
-        string sent = counts.Groups[1].Value, received = counts.Groups[2].Value;
-        return new PingResult(Number(times.Groups[1].Value), sent == received ? null : $"{received} of {sent} answered");
+        int answered = Enumerable.Range(1, count).Count(answers.Contains);
+        return new PingResult(answers.SelectMany(a => a).Min(), answered == count ? null : $"{answered} of {count} answered");
     }
 
     /// <summary>One TCP stream from a node to another; gives what arrived in bits per second.</summary>
@@ -165,11 +167,8 @@ internal static partial class Tools
 
     private static double Number(string text) => double.Parse(text, CultureInfo.InvariantCulture);
 
-    [GeneratedRegex(@"(?:rtt|round-trip) min/avg/max(?:/mdev)? = ([0-9.]+)/")]
-    private static partial Regex PingTimes();
-
-    [GeneratedRegex(@"(\d+) packets transmitted, (\d+) (?:packets )?received")]
-    private static partial Regex PingCounts();
+    [GeneratedRegex(@"icmp_seq=(\d+) ttl=.*time=([0-9.]+) ms")]
+    private static partial Regex PingAnswers();
 }
 
 /// <param name="Milliseconds">The smallest round trip.</param>

@@ -59,10 +59,11 @@ public sealed partial class EngineSupervisor
     public async Task SuperviseAsync(CancellationToken cancel)
     {
         int crashes = 0;
+        Task cancelled = Task.Delay(Timeout.Infinite, cancel); // who watches looks for it from time to time only
         while (!cancel.IsCancellationRequested)
         {
             var life = Stopwatch.StartNew();
-            await WaitForDeathAsync(cancel);
+            await Task.WhenAny(WaitForDeathAsync(cancel), cancelled);
             if (cancel.IsCancellationRequested)
             {
                 return;

@@ -108,6 +108,19 @@ public sealed class MemifPortTests : IDisposable
         }
     }
 
+    /// <summary>The driver answers the end of one on a thread of DPDK, while this thread ends the other.</summary>
+    [Fact]
+    public void BothEndsMayCloseAtOnce()
+    {
+        using TestSwitch sw = new TestSwitch().Port(1);
+        for (int round = 0; round < 200; round++)
+        {
+            using EthDevice server = DpdkPorts.Peer(sw, Devargs("server")), client = DpdkPorts.Peer(sw, Devargs("client"));
+            WaitForLink(sw, server);
+            WaitForLink(sw, client);
+        }
+    }
+
     [Fact]
     public void TheSocketOfAServerThatWasKilledIsReplaced()
     {

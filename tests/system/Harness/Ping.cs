@@ -27,7 +27,7 @@ public static partial class Ping
         return from.Namespace.Run(["ping", "-n", "-c", "3", "-i", "0.02", "-W", "1", "-s", payload, .. options, target]);
     }
 
-    [GeneratedRegex(@"^\[(\d+\.\d+)\].*icmp_seq=(\d+) ttl", RegexOptions.Multiline)]
+    [GeneratedRegex(@"icmp_seq=(\d+) ttl")]
     internal static partial Regex Answer();
 }
 
@@ -38,7 +38,7 @@ public sealed class ContinuousPing : IDisposable
 
     internal ContinuousPing(Station from, string target, string interval)
     {
-        _tool = from.Namespace.Start("ping", "-D", "-n", "-i", interval, target);
+        _tool = from.Namespace.Start("ping", "-n", "-i", interval, target);
         try
         {
             WaitForMore(1);
@@ -51,17 +51,7 @@ public sealed class ContinuousPing : IDisposable
     }
 
     /// <summary>Sequence numbers of the answers so far.</summary>
-    public IReadOnlyList<int> Answers => [.. Ping.Answer().Matches(_tool.Output).Select(m => int.Parse(m.Groups[2].Value, CultureInfo.InvariantCulture))];
-
-    /// <summary>The longest time between two answers so far, by ping's own clock: how long nothing was forwarded, at most.</summary>
-    public TimeSpan LongestSilence
-    {
-        get
-        {
-            double[] times = [.. Ping.Answer().Matches(_tool.Output).Select(m => double.Parse(m.Groups[1].Value, CultureInfo.InvariantCulture))];
-            return TimeSpan.FromSeconds(times.Zip(times.Skip(1), (before, after) => after - before).Max());
-        }
-    }
+    public IReadOnlyList<int> Answers => [.. Ping.Answer().Matches(_tool.Output).Select(m => int.Parse(m.Groups[1].Value, CultureInfo.InvariantCulture))];
 
     /// <summary>Waits for so many further answers.</summary>
     public void WaitForMore(int count)

@@ -34,17 +34,33 @@ public static class Remains
     /// <summary>Kills every process of the instance at once, as the end of a container or a power cut does, and waits for their end.</summary>
     public static void KillAll(string instance)
     {
-        foreach ((int id, _) in Processes(instance).ToList())
+        List<(int Id, string CommandLine)> processes = [.. Processes(instance)];
+        foreach ((int id, _) in processes)
         {
             LinuxProcess.Kill(id, LinuxProcess.SIGKILL);
         }
-        Until.True(() => !Processes(instance).Any(), "all processes have ended");
+        Until.True(() => processes.All(p => HasEnded(p.Id)) && !Processes(instance).Any(), "all processes have ended");
     }
 
     /// <summary>All devices but the loopback are of the switch.</summary>
     private static IEnumerable<string> Devices(Namespace ns) =>
         ns.Do("ip", "-o", "link").Split('\n', StringSplitOptions.RemoveEmptyEntries).Where(line => !line.Contains("LOOPBACK", StringComparison.Ordinal))
             .Select(line => $"in {ns.Label}: {line}");
+
+    /// <summary>Only then are its files closed and its locks free; its command line is gone before.</summary>
+    private static bool HasEnded(int id)
+    {
+        try
+        {
+            // pid (name) state …; one that nobody has waited for is still listed.
+            string stat = File.ReadAllText($"/proc/{id}/stat");
+            return stat[stat.LastIndexOf(')') + 2] is 'Z' or 'X';
+        }
+        catch (IOException)
+        {
+            return true;
+        }
+    }
 
     /// <summary>Empty when the process has ended.</summary>
     private static string[] Arguments(int id)

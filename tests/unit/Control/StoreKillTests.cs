@@ -12,8 +12,8 @@ namespace Dataplane.UnitTests.Control;
 /// </summary>
 public sealed class StoreKillTests : IDisposable
 {
-    /// <summary>Each kill meets every file at another instant of its own: 60 times 5 are 300.</summary>
-    private const int Kills = 60, Files = 5;
+    /// <summary>Each kill meets every file at another instant of its own: 30 times 10 are 300.</summary>
+    private const int Kills = 30, Files = 10;
 
     private readonly string _directory = Directory.CreateTempSubdirectory("dpunit-").FullName;
 

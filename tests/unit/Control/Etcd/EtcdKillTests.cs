@@ -13,8 +13,8 @@ namespace Dataplane.UnitTests.Control.Etcd;
 /// </summary>
 public sealed class EtcdKillTests : IDisposable
 {
-    /// <summary>Each kill meets every node at another instant of its own: 40 times 5 are 200.</summary>
-    private const int Kills = 40, Nodes = 5;
+    /// <summary>Each kill meets every node at another instant of its own: 20 times 10 are 200.</summary>
+    private const int Kills = 20, Nodes = 10;
 
     private readonly TempDirectory _directory = new();
     private readonly EtcdServer _etcd = new();
