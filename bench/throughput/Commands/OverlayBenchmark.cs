@@ -52,7 +52,7 @@ internal sealed class OverlayBenchmark : Benchmark
             if (only.Contains(part))
             {
                 RouteScenario[] scenarios = [.. options.GetValue(_prefixes)!.Select(n => new RouteScenario(n, v6))];
-                Forward(title, () => BenchRun.Testpmd("macswap"), [.. scenarios.Select(s => new Point(Count(s.Size, "prefixes"), s, run.Settings))]);
+                Forward(title, () => [BenchRun.Testpmd("macswap"), .. BenchRun.Vpp()], [.. scenarios.Select(s => new Point(Count(s.Size, "prefixes"), s, run.Settings))]);
                 routes.AddRange(scenarios);
             }
         }
@@ -62,15 +62,15 @@ internal sealed class OverlayBenchmark : Benchmark
         }
         if (only.Contains("encapsulation"))
         {
-            Forward("VXLAN encapsulation", () => new OvsDpdkSubject(), [.. macs.Select(n => new Point(Count(n, "MACs"), new EncapsulationScenario(n), run.Settings))]);
+            Forward("VXLAN encapsulation", () => [new OvsDpdkSubject(), .. BenchRun.Vpp()], [.. macs.Select(n => new Point(Count(n, "MACs"), new EncapsulationScenario(n), run.Settings))]);
         }
         if (only.Contains("decapsulation"))
         {
-            Forward("VXLAN decapsulation", () => new OvsDpdkSubject(), [.. macs.Select(n => new Point(Count(n, "MACs"), new DecapsulationScenario(n), run.Settings))]);
+            Forward("VXLAN decapsulation", () => [new OvsDpdkSubject(), .. BenchRun.Vpp()], [.. macs.Select(n => new Point(Count(n, "MACs"), new DecapsulationScenario(n), run.Settings))]);
         }
 
-        void Forward(string title, Func<Subject> peer, List<Point> points) =>
-            run.Forward(title, [.. run.Engines(), .. run.Options.Peers ? [peer()] : Array.Empty<Subject>()], points);
+        void Forward(string title, Func<IEnumerable<Subject>> peers, List<Point> points) =>
+            run.Forward(title, [.. run.Engines(), .. run.Options.Peers ? peers() : []], points);
     }
 
     /// <summary>What the tables take for routes like those of the Internet, nodes and all.</summary>

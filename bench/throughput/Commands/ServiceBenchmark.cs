@@ -55,7 +55,7 @@ internal sealed class ServiceBenchmark : Benchmark
         List<Subject> subjects = [.. run.Engines()];
         if (run.Options.Peers)
         {
-            subjects.AddRange(BenchRun.Ovs());
+            subjects.AddRange([.. BenchRun.Ovs(), .. BenchRun.Vpp()]);
             if (LinuxProcess.EffectiveUserId == 0)
             {
                 subjects.Add(new NftablesSubject(run.TscHz));
