@@ -22,7 +22,8 @@ public sealed partial class OvsDpdkSubject
                 Text($"other_config:dpdk-lcore-mask=0x{1ul << settings.OtherCore:x}"), Text($"other_config:pmd-cpu-mask=0x{1ul << settings.Cores[0]:x}"));
             ovs.Start(_program, ownNetwork: true);
             WaitForDpdk(ovs, cancel);
-            Version ??= $"{ovs.Configure("get", "Open_vSwitch", ".", "ovs_version").Trim().Trim('"')}, {ovs.Configure("get", "Open_vSwitch", ".", "dpdk_version").Trim().Trim('"')}";
+            // The database knows only what a start script has told it.
+            Version ??= $"{ovs.Do(_program, "--version").Split('\n')[0].Split(' ')[^1]}, {ovs.Configure("get", "Open_vSwitch", ".", "dpdk_version").Trim().Trim('"')}";
             ((IOvsWorkload)context.Scenario).Configure(ovs, context.Devices);
             return ovs;
         }
