@@ -6,6 +6,7 @@ using Dataplane.ThroughputBench.Machine;
 using Dataplane.ThroughputBench.Ovs;
 using Dataplane.ThroughputBench.Report;
 using Dataplane.ThroughputBench.Subjects;
+using Dataplane.ThroughputBench.Vpp;
 using Spectre.Console;
 
 namespace Dataplane.ThroughputBench.Commands;
@@ -120,6 +121,17 @@ internal sealed class BenchRun
             return [];
         }
         return [new OvsDpdkSubject()];
+    }
+
+    /// <summary>VPP, when there is one: Debian has no package of it.</summary>
+    public static IEnumerable<Subject> Vpp()
+    {
+        if (ProgramPath.Find(VppSubject.Program) is not { } program)
+        {
+            Progress($"There is no {VppSubject.Program} on the path: left out.");
+            return [];
+        }
+        return [new VppSubject(program)];
     }
 
     /// <summary>Runs the subjects in turn at each point, and adds what they came to.</summary>

@@ -18,7 +18,7 @@ internal sealed class BridgeBenchmark : Benchmark
     private readonly Option<PacketSizes[]> _packets;
 
     public BridgeBenchmark()
-        : base("bridge", "Packets per second and clocks per packet of a learning bridge between two ports, beside dpdk-testpmd and Open vSwitch.")
+        : base("bridge", "Packets per second and clocks per packet of a learning bridge between two ports, beside dpdk-testpmd, Open vSwitch and VPP.")
     {
         _macs = Add(new Option<int[]>("--macs")
         {
@@ -75,7 +75,7 @@ internal sealed class BridgeBenchmark : Benchmark
         if (run.Options.Peers)
         {
             subjects.AddRange(BenchRun.Testpmd("io"), BenchRun.Testpmd("macswap"));
-            subjects.AddRange(BenchRun.Ovs());
+            subjects.AddRange([.. BenchRun.Ovs(), .. BenchRun.Vpp()]);
         }
         run.Forward("Bridge", subjects, points);
     }

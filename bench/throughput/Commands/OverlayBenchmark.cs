@@ -9,7 +9,7 @@ namespace Dataplane.ThroughputBench.Commands;
 
 /// <summary>
 /// <c>bench overlay</c>: routes, beside testpmd, which looks nothing up, and what they take in memory; VXLAN beside Open vSwitch, each
-/// direction by itself.
+/// direction by itself; VPP beside all of it.
 /// </summary>
 internal sealed class OverlayBenchmark : Benchmark
 {
@@ -46,13 +46,14 @@ internal sealed class OverlayBenchmark : Benchmark
     {
         string[] only = options.GetValue(_only)!;
         int[] macs = options.GetValue(_macs)!;
+        Subject[] vpp = run.Options.Peers ? [.. BenchRun.Vpp()] : [];
         List<RouteScenario> routes = [];
         foreach ((string part, string title, bool v6) in new[] { ("route4", "Route, IPv4", false), ("route6", "Route, IPv6", true) })
         {
             if (only.Contains(part))
             {
                 RouteScenario[] scenarios = [.. options.GetValue(_prefixes)!.Select(n => new RouteScenario(n, v6))];
-                Forward(title, () => BenchRun.Testpmd("macswap"), [.. scenarios.Select(s => new Point(Count(s.Size, "prefixes"), s, run.Settings))]);
+                Forward(title, () => [BenchRun.Testpmd("macswap"), .. vpp], [.. scenarios.Select(s => new Point(Count(s.Size, "prefixes"), s, run.Settings))]);
                 routes.AddRange(scenarios);
             }
         }
@@ -62,15 +63,15 @@ internal sealed class OverlayBenchmark : Benchmark
         }
         if (only.Contains("encapsulation"))
         {
-            Forward("VXLAN encapsulation", () => new OvsDpdkSubject(), [.. macs.Select(n => new Point(Count(n, "MACs"), new EncapsulationScenario(n), run.Settings))]);
+            Forward("VXLAN encapsulation", () => [new OvsDpdkSubject(), .. vpp], [.. macs.Select(n => new Point(Count(n, "MACs"), new EncapsulationScenario(n), run.Settings))]);
         }
         if (only.Contains("decapsulation"))
         {
-            Forward("VXLAN decapsulation", () => new OvsDpdkSubject(), [.. macs.Select(n => new Point(Count(n, "MACs"), new DecapsulationScenario(n), run.Settings))]);
+            Forward("VXLAN decapsulation", () => [new OvsDpdkSubject(), .. vpp], [.. macs.Select(n => new Point(Count(n, "MACs"), new DecapsulationScenario(n), run.Settings))]);
         }
 
-        void Forward(string title, Func<Subject> peer, List<Point> points) =>
-            run.Forward(title, [.. run.Engines(), .. run.Options.Peers ? [peer()] : Array.Empty<Subject>()], points);
+        void Forward(string title, Func<IEnumerable<Subject>> peers, List<Point> points) =>
+            run.Forward(title, [.. run.Engines(), .. run.Options.Peers ? peers() : []], points);
     }
 
     /// <summary>What the tables take for routes like those of the Internet, nodes and all.</summary>

@@ -9,8 +9,8 @@ using Dataplane.ThroughputBench.Traffic;
 namespace Dataplane.ThroughputBench.Commands;
 
 /// <summary>
-/// <c>bench service</c>: services by their virtual addresses, with known connections and with nothing but new ones, beside Open vSwitch with ct(nat) and
-/// Linux with nftables; and what a packet costs with more and more of the switch's features on.
+/// <c>bench service</c>: services by their virtual addresses, with known connections and with nothing but new ones, beside Open vSwitch with ct(nat), VPP
+/// with NAT44 and Linux with nftables; and what a packet costs with more and more of the switch's features on.
 /// </summary>
 internal sealed class ServiceBenchmark : Benchmark
 {
@@ -55,7 +55,7 @@ internal sealed class ServiceBenchmark : Benchmark
         List<Subject> subjects = [.. run.Engines()];
         if (run.Options.Peers)
         {
-            subjects.AddRange(BenchRun.Ovs());
+            subjects.AddRange([.. BenchRun.Ovs(), .. BenchRun.Vpp()]);
             if (LinuxProcess.EffectiveUserId == 0)
             {
                 subjects.Add(new NftablesSubject(run.TscHz));

@@ -1,6 +1,9 @@
+using System.Globalization;
+using System.Numerics;
 using Dataplane.Memory;
 using Dataplane.ThroughputBench.Harness;
 using Dataplane.ThroughputBench.Traffic;
+using Dataplane.ThroughputBench.Vpp;
 
 namespace Dataplane.ThroughputBench.Scenarios;
 
@@ -13,12 +16,16 @@ namespace Dataplane.ThroughputBench.Scenarios;
 /// to a learning bridge is an address that moves with each packet.
 /// </para>
 /// </summary>
-public unsafe class BridgeScenario(int addresses, PacketSizes packets) : Scenario("bridge", addresses)
+public unsafe class BridgeScenario(int addresses, PacketSizes packets) : Scenario("bridge", addresses), IVppWorkload
 {
     /// <summary>Index of the bridge, and its filtering identifier.</summary>
     protected const int Bridge = 1;
     private const int ShortBurst = 4;
     private const int DefaultMacCapacity = 16_384;
+    private const int AgeingSeconds = 300;
+
+    /// <summary>Buckets of VPP's table unless told otherwise; four addresses lie in one.</summary>
+    private const int VppBuckets = 256 * 1024;
 
     public override PacketSizes Packets => packets;
 
@@ -48,7 +55,7 @@ public unsafe class BridgeScenario(int addresses, PacketSizes packets) : Scenari
 
     public override void Configure(SegmentWriter writer)
     {
-        var bridge = new BridgeRecord { Flags = BridgeFlags.Exists, FidBase = Bridge, AgeingSeconds = 300 };
+        var bridge = new BridgeRecord { Flags = BridgeFlags.Exists, FidBase = Bridge, AgeingSeconds = AgeingSeconds };
         for (int port = FirstPort; port < FirstPort + 2; port++)
         {
             writer.SetPort(port, new PortRecord { Flags = PortFlags.Default, Bridge = Bridge, Mtu = Mtu });
@@ -65,4 +72,15 @@ public unsafe class BridgeScenario(int addresses, PacketSizes packets) : Scenari
         progress = $"{known} of {2 * Size} addresses learned";
         return known >= 2 * Size || (full != 0 && known >= (2 * Size) - 8);
     }
+
+    IEnumerable<string> IVppWorkload.VppSections =>
+        [string.Create(CultureInfo.InvariantCulture, $"l2fib {{ table-size 1G num-buckets {BitOperations.RoundUpToPowerOf2((uint)Math.Max(VppBuckets, 2 * Size))} }}")];
+
+    IEnumerable<string> IVppWorkload.VppCommands(IReadOnlyList<string> ports) =>
+    [
+        $"create bridge-domain {Bridge} mac-age {AgeingSeconds / 60}",
+        .. ports.Select(port => $"set interface l2 bridge {port} {Bridge}"),
+    ];
+
+    bool IVppWorkload.IsSettled(VppProcess vpp) => VppOutput.Learned(vpp.Ask("show l2fib")) >= 2 * Size;
 }

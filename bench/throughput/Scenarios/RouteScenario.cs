@@ -1,8 +1,11 @@
+using System.Buffers.Binary;
+using System.Net;
 using Dataplane.Memory;
 using Dataplane.Packets;
 using Dataplane.Tables;
 using Dataplane.ThroughputBench.Harness;
 using Dataplane.ThroughputBench.Traffic;
+using Dataplane.ThroughputBench.Vpp;
 
 namespace Dataplane.ThroughputBench.Scenarios;
 
@@ -10,7 +13,7 @@ namespace Dataplane.ThroughputBench.Scenarios;
 /// A router between two ports, with so many prefixes, half of them by a gateway on the one side and half by one on the other. Each packet
 /// goes to a random address of one of the prefixes on the other side.
 /// </summary>
-public sealed unsafe class RouteScenario : Scenario
+public sealed unsafe class RouteScenario : Scenario, IVppWorkload
 {
     private const ushort Vrf = 1;
     /// <summary>Packets are kept in memory: not more of them than show what a table costs that no cache holds.</summary>
@@ -111,6 +114,39 @@ public sealed unsafe class RouteScenario : Scenario
             });
         }
         writer.SetVrfFlags(Vrf, VrfFlags.Tracks);
+    }
+
+    IEnumerable<string> IVppWorkload.VppCommands(IReadOnlyList<string> ports)
+    {
+        for (int side = 0; side < 2; side++)
+        {
+            yield return $"set interface ip address {ports[side]} {Gateway(side, 1)}/{(_v6 ? 64 : 24)}";
+            yield return $"set ip neighbor {ports[side]} {Gateway(side, 2)} {Mac(side, 2)} static";
+        }
+        for (int i = 0; i < Size; i++)
+        {
+            yield return $"ip route add {Text(_prefixes[i])} via {Gateway(i & 1, 2)} {ports[i & 1]}";
+        }
+    }
+
+    private IPAddress Gateway(int side, int number) => _v6 ? Address(Address6(side, number)) : Address(Address4(side, number));
+
+    private string Text(RoutePrefix prefix) =>
+        $"{(_v6 ? Address(new IPv6Number(prefix.High, prefix.Low)) : Address(prefix.Address4))}/{prefix.Length}";
+
+    private static IPAddress Address(uint address)
+    {
+        Span<byte> bytes = stackalloc byte[sizeof(uint)];
+        BinaryPrimitives.WriteUInt32BigEndian(bytes, address);
+        return new IPAddress(bytes);
+    }
+
+    private static IPAddress Address(IPv6Number address)
+    {
+        Span<byte> bytes = stackalloc byte[2 * sizeof(ulong)];
+        BinaryPrimitives.WriteUInt64BigEndian(bytes, address.High);
+        BinaryPrimitives.WriteUInt64BigEndian(bytes[sizeof(ulong)..], address.Low);
+        return new IPAddress(bytes);
     }
 
     private byte[] PacketTo(RoutePrefix prefix, int side, Random random)

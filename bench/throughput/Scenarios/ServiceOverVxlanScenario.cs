@@ -15,6 +15,10 @@ public sealed class ServiceOverVxlanScenario(int flows) : ServiceScenario(flows)
 {
     private const int Tunnel = FirstPort + 2, Router = FirstPort + 3, Bridge = 1, ToSelf = 3, Underlay = 4;
     private const uint Vni = 0x1001;
+
+    /// <summary>The other node's router in the overlay, where a router needs its address: 192.168.3.2.</summary>
+    private const uint OverlaySide = 0xC0A8_0302;
+
     private const ushort UdpPort = 4789;
     private const string OvsPhysical = "br-phy";
 
@@ -78,5 +82,25 @@ public sealed class ServiceOverVxlanScenario(int flows) : ServiceScenario(flows)
         ]);
         ovs.Ask("tnl/neigh/set", OvsPhysical, Text(BackendSide), $"{Peer(Backends)}");
         Translate(ovs);
+    }
+
+    public override IEnumerable<string> VppCommands(IReadOnlyList<string> ports)
+    {
+        const string VppTunnel = "vxlan_tunnel0", VppRouter = "loop0";
+        return
+        [
+            .. Link(ports[0], ClientSide, Peer(Clients)), .. Link(ports[1], BackendSide, Peer(Backends)),
+            $"create vxlan tunnel src {Text(BackendSide - 1)} dst {Text(BackendSide)} vni {Vni} instance 0 decap-next l2",
+            $"set interface ip vxlan-bypass {ports[1]}",
+            $"create bridge-domain {Bridge}",
+            $"create loopback interface mac {s_here} instance 0",
+            $"set interface l2 bridge {VppRouter} {Bridge} bvi",
+            $"set interface l2 bridge {VppTunnel} {Bridge}",
+            $"set interface state {VppRouter} up",
+            $"l2fib add {s_there} {Bridge} {VppTunnel} static",
+            .. Link(VppRouter, OverlaySide, s_there),
+            $"ip route add {Text(BackendNet)}/16 via {Text(OverlaySide)} {VppRouter}",
+            .. VppTranslation(clients: ports[0], backends: VppRouter),
+        ];
     }
 }

@@ -6,6 +6,7 @@ using Dataplane.ThroughputBench.Harness;
 using Dataplane.ThroughputBench.Kernel;
 using Dataplane.ThroughputBench.Ovs;
 using Dataplane.ThroughputBench.Traffic;
+using Dataplane.ThroughputBench.Vpp;
 
 namespace Dataplane.ThroughputBench.Scenarios;
 
@@ -19,7 +20,7 @@ namespace Dataplane.ThroughputBench.Scenarios;
 /// All flows are known connections. Else there is room for few of them, and nobody answers: each packet begins a new connection, in the
 /// place of another one that was not answered.
 /// </param>
-public class ServiceScenario(int flows, bool known = true) : Scenario(known ? "service" : "service, new connections", flows), IOvsWorkload, IKernelWorkload
+public class ServiceScenario(int flows, bool known = true) : Scenario(known ? "service" : "service, new connections", flows), IOvsWorkload, IVppWorkload, IKernelWorkload
 {
     /// <summary>The two ports.</summary>
     protected const int Clients = FirstPort, Backends = FirstPort + 1;
@@ -34,8 +35,9 @@ public class ServiceScenario(int flows, bool known = true) : Scenario(known ? "s
     private const int LeastConnections = 16_384;
 
     /// <summary>10.64.0.0/10 are clients, 10.128.0.0/16 backends, 10.96.0.0/16 services.</summary>
-    private const uint ClientNet = 0x0A40_0000, BackendNet = 0x0A80_0000, ServiceNet = 0x0A60_0000;
-    private const uint ClientSide = 0xC0A8_0102;
+    private const uint ClientNet = 0x0A40_0000, ServiceNet = 0x0A60_0000;
+    protected const uint BackendNet = 0x0A80_0000;
+    protected const uint ClientSide = 0xC0A8_0102;
 
     /// <summary>The neighbour behind which the backends are; the address before it is the switch's.</summary>
     protected const uint BackendSide = 0xC0A8_0202;
@@ -114,6 +116,10 @@ public class ServiceScenario(int flows, bool known = true) : Scenario(known ? "s
 
     public bool IsSettled(OvsProcess ovs) => OvsConnections.Count(ovs) >= Size;
 
+    string? IVppWorkload.VppEmpty => known ? null : "clear nat44 ed sessions";
+
+    public bool IsSettled(VppProcess vpp) => !known || VppOutput.Sessions(vpp.Ask("show nat44 summary")) >= Size;
+
     public virtual bool FitsKernel(int connections) => known ? Size <= connections / 2 : Size >= 2 * connections;
 
     public virtual void Configure(OvsProcess ovs, IReadOnlyList<string> devices)
@@ -145,6 +151,26 @@ public class ServiceScenario(int flows, bool known = true) : Scenario(known ? "s
         ]);
         ovs.Do("ovs-ofctl", "add-flows", $"unix:{ovs.FileOf($"{OvsBridge}.mgmt")}", flows);
     }
+
+    public virtual IEnumerable<string> VppCommands(IReadOnlyList<string> ports) =>
+    [
+        .. Link(ports[0], ClientSide, Peer(Clients)), .. Link(ports[1], BackendSide, Peer(Backends)),
+        $"ip route add {Text(BackendNet)}/16 via {Text(BackendSide)} {ports[1]}",
+        .. VppTranslation(clients: ports[0], backends: ports[1]),
+    ];
+
+    /// <summary>A link of VPP with its neighbour.</summary>
+    protected static string[] Link(string port, uint peer, MacAddress mac) =>
+        [$"set interface ip address {port} {Text(peer - 1)}/24", $"set ip neighbor {port} {Text(peer)} {mac} static"];
+
+    /// <summary>NAT44 (endpoint-dependent) with a static mapping for each service: the backends are inside.</summary>
+    protected IEnumerable<string> VppTranslation(string clients, string backends) =>
+    [
+        $"ip route add {Text(ClientNet)}/10 via {Text(ClientSide)} {clients}",
+        string.Create(CultureInfo.InvariantCulture, $"nat44 plugin enable sessions {Size + LeastConnections}"),
+        $"set interface nat44 in {backends} out {clients}",
+        .. Numbers.Select(i => $"nat44 add static mapping udp local {Text(BackendNet + i)} {BackendPort} external {Text(ServiceNet + i)} {ServicePort}"),
+    ];
 
     /// <summary>What a frame of a backend is addressed to, and by whom it is sent.</summary>
     protected virtual MacAddress AnswerTo => Mac(Backends);

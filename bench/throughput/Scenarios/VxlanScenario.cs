@@ -4,6 +4,7 @@ using Dataplane.Tables;
 using Dataplane.ThroughputBench.Harness;
 using Dataplane.ThroughputBench.Ovs;
 using Dataplane.ThroughputBench.Traffic;
+using Dataplane.ThroughputBench.Vpp;
 
 namespace Dataplane.ThroughputBench.Scenarios;
 
@@ -12,7 +13,7 @@ namespace Dataplane.ThroughputBench.Scenarios;
 /// other. <see cref="EncapsulationScenario">Encapsulation</see> receives their frames on the first port and sends outer packets by the
 /// second; <see cref="DecapsulationScenario">decapsulation</see> receives outer packets on the first and sends frames by the second.
 /// </summary>
-public abstract unsafe class VxlanScenario(string name, int addresses) : Scenario(name, addresses), IOvsWorkload
+public abstract unsafe class VxlanScenario(string name, int addresses) : Scenario(name, addresses), IOvsWorkload, IVppWorkload
 {
     protected const int Here = 0, There = 1;
     protected const uint Vni = 0x1001;
@@ -21,6 +22,7 @@ public abstract unsafe class VxlanScenario(string name, int addresses) : Scenari
     private const int Bridge = 1, Tunnel = FirstPort + 2, ToSelf = 1, OnLink = 2;
     private const ushort Vrf = 1;
     private const int DefaultMacCapacity = 16_384;
+    private const int AgeingSeconds = 300;
     private const string Integration = "br-int", Physical = "br-phy";
     private const uint Subnet = 0xC000_0200; // 192.0.2.0/24
     private const uint Mask = 0xFFFF_FF00;
@@ -59,7 +61,7 @@ public abstract unsafe class VxlanScenario(string name, int addresses) : Scenari
 
     public override void Configure(SegmentWriter writer)
     {
-        var bridge = new BridgeRecord { Flags = BridgeFlags.Exists, FidBase = Bridge, AgeingSeconds = 300 };
+        var bridge = new BridgeRecord { Flags = BridgeFlags.Exists, FidBase = Bridge, AgeingSeconds = AgeingSeconds };
         foreach ((int port, PortFlags flags) in new[] { (Container, PortFlags.Default), (Tunnel, PortFlags.Default | PortFlags.Tunnel) })
         {
             writer.SetPort(port, new PortRecord { Flags = flags, Bridge = Bridge, Mtu = Mtu });
@@ -110,6 +112,25 @@ public abstract unsafe class VxlanScenario(string name, int addresses) : Scenari
         ]);
         ovs.Ask("tnl/neigh/set", Physical, Text(EndPoint(There)), $"{Interface(There)}");
     }
+
+    IEnumerable<string> IVppWorkload.VppCommands(IReadOnlyList<string> ports)
+    {
+        const string VppTunnel = "vxlan_tunnel0";
+        string container = ports[Container - FirstPort], underlay = ports[Underlay - FirstPort];
+        return
+        [
+            $"set interface ip address {underlay} {Text(EndPoint(Here))}/24",
+            $"set ip neighbor {underlay} {Text(EndPoint(There))} {Interface(There)} static",
+            $"create vxlan tunnel src {Text(EndPoint(Here))} dst {Text(EndPoint(There))} vni {Vni} instance 0 decap-next l2",
+            $"set interface ip vxlan-bypass {underlay}",
+            $"create bridge-domain {Bridge} mac-age {AgeingSeconds / 60}",
+            $"set interface l2 bridge {container} {Bridge}",
+            $"set interface l2 bridge {VppTunnel} {Bridge}",
+            .. Enumerable.Range(0, Size).Select(i => $"l2fib add {MacPairs.Address(1 - Sender, i)} {Bridge} {(Sender == Here ? VppTunnel : container)} static"),
+        ];
+    }
+
+    bool IVppWorkload.IsSettled(VppProcess vpp) => VppOutput.Learned(vpp.Ask("show l2fib")) >= Size;
 
     /// <summary>A frame of a container as it arrives.</summary>
     /// <param name="frame">The frame.</param>

@@ -1,0 +1,32 @@
+using System.Diagnostics;
+
+namespace Dataplane.ThroughputBench.Vpp;
+
+/// <summary>Packets received and sent by VPP's ports up to a moment. Its worker stands still while they are read, with no packet on its way.</summary>
+internal readonly record struct VppReading(long Time, ulong Received, ulong Sent)
+{
+    /// <summary>What those who should have been forwarded may miss, one of so many: VPP sends a packet of its own now and then.</summary>
+    private const int Tolerance = 100_000;
+
+    public static VppReading Of(VppProcess vpp, IReadOnlyList<string> ports)
+    {
+        IEnumerable<VppCounters> counters = VppOutput.Interfaces(vpp.Ask("show interface")).Where(i => ports.Contains(i.Name));
+        long time = Stopwatch.GetTimestamp();
+        return counters.Aggregate(new VppReading(time, 0, 0), (sum, i) => new VppReading(time, sum.Received + i.Received, sum.Sent + i.Sent - i.NotSent));
+    }
+
+    /// <summary>Packets per second between two moments.</summary>
+    /// <exception cref="Harness.BenchException">There were none, or what was received was not sent.</exception>
+    public static double Rate(VppProcess vpp, VppReading before, VppReading after)
+    {
+        ulong received = after.Received - before.Received, sent = after.Sent - before.Sent;
+        if (received == 0 || Math.Max(received, sent) - Math.Min(received, sent) > received / Tolerance)
+        {
+            throw vpp.Failure($"received {received} packets and sent {sent}: {Errors(vpp)}");
+        }
+        return sent / Stopwatch.GetElapsedTime(before.Time, after.Time).TotalSeconds;
+    }
+
+    /// <summary>What it has counted: drops by their reasons, and more.</summary>
+    public static string Errors(VppProcess vpp) => string.Join(", ", VppOutput.Errors(vpp.Ask("show errors")).Select(error => $"{error.Key} ({error.Value})"));
+}

@@ -1,0 +1,136 @@
+using System.Globalization;
+using Dataplane.ThroughputBench.Harness;
+
+namespace Dataplane.ThroughputBench.Vpp;
+
+/// <summary>
+/// VPP on DPDK's ports: one worker on the core that forwards, everything else on the other. It takes vectors of 256 packets, which is what traffic without
+/// end fills; no fewer of them can be asked for.
+/// </summary>
+public sealed class VppSubject(string program) : Subject("VPP")
+{
+    public const string Program = "vpp";
+
+    private static readonly TimeSpan s_settleTime = TimeSpan.FromSeconds(90), s_warmUp = TimeSpan.FromSeconds(1);
+
+    private const string Input = "dpdk-input";
+
+    /// <summary>Of DPDK itself: its heap, where pages are ordinary ones. The packet buffers are VPP's own.</summary>
+    private const int MegabytesOfDpdk = 512;
+
+    /// <summary>A buffer on ordinary pages must lie in one of them.</summary>
+    private const int MostOnOrdinaryPages = 2048;
+
+    public override bool CanRun(Scenario scenario, RunSettings settings) =>
+        scenario is IVppWorkload { FitsVpp: true } && settings is { Burst: RunSettings.FullBurst, Workers: 1 } && settings.OtherCore != settings.Cores[0]
+        && (settings.Hugepages || scenario.Packets.BufferBytes <= MostOnOrdinaryPages);
+
+    public override IDisposable Start(RunContext context, CancellationToken cancel) => Launch(context, cancel, out _);
+
+    public override RunResult Run(RunContext context, CancellationToken cancel)
+    {
+        using VppProcess vpp = Launch(context, cancel, out IReadOnlyList<string> ports);
+        var workload = (IVppWorkload)context.Scenario;
+        for (long end = Environment.TickCount64 + (long)s_settleTime.TotalMilliseconds; !workload.IsSettled(vpp); Sleep(TimeSpan.FromMilliseconds(100), cancel))
+        {
+            if (Environment.TickCount64 > end)
+            {
+                throw vpp.Failure($"did not settle: {VppReading.Errors(vpp)}");
+            }
+        }
+        Sleep(s_warmUp, cancel);
+        if (workload.VppEmpty is { } empty)
+        {
+            return new RunResult
+            {
+                Windows = VppConnections.Measure(vpp, ports, empty, context.Scenario.Size, TimeSpan.FromSeconds(context.Settings.Seconds), cancel),
+                CommandLine = vpp.CommandLine,
+            };
+        }
+
+        var windows = new List<Window>();
+        int count = (int)(TimeSpan.FromSeconds(context.Settings.Seconds) / context.Settings.Window);
+        double vectors = 0, packets = 0;
+        vpp.Ask("clear errors");
+        for (int i = 0; i < count; i++)
+        {
+            vpp.Ask("clear runtime");
+            VppReading before = VppReading.Of(vpp, ports);
+            Sleep(context.Settings.Window, cancel);
+            VppReading after = VppReading.Of(vpp, ports);
+            IReadOnlyList<VppNode> nodes = VppOutput.Nodes(vpp.Ask("show runtime"));
+            windows.Add(Between(vpp, before, after, nodes, [Input, .. ports.Select(Output)]));
+            IEnumerable<VppNode> outputs = nodes.Where(n => ports.Select(Output).Contains(n.Name));
+            (vectors, packets) = (vectors + outputs.Sum(n => (double)n.Calls), packets + outputs.Sum(n => (double)n.Packets));
+        }
+        return new RunResult
+        {
+            Windows = windows,
+            CommandLine = vpp.CommandLine,
+            Facts = new Dictionary<string, object> { ["packetsPerVector"] = packets / vectors, ["counted"] = VppOutput.Errors(vpp.Ask("show errors")) },
+        };
+    }
+
+    private static Window Between(VppProcess vpp, VppReading before, VppReading after, IReadOnlyList<VppNode> nodes, IReadOnlyList<string> drivers)
+    {
+        double packets = nodes.Where(n => n.Name == Input).Sum(n => (double)n.Packets);
+        return new Window
+        {
+            PacketsPerSecond = VppReading.Rate(vpp, before, after),
+            BusyClocks = Clocks(_ => true),
+            StageClocks = Clocks(node => !drivers.Contains(node.Name)),
+        };
+
+        double Clocks(Func<VppNode, bool> which) => nodes.Where(which).Sum(n => n.Clocks * n.Packets) / packets;
+    }
+
+    /// <summary>The node that sends by a port.</summary>
+    private static string Output(string port) => $"{port}-tx";
+
+    private VppProcess Launch(RunContext context, CancellationToken cancel, out IReadOnlyList<string> ports)
+    {
+        var workload = (IVppWorkload)context.Scenario;
+        var vpp = new VppProcess(program, [.. Sections(context), .. workload.VppSections], context.Directory, cancel);
+        try
+        {
+            // "vpp v26.06-release built by ..."
+            Version ??= vpp.Ask("show version").Split(' ', StringSplitOptions.RemoveEmptyEntries).ElementAtOrDefault(1);
+            ports = [.. VppOutput.Interfaces(vpp.Ask("show interface")).Select(i => i.Name)];
+            if (ports.Count != context.Devices.Count)
+            {
+                throw vpp.Failure($"has {ports.Count} of {context.Devices.Count} ports");
+            }
+            vpp.Do(workload.VppCommands(ports));
+            vpp.Do(ports.Select(port => $"set interface state {port} up"));
+            return vpp;
+        }
+        catch
+        {
+            vpp.Dispose();
+            throw;
+        }
+    }
+
+    private static IEnumerable<string> Sections(RunContext context)
+    {
+        RunSettings settings = context.Settings;
+        string pages = settings.Hugepages ? "" : Text($"no-hugetlb no-shconf mem-alloc-request {MegabytesOfDpdk} ");
+        return
+        [
+            Text($"cpu {{ main-core {settings.OtherCore} corelist-workers {settings.Cores[0]} }}"),
+            "memory { main-heap-size 4G }",
+            "statseg { size 1G }",
+            Text($"buffers {{ buffers-per-numa {context.Buffers} default data-size {context.Scenario.Packets.BufferBytes} page-size {(settings.Hugepages ? "default-hugepage" : "default")} }}"),
+            "plugins { plugin default { disable } plugin dpdk_plugin.so { enable } plugin vxlan_plugin.so { enable } plugin nat_plugin.so { enable } plugin cnat_plugin.so { enable } }",
+            $"dpdk {{ no-pci {pages}{string.Join(' ', context.Devices.Select(device => $"vdev {device}"))} }}",
+        ];
+    }
+
+    private static void Sleep(TimeSpan time, CancellationToken cancel)
+    {
+        cancel.WaitHandle.WaitOne(time);
+        cancel.ThrowIfCancellationRequested();
+    }
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+}
