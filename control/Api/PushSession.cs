@@ -22,7 +22,9 @@ internal sealed class PushSession(Controller controller, IServerStreamWriter<Pus
     /// <summary>Batches that have begun and are not answered, and resources in them; one batch at least.</summary>
     private const int MostBegun = 16, MostBegunResources = 16_384;
 
-    private readonly Channel<PushRequest> _read = Channel.CreateBounded<PushRequest>(new BoundedChannelOptions(ReadAhead) { SingleReader = true, SingleWriter = true });
+    /// <summary>To begin a batch takes no time: it goes on in the thread that has read it, and does not wait until another one wakes.</summary>
+    private readonly Channel<PushRequest> _read = Channel.CreateBounded<PushRequest>(
+        new BoundedChannelOptions(ReadAhead) { SingleReader = true, SingleWriter = true, AllowSynchronousContinuations = true });
     private readonly Channel<Begun> _begun = Channel.CreateBounded<Begun>(new BoundedChannelOptions(MostBegun) { SingleReader = true, SingleWriter = true });
     private readonly SemaphoreSlim _answered = new(0);
     private int _begunResources;

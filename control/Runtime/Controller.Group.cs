@@ -5,14 +5,19 @@ using Dataplane.Control.State;
 namespace Dataplane.Control.Runtime;
 
 /// <summary>
-/// Group commit. What takes longest of a batch is the disk, and it takes as long for many batches as for one. So batches that wait
-/// for their turn are saved together: each is checked against the state that those before it lead to, all of them become durable in one
-/// transaction, and then each is committed to the tables, as a generation of its own, and answered. A batch that is refused is not
-/// among those that are saved; it is answered with them, for what it was checked against must be durable too. While one group is being
-/// saved the next one is checked already, against the state that will be.
+/// Group commit. What takes longest of a batch is the disk, and it takes as long for many batches as for one. Packets need not wait for
+/// it: a batch of table entries is checked against the state that those before it lead to, and committed to the tables at once, as a
+/// generation of its own. All batches that came while the disk was at work become durable in one transaction, and only then are
+/// published and answered, each by itself. One that is refused is answered with those around it, for what it was checked against must be
+/// durable too.
 /// <para>
-/// That is for batches of table entries. One that touches devices or records goes by itself, and so does every one when something goes
-/// wrong with saving or committing them together: then only those fail that would have failed alone.
+/// So packets meet a change some milliseconds before it is certain to stay. When it cannot be saved it is taken back from the tables, as
+/// the next control process takes back what one has left that died in between: nobody has been told of it.
+/// </para>
+/// <para>
+/// That is for batches of table entries. One that touches devices or records goes by itself and is saved first. So does every one when
+/// saving them together went wrong: then only those fail that would have failed alone, and until the store takes something again no
+/// packet meets what it does not.
 /// </para>
 /// </summary>
 public sealed partial class Controller
@@ -24,6 +29,12 @@ public sealed partial class Controller
     private const int MostGroups = 16;
 
     private readonly ConcurrentQueue<WaitingBatch> _waiting = new();
+
+    /// <summary>Set when a batch has come, and when the disk is done with a group.</summary>
+    private readonly ManualResetEventSlim _news = new();
+
+    /// <summary>Whether the store took what it was given last.</summary>
+    private bool _storeTakes = true;
 
     /// <summary>Commits a batch, or with <paramref name="dryRun"/> tells what it would change. Batches have their turns in the order of the calls.</summary>
     /// <param name="batch">What to change.</param>
@@ -38,6 +49,7 @@ public sealed partial class Controller
         }
         var waiting = new WaitingBatch(batch);
         _waiting.Enqueue(waiting);
+        _news.Set();
         try
         {
             await _gate.WaitAsync(cancel);
@@ -66,48 +78,67 @@ public sealed partial class Controller
 
     private void CommitWaiting()
     {
-        Group? saving = null;
-        for (int groups = 0; groups < MostGroups && TakeWaiting() is { Count: > 0 } batches; groups++)
+        // Both are in the tables: one is being saved, the other one waits for the disk.
+        Group? saving = null, shown = null;
+        for (int groups = 0; ;)
         {
-            if (!IsForGroup(batches[0]) || (batches.Count == 1 && saving is null))
+            _news.Reset();
+            if (saving is { IsDone: true })
             {
-                Settle(saving);
+                if (saving.Error is null)
+                {
+                    Answer(saving);
+                }
+                else
+                {
+                    GoOneByOne([.. saving.Batches, .. shown?.Batches ?? []]);
+                    shown = null;
+                }
                 saving = null;
-                batches.ForEach(CommitAlone);
-                continue;
             }
-            Group next = Plan(batches, saving);
-            if (!Settle(saving))
+            WaitingBatch? first = groups < MostGroups && _waiting.TryPeek(out WaitingBatch? head) ? head : null;
+            if (first is not null && IsForGroup(first))
             {
-                // It was planned for a state that there is not.
-                batches.ForEach(b => b.Reset());
-                next = Plan(batches, null);
+                shown ??= new Group(saving?.State ?? _state, saving?.Compiled ?? _compiled);
+                if (shown.Size < LargestGroup)
+                {
+                    if (Take(first))
+                    {
+                        Show(first, shown);
+                    }
+                    continue;
+                }
             }
-            saving = next;
-            saving.Save(_store);
+            if (saving is null && shown is not null)
+            {
+                (saving, shown) = (shown, null);
+                saving.Save(_store, _news.Set);
+                groups++;
+            }
+            else if (saving is null && first is not null)
+            {
+                if (Take(first))
+                {
+                    CommitAlone(first);
+                }
+                groups++;
+            }
+            else if (saving is null)
+            {
+                return;
+            }
+            else
+            {
+                _news.Wait();
+            }
         }
-        Settle(saving);
     }
 
-    /// <summary>Whether a batch may be saved with others: its steps are those of tables, and there is nothing to repair.</summary>
-    private bool IsForGroup(WaitingBatch batch) => batch.IsEntriesOnly && _tablesKnown && (_engine.WhyUnavailable ?? _store.WhyUnavailable) is null;
+    /// <summary>Whether a batch may go with others: its steps are those of tables, and there is nothing to repair.</summary>
+    private bool IsForGroup(WaitingBatch batch) => batch.IsEntriesOnly && _tablesKnown && _storeTakes && (_engine.WhyUnavailable ?? _store.WhyUnavailable) is null;
 
-    /// <summary>The batches whose turn it is: of entries as many as make a group, of others one. None when nobody waits.</summary>
-    private List<WaitingBatch> TakeWaiting()
-    {
-        var taken = new List<WaitingBatch>();
-        int size = 0;
-        while (size < LargestGroup && _waiting.TryPeek(out WaitingBatch? next) && (taken.Count == 0 || (taken[0].IsEntriesOnly && next.IsEntriesOnly)))
-        {
-            _waiting.TryDequeue(out _);
-            if (next.TryTake())
-            {
-                taken.Add(next);
-                size += next.Size;
-            }
-        }
-        return taken;
-    }
+    /// <summary>It is a batch's turn. False when its caller has withdrawn it.</summary>
+    private bool Take(WaitingBatch first) => _waiting.TryDequeue(out _) && first.TryTake();
 
     private void CommitAlone(WaitingBatch waiting)
     {
@@ -124,118 +155,142 @@ public sealed partial class Controller
     /// <summary>What a batch of a group comes to: steps of tables, or nothing to do, or a refusal.</summary>
     private sealed record Grouped(WaitingBatch Batch, PlannedBatch? Plan, StateChange? Change, CompiledChange? Wanted, Exception? Refusal);
 
-    /// <summary>Batches that are saved together.</summary>
-    /// <param name="State">After all of them.</param>
-    /// <param name="Compiled">The same, compiled.</param>
-    private sealed record Group(List<Grouped> Batches, DesiredState State, CompiledState Compiled)
+    /// <summary>Batches that are saved together, one behind the other.</summary>
+    /// <param name="state">Before all of them.</param>
+    /// <param name="compiled">The same, compiled.</param>
+    private sealed class Group(DesiredState state, CompiledState compiled)
     {
-        public Task Saved { get; private set; } = Task.CompletedTask;
+        private volatile bool _done;
 
-        /// <summary>Begins to save them.</summary>
-        public void Save(IStateStore store)
+        public List<Grouped> Batches { get; } = [];
+
+        /// <summary>After all of them.</summary>
+        public DesiredState State { get; private set; } = state;
+
+        public CompiledState Compiled { get; private set; } = compiled;
+
+        /// <summary>Resources that they name.</summary>
+        public int Size { get; private set; }
+
+        public bool IsDone => _done;
+
+        /// <summary>Why they could not be saved.</summary>
+        public Exception? Error { get; private set; }
+
+        public void Add(Grouped one)
+        {
+            Batches.Add(one);
+            Size += one.Batch.Size;
+            (State, Compiled) = (one.Change?.After ?? State, one.Wanted?.After ?? Compiled);
+        }
+
+        /// <summary>Begins to save them, and calls <paramref name="done"/> when that is done.</summary>
+        public void Save(IStateStore store, Action done)
         {
             StateChange[] changes = [.. Batches.Select(b => b.Change).OfType<StateChange>()];
-            if (changes.Length > 0)
+            if (changes.Length == 0)
             {
-                Saved = Task.Run(() => store.Save(changes));
+                _done = true;
+                return;
             }
+            Task.Run(() =>
+            {
+                try
+                {
+                    store.Save(changes);
+                }
+                catch (Exception e)
+                {
+                    Error = e;
+                }
+                _done = true;
+                done();
+            });
         }
     }
 
-    /// <summary>Plans batches one behind the other, the first of them behind a group that is being saved.</summary>
-    private Group Plan(List<WaitingBatch> batches, Group? behind)
+    /// <summary>Checks a batch, and makes it visible to packets behind those of its group.</summary>
+    private void Show(WaitingBatch waiting, Group group)
     {
-        var group = new List<Grouped>(batches.Count);
-        DesiredState state = behind?.State ?? _state;
-        CompiledState compiled = behind?.Compiled ?? _compiled;
-        foreach (WaitingBatch batch in batches)
+        try
         {
+            PlannedBatch plan = BatchPlanner.Plan(group.State, waiting.Batch, _limits);
+            if (!plan.HasEffect)
+            {
+                group.Add(new Grouped(waiting, plan, null, null, null));
+                return;
+            }
+            CheckOwners(group.State, plan);
+            StateChange change = plan.From(group.State);
+            CompiledChange wanted = StateCompiler.Compile(change, group.Compiled, everything: false, _store.Node);
             try
             {
-                PlannedBatch plan = BatchPlanner.Plan(state, batch.Batch, _limits);
-                if (!plan.HasEffect)
-                {
-                    group.Add(new Grouped(batch, plan, null, null, null));
-                    continue;
-                }
-                CheckOwners(state, plan);
-                StateChange change = plan.From(state);
-                CompiledChange wanted = StateCompiler.Compile(change, compiled, everything: false, _store.Node);
-                group.Add(new Grouped(batch, plan, change, wanted, null));
-                (state, compiled) = (plan.After, wanted.After);
+                _tables.Commit(wanted);
             }
             catch (Exception e)
             {
-                group.Add(new Grouped(batch, null, null, null, e));
+                Hide(change, wanted);
+                throw Explain(e, null);
             }
+            group.Add(new Grouped(waiting, plan, change, wanted, null));
         }
-        return new Group(group, state, compiled);
+        catch (Exception e)
+        {
+            group.Add(new Grouped(waiting, null, null, null, e));
+        }
     }
 
-    /// <summary>Waits until a group is saved, and makes it visible. False when its batches had to go one by one.</summary>
-    private bool Settle(Group? group)
+    /// <summary>Publishes and answers what is durable.</summary>
+    private void Answer(Group group)
     {
-        if (group is null)
+        foreach (Grouped one in group.Batches)
         {
-            return true;
+            if (one.Refusal is { } refusal)
+            {
+                one.Batch.Fail(refusal);
+            }
+            else if (one.Wanted is not { } wanted)
+            {
+                one.Batch.Succeed(new CommitResult(one.Plan!.Changes, _state));
+            }
+            else
+            {
+                _compiled = wanted.After;
+                RouteHost(wanted.HostRoutes);
+                one.Batch.Succeed(Publish(one.Plan!));
+            }
         }
-        bool saved = false;
-        int done = 0;
+    }
+
+    /// <summary>Takes batches that were not saved back from the tables, the last one first, and gives each a turn of its own.</summary>
+    private void GoOneByOne(List<Grouped> unsaved)
+    {
+        _storeTakes = false;
+        foreach (Grouped one in Enumerable.Reverse(unsaved))
+        {
+            if (one.Wanted is { } wanted)
+            {
+                Hide(one.Change!, wanted);
+            }
+        }
+        foreach (Grouped one in unsaved)
+        {
+            one.Batch.Reset();
+            CommitAlone(one.Batch);
+        }
+    }
+
+    /// <summary>Brings the tables back to what they were before a change.</summary>
+    private void Hide(StateChange change, CompiledChange wanted)
+    {
         try
         {
-            group.Saved.GetAwaiter().GetResult();
-            saved = true;
-            for (; done < group.Batches.Count; done++)
-            {
-                Finish(group.Batches[done]);
-            }
-            return true;
+            _tables.Commit(StateCompiler.Compile(change.Reversed, wanted.After, everything: false, _store.Node));
         }
-        catch (Exception)
-        {
-            if (saved)
-            {
-                TakeBack(group.Batches, done);
-            }
-            // None of these was answered: each has a turn of its own.
-            foreach (Grouped one in group.Batches.Skip(done))
-            {
-                one.Batch.Reset();
-                CommitAlone(one.Batch);
-            }
-            return false;
-        }
-    }
-
-    private void Finish(Grouped one)
-    {
-        if (one.Refusal is { } refusal)
-        {
-            one.Batch.Fail(refusal);
-            return;
-        }
-        if (one.Wanted is not { } wanted)
-        {
-            one.Batch.Succeed(new CommitResult(one.Plan!.Changes, _state));
-            return;
-        }
-        _tables.Commit(wanted);
-        _compiled = wanted.After;
-        RouteHost(wanted.HostRoutes);
-        one.Batch.Succeed(Publish(one.Plan!));
-    }
-
-    /// <summary>Brings store and tables back to the state that is published, when the tables did not take one of the group.</summary>
-    private void TakeBack(List<Grouped> group, int failed)
-    {
-        StateChange[] back = [.. group.Skip(failed).Select(g => g.Change).OfType<StateChange>().Reverse().Select(c => c.Reversed)];
-        var undo = new UndoStack();
-        undo.Push(() => _store.Save(back));
-        undo.Push(() => _tables.Commit(StateCompiler.Compile(back[^1], group[failed].Wanted!.After, everything: false, _store.Node)));
-        foreach (Exception failure in undo.Run())
+        catch (Exception e)
         {
             _tablesKnown = false;
-            LogUndoFailed(failure.Message);
+            LogUndoFailed(e.Message);
         }
     }
 }

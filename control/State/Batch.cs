@@ -201,10 +201,10 @@ public static partial class BatchPlanner
 
     private static void CheckBatch(DesiredState before, Batch batch, List<Resource> wanted, ProblemCollector problems)
     {
-        var seen = new HashSet<(Kind, string)>(wanted.Count + batch.Delete.Count);
+        HashSet<(Kind, string)>? seen = batch.Delete.Count == 0 && IsInOrder(wanted) ? null : new(wanted.Count + batch.Delete.Count);
         foreach (Resource resource in wanted.Where(r => r.Kind != Kind.Unspecified))
         {
-            if (!seen.Add((resource.Kind, resource.Name)))
+            if (seen?.Add((resource.Kind, resource.Name)) == false)
             {
                 problems.Add(resource.Kind, resource.Name, "name", "is named twice in the batch");
                 continue;
@@ -235,7 +235,7 @@ public static partial class BatchPlanner
             {
                 problems.Add(key.Kind, key.Name, "", ReadOnly);
             }
-            else if (!seen.Add((key.Kind, key.Name)))
+            else if (seen?.Add((key.Kind, key.Name)) == false)
             {
                 problems.Add(key.Kind, key.Name, "name", "is named twice in the batch");
             }
@@ -244,6 +244,20 @@ public static partial class BatchPlanner
                 problems.Add(key.Kind, key.Name, "name", "does not exist", code: StatusCode.NotFound);
             }
         }
+    }
+
+    /// <summary>Whether kinds and names come in order, as they do in bulk: then none comes twice.</summary>
+    private static bool IsInOrder(List<Resource> wanted)
+    {
+        for (int i = 1; i < wanted.Count; i++)
+        {
+            Resource one = wanted[i - 1], next = wanted[i];
+            if (one.Kind > next.Kind || (one.Kind == next.Kind && string.CompareOrdinal(one.Name, next.Name) >= 0))
+            {
+                return false;
+            }
+        }
+        return true;
     }
 
     private static ResourceChange Put(

@@ -35,10 +35,10 @@ public sealed record DesiredState(
     ulong Revision,
     ImmutableSortedDictionary<string, NetworkEntry> Networks,
     ImmutableSortedDictionary<string, PortEntry> Ports,
-    ImmutableSortedDictionary<string, StaticMac> StaticMacs,
+    NameMap<StaticMac> StaticMacs,
     ImmutableSortedDictionary<string, PeerEntry> Peers,
-    ImmutableSortedDictionary<string, Neighbour> Neighbours,
-    ImmutableSortedDictionary<string, Route> Routes,
+    NameMap<Neighbour> Neighbours,
+    NameMap<Route> Routes,
     ImmutableSortedDictionary<string, Policy> Policies)
 {
     private Topology? _topology;
@@ -46,7 +46,7 @@ public sealed record DesiredState(
     /// <summary>Services, their backends, and published ports.</summary>
     public ServiceState Services { get; init; } = ServiceState.Empty;
 
-    public static DesiredState Empty { get; } = new(0, None<NetworkEntry>(), None<PortEntry>(), None<StaticMac>(), None<PeerEntry>(), None<Neighbour>(), None<Route>(), None<Policy>());
+    public static DesiredState Empty { get; } = new(0, None<NetworkEntry>(), None<PortEntry>(), NameMap<StaticMac>.Empty, None<PeerEntry>(), NameMap<Neighbour>.Empty, NameMap<Route>.Empty, None<Policy>());
 
     /// <summary>
     /// What networks, ports and peers come to at layer 3. Worked out on first use; states that have the same networks, ports and
@@ -94,21 +94,22 @@ public sealed record DesiredState(
     /// <summary>Names of a kind that come behind <paramref name="after"/>, in order; those of backends service by service.</summary>
     public IEnumerable<string> Names(Kind kind, string after = "")
     {
-        IEnumerable<string> all = kind switch
+        return kind switch
         {
-            Kind.Network => Networks.Keys,
-            Kind.Port => Ports.Keys,
-            Kind.StaticMac => StaticMacs.Keys,
-            Kind.TunnelPeer => Peers.Keys,
-            Kind.Neighbour => Neighbours.Keys,
-            Kind.Route => Routes.Keys,
-            Kind.Service => Services.Services.Keys,
+            Kind.Network => Behind(Networks.Keys),
+            Kind.Port => Behind(Ports.Keys),
+            Kind.StaticMac => StaticMacs.NamesAfter(after),
+            Kind.TunnelPeer => Behind(Peers.Keys),
+            Kind.Neighbour => Neighbours.NamesAfter(after),
+            Kind.Route => Routes.NamesAfter(after),
+            Kind.Service => Behind(Services.Services.Keys),
             Kind.Backend => Services.BackendNames(after),
-            Kind.PublishedPort => Services.Published.Keys,
-            Kind.Policy => Policies.Keys,
+            Kind.PublishedPort => Behind(Services.Published.Keys),
+            Kind.Policy => Behind(Policies.Keys),
             _ => [],
         };
-        return after.Length == 0 || kind == Kind.Backend ? all : all.Where(n => string.CompareOrdinal(n, after) > 0);
+
+        IEnumerable<string> Behind(IEnumerable<string> all) => after.Length == 0 ? all : all.Where(n => string.CompareOrdinal(n, after) > 0);
     }
 
     /// <summary>All resources, as what makes the state of nothing.</summary>

@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using Dataplane.Control.Api.V1;
 using Google.Protobuf;
 
@@ -10,9 +9,9 @@ namespace Dataplane.Control.State;
 /// </summary>
 internal sealed class StateEditor(DesiredState before)
 {
-    private readonly ImmutableSortedDictionary<string, StaticMac>.Builder _macs = before.StaticMacs.ToBuilder();
-    private readonly ImmutableSortedDictionary<string, Neighbour>.Builder _neighbours = before.Neighbours.ToBuilder();
-    private readonly ImmutableSortedDictionary<string, Route>.Builder _routes = before.Routes.ToBuilder();
+    private readonly NameMap<StaticMac>.Editor _macs = before.StaticMacs.Edit();
+    private readonly NameMap<Neighbour>.Editor _neighbours = before.Neighbours.Edit();
+    private readonly NameMap<Route>.Editor _routes = before.Routes.Edit();
 
     /// <summary>Services, backends and published ports as they are now.</summary>
     public ServiceStateEditor Services { get; } = new(before.Services);
@@ -30,11 +29,11 @@ internal sealed class StateEditor(DesiredState before)
         _ => Links.Find(kind, name)?.Content,
     };
 
-    public void Set(StaticMac mac) => _macs[mac.Name] = mac;
+    public void Set(StaticMac mac) => _macs.Set(mac.Name, mac);
 
-    public void Set(Neighbour neighbour) => _neighbours[neighbour.Name] = neighbour;
+    public void Set(Neighbour neighbour) => _neighbours.Set(neighbour.Name, neighbour);
 
-    public void Set(Route route) => _routes[route.Name] = route;
+    public void Set(Route route) => _routes.Set(route.Name, route);
 
     public void Remove(Kind kind, string name)
     {
@@ -51,9 +50,9 @@ internal sealed class StateEditor(DesiredState before)
     public DesiredState ToState(ulong revision) => Links with
     {
         Revision = revision,
-        StaticMacs = _macs.ToImmutable(),
-        Neighbours = _neighbours.ToImmutable(),
-        Routes = _routes.ToImmutable(),
+        StaticMacs = _macs.ToMap(),
+        Neighbours = _neighbours.ToMap(),
+        Routes = _routes.ToMap(),
         Services = Services.ToState(Links),
     };
 }

@@ -34,7 +34,7 @@ public struct SegmentHeader
     /// <summary>"DPLNSEG1", little-endian. Written last when a segment is made: a half-made segment has none.</summary>
     public const ulong MagicValue = 0x3147_4553_4E4C_5044;
 
-    /// <summary>Raised by every change of a struct in the segment, whatever its size.</summary>
+    /// <summary>Raised by every change of a struct in the segment, whatever its size, and of where a key lies in a table.</summary>
     public const uint CurrentLayoutVersion = 5;
 
     [FieldOffset(0)] public ulong Magic;

@@ -90,7 +90,8 @@ public readonly unsafe partial struct MacTable
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public MacBucket* Bucket(ulong key)
     {
-        ulong mixed = KeyHash.Mix(key ^ _seed, KeyHash.Golden);
+        // Of keys that follow each other the mixed words do so too, in large steps: once more multiplied, they are as random ones.
+        ulong mixed = KeyHash.Mix(key ^ _seed, KeyHash.Golden) * KeyHash.Golden;
         // The upper bits, as an offset in bytes.
         return (MacBucket*)((byte*)_buckets + ((mixed >> _shift) & ~(ulong)(BucketSize - 1)));
     }

@@ -14,7 +14,7 @@ namespace Dataplane.Control.State.Sqlite;
 internal sealed class RowWriter : IDisposable
 {
     private readonly sqlite3 _database;
-    private readonly sqlite3_stmt _put, _delete, _revision;
+    private readonly sqlite3_stmt _put, _delete, _revision, _begin, _commit, _rollback;
     private readonly long[] _bound = new long[Columns + 1];
     private byte[] _spec = new byte[256], _name = new byte[256];
 
@@ -29,9 +29,33 @@ internal sealed class RowWriter : IDisposable
         _put = Prepare("INSERT OR REPLACE INTO resource (kind, name, revision, spec, number, fid_block, router_port, vrf, host_port) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
         _delete = Prepare("DELETE FROM resource WHERE kind = ? AND name = ?");
         _revision = Prepare("UPDATE state SET revision = ?");
+        _begin = Prepare("BEGIN IMMEDIATE");
+        _commit = Prepare("COMMIT");
+        _rollback = Prepare("ROLLBACK");
     }
 
-    /// <summary>Writes changes, within the transaction that is open.</summary>
+    /// <summary>Writes what an action writes: all of it or nothing. When it returns it is durable.</summary>
+    /// <exception cref="SqliteException">It cannot be written.</exception>
+    public void Transact(Action action)
+    {
+        Step(_begin);
+        try
+        {
+            action();
+            Step(_commit);
+        }
+        catch
+        {
+            // Of many an error SQLite itself has made an end of the transaction.
+            if (raw.sqlite3_get_autocommit(_database) == 0)
+            {
+                Step(_rollback);
+            }
+            throw;
+        }
+    }
+
+    /// <summary>Writes changes, within <see cref="Transact"/>.</summary>
     /// <param name="changes">Which resources, and as what.</param>
     /// <param name="after">The state that has them, with their numbers.</param>
     /// <exception cref="SqliteException">It cannot be written.</exception>
@@ -56,9 +80,10 @@ internal sealed class RowWriter : IDisposable
 
     public void Dispose()
     {
-        _put.Dispose();
-        _delete.Dispose();
-        _revision.Dispose();
+        foreach (sqlite3_stmt statement in (ReadOnlySpan<sqlite3_stmt>)[_put, _delete, _revision, _begin, _commit, _rollback])
+        {
+            statement.Dispose();
+        }
     }
 
     private void Put(in ResourceChange change, IMessage spec, DesiredState after)

@@ -14,10 +14,10 @@ internal static class Rows
     {
         var networks = ImmutableSortedDictionary.CreateBuilder<string, NetworkEntry>(StringComparer.Ordinal);
         var ports = ImmutableSortedDictionary.CreateBuilder<string, PortEntry>(StringComparer.Ordinal);
-        var macs = ImmutableSortedDictionary.CreateBuilder<string, StaticMac>(StringComparer.Ordinal);
+        NameMap<StaticMac>.Editor macs = NameMap<StaticMac>.Empty.Edit();
         var peers = ImmutableSortedDictionary.CreateBuilder<string, PeerEntry>(StringComparer.Ordinal);
-        var neighbours = ImmutableSortedDictionary.CreateBuilder<string, Neighbour>(StringComparer.Ordinal);
-        var routes = ImmutableSortedDictionary.CreateBuilder<string, Route>(StringComparer.Ordinal);
+        NameMap<Neighbour>.Editor neighbours = NameMap<Neighbour>.Empty.Edit();
+        NameMap<Route>.Editor routes = NameMap<Route>.Empty.Edit();
         var policies = ImmutableSortedDictionary.CreateBuilder<string, Policy>(StringComparer.Ordinal);
         var services = new ServiceStateEditor(ServiceState.Empty);
         ulong revision = (ulong)(long)(Schema.Query(connection, "SELECT revision FROM state") ?? throw new InvalidDataException("its revision is missing"));
@@ -37,16 +37,16 @@ internal static class Rows
                     ports.Add(name, new PortEntry(Port.Parser.ParseFrom(spec), rows.GetInt32(3), rows.GetInt32(6)));
                     break;
                 case Kind.StaticMac:
-                    macs.Add(name, StaticMac.Parser.ParseFrom(spec));
+                    macs.Set(name, StaticMac.Parser.ParseFrom(spec));
                     break;
                 case Kind.TunnelPeer:
                     peers.Add(name, new PeerEntry(TunnelPeer.Parser.ParseFrom(spec), rows.GetInt32(3)));
                     break;
                 case Kind.Neighbour:
-                    neighbours.Add(name, Neighbour.Parser.ParseFrom(spec));
+                    neighbours.Set(name, Neighbour.Parser.ParseFrom(spec));
                     break;
                 case Kind.Route:
-                    routes.Add(name, Route.Parser.ParseFrom(spec));
+                    routes.Set(name, Route.Parser.ParseFrom(spec));
                     break;
                 case Kind.Service:
                     services.Set(new ServiceEntry(Named(Service.Parser.ParseFrom(spec), s => s.Name, name), (uint)rows.GetInt64(3)));
@@ -65,7 +65,7 @@ internal static class Rows
             }
         }
         var state = new DesiredState(
-            revision, networks.ToImmutable(), ports.ToImmutable(), macs.ToImmutable(), peers.ToImmutable(), neighbours.ToImmutable(), routes.ToImmutable(), policies.ToImmutable());
+            revision, networks.ToImmutable(), ports.ToImmutable(), macs.ToMap(), peers.ToImmutable(), neighbours.ToMap(), routes.ToMap(), policies.ToImmutable());
         state = state with { Services = services.ToState(state) };
         CheckSense(state);
         return revision == 0 && !state.All.Any() ? DesiredState.Empty : state;

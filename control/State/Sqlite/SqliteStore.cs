@@ -89,20 +89,21 @@ public sealed class SqliteStore : IStateStore
         bool follows = ReferenceEquals(changes[0].Before, _saved);
         try
         {
-            using SqliteTransaction transaction = _connection.BeginTransaction();
-            if (follows)
+            _writer.Transact(() =>
             {
-                foreach (StateChange change in changes)
+                if (follows)
                 {
-                    _writer.Write(change.Changes, change.After);
+                    foreach (StateChange change in changes)
+                    {
+                        _writer.Write(change.Changes, change.After);
+                    }
                 }
-            }
-            else
-            {
-                Schema.Execute(_connection, "DELETE FROM resource", transaction);
-                _writer.Write(changes[^1].After.All, changes[^1].After);
-            }
-            transaction.Commit();
+                else
+                {
+                    Schema.Execute(_connection, "DELETE FROM resource");
+                    _writer.Write(changes[^1].After.All, changes[^1].After);
+                }
+            });
             _saved = changes[^1].After;
         }
         catch (SqliteException e)

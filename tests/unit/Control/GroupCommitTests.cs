@@ -3,6 +3,8 @@ using Dataplane.Control.Compiler;
 using Dataplane.Control.Runtime;
 using Dataplane.Control.State;
 using Dataplane.Memory;
+using Dataplane.Packets;
+using Dataplane.Tables;
 using Grpc.Core;
 
 namespace Dataplane.UnitTests.Control;
@@ -10,6 +12,8 @@ namespace Dataplane.UnitTests.Control;
 /// <summary>Batches that wait while another one is saved are saved together, and are what each would have been by itself.</summary>
 public sealed class GroupCommitTests : IDisposable
 {
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
+
     private readonly FakeStore _store = new();
     private readonly Bench _bench;
     private readonly ManualResetEventSlim _disk = new(true), _saving = new();
@@ -91,15 +95,62 @@ public sealed class GroupCommitTests : IDisposable
         AssertConsistent("01 02 03 04");
     }
 
+    /// <summary>Packets do not wait for the disk. Whoever is told of a change, by an answer or by a listing, is told what is durable.</summary>
+    [Fact]
+    public async Task PacketsMeetItBeforeItIsDurableAndNobodyElseDoes()
+    {
+        Task<CommitResult>[] calls = [Begun(), Commit(Macs(2)), Commit(Macs(3))];
+        Assert.True(SpinWait.SpinUntil(() => IsVisible(3), s_patience));
+        Assert.True(IsVisible(0x0f) && IsVisible(2));
+        Assert.DoesNotContain(calls, c => c.IsCompleted);
+        Assert.Equal((1ul, 1), (_bench.Controller.State.Revision, _store.Saves.Sum()));
+        _disk.Set();
+        await Task.WhenAll(calls);
+        Assert.Equal([1, 1, 2], _store.Saves);
+        AssertConsistent("01 02 03");
+    }
+
+    /// <summary>Nor is any other batch shown before it is saved until the store takes one.</summary>
+    [Fact]
+    public async Task WhatCannotBeSavedIsTakenBackAndWithItWhatWasShownBehind()
+    {
+        bool full = true;
+        List<bool> shown = [];
+        _store.Saving = _ =>
+        {
+            shown.Add(IsVisible(2));
+            AwaitDisk();
+            if (full)
+            {
+                throw new StateStoreException("no space left on device");
+            }
+        };
+        Task<CommitResult>[] calls = [Begun(), Commit(Macs(2))];
+        Assert.True(SpinWait.SpinUntil(() => IsVisible(2), s_patience));
+        _disk.Set();
+        await Settled(calls);
+        Assert.All(calls, c => Assert.IsType<ProblemException>(c.Exception?.InnerException));
+        Assert.Equal((false, false, true), (IsVisible(2), IsVisible(0x0f), IsVisible(1)));
+        await Settled([Commit(Macs(2))]);
+        full = false;
+        await Commit(Macs(0x0f));
+        await Commit(Macs(2));
+        // A group of one, it and what was shown behind it each by itself, one more, and one that is taken: only what comes then is shown before.
+        Assert.Equal([false, false, false, false, false, true], shown);
+        AssertConsistent("01 02");
+    }
+
     [Fact]
     public async Task OneThatIsWithdrawnWhileItWaitsIsNotMade()
     {
         using var cancel = new CancellationTokenSource();
-        Task first = Begun(), second = _bench.Controller.CommitAsync(Macs(3), dryRun: false, cancel.Token), third = Commit(Macs(2, 4));
+        // A port is not made before what came first is saved, and whoever comes behind it waits.
+        Task first = Begun(), port = Commit(new Batch { Apply = [Make.Memory("b", "n")] });
+        Task second = _bench.Controller.CommitAsync(Macs(3), dryRun: false, cancel.Token), third = Commit(Macs(2, 4));
         await cancel.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => second);
         _disk.Set();
-        await Task.WhenAll(first, third);
+        await Task.WhenAll(first, port, third);
         AssertConsistent("01 02 04");
     }
 
@@ -128,6 +179,8 @@ public sealed class GroupCommitTests : IDisposable
     }
 
     private Task<CommitResult> Commit(Batch batch) => _bench.Controller.CommitAsync(batch, dryRun: false, CancellationToken.None);
+
+    private bool IsVisible(int number) => _bench.Segment.Macs.FindIn(_bench.Segment.Generation, MacTable.Key(1, MacAddress.Parse($"02:00:00:00:00:{number:x2}").Value)) != 0;
 
     private static Task Settled(Task[] calls) => Task.WhenAll(calls).ContinueWith(_ => { }, TaskScheduler.Default);
 

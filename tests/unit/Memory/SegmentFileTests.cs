@@ -138,6 +138,7 @@ public sealed unsafe class SegmentFileTests : IDisposable
     [InlineData(Magic, 0x4450_4C4E_5345_4731ul, 8, "no magic number")] // from a machine of the other byte order
     [InlineData(LayoutVersion, 0ul, 4, "layout 0/")]
     [InlineData(LayoutVersion, 1ul, 4, "layout 1/")]
+    [InlineData(LayoutVersion, 4ul, 4, "layout 4/")]
     [InlineData(LayoutVersion, 6ul, 4, "layout 6/")]
     [InlineData(LayoutVersion, 0xFFFF_FFFFul, 4, "layout 4294967295/")]
     [InlineData(LayoutHash, 0ul, 8, "/0000000000000000, this program has 5/")]

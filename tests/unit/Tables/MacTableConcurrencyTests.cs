@@ -91,7 +91,7 @@ public sealed unsafe class MacTableConcurrencyTests : IDisposable
     public void Workers_that_learn_the_same_addresses_at_once_make_one_entry_of_each()
     {
         const int Rounds = 3_000, PerRound = 64;
-        using var table = new TestTable(bits: 16);
+        using var table = new TestTable(bits: 17);
         MacTable macs = table.Macs;
         var line = new StartingLine(2);
         int learned = 0;
