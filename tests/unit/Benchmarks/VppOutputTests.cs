@@ -1,8 +1,10 @@
+using System.Runtime.Versioning;
 using Dataplane.ThroughputBench.Vpp;
 
 namespace Dataplane.UnitTests.Benchmarks;
 
 /// <summary>What VPP prints, as the benchmarks read it.</summary>
+[SupportedOSPlatform("linux")]
 public sealed class VppOutputTests
 {
     [Fact]
