@@ -31,6 +31,8 @@ public sealed class WebServer : IDisposable
             http {
               access_log off;
               keepalive_requests {{requests}};
+              keepalive_timeout 1h;
+              client_header_timeout 1h;
               server {
                 listen {{port}} backlog=16384;
                 listen [::]:{{port}} backlog=16384;
