@@ -65,7 +65,7 @@ public sealed class WorkersTests : IDisposable
         string port = _lan["a"].Port;
         Assert.Equal([$"{port} 0 0", $"{port} 1 1"], Queues());
         using ContinuousPing ping = Ping.Start(_lan["a"], _lan["b"].Address, "0.001"), other = Ping.Start(_lan["b"], _lan["a"].Address, "0.001");
-        for (int i = 0; i < 20; i++)
+        for (int i = 0; i < 10; i++)
         {
             ping.WaitForMore(10);
             foreach (string name in _lan.Stations.Select(station => station.Port))

@@ -141,4 +141,7 @@ public sealed class StretchedOvsNodes : StretchedNodes
     public override Station There => Ovs.Container;
 }
 
-public sealed class StretchedOvsTests(StretchedOvsNodes nodes) : StretchedOverlayTests(nodes), IClassFixture<StretchedOvsNodes>;
+public sealed class StretchedOvsTests(StretchedOvsNodes nodes) : StretchedOverlayTests(nodes), IClassFixture<StretchedOvsNodes>
+{
+    protected override long StreamBytes => 1L << 28;
+}
