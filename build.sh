@@ -294,7 +294,8 @@ build_all() {
   build_solution
   build_engine &
   local engine=$!
-  build_control
+  build_control &
+  wait "$!"
   wait "$engine"
   unlock
 }
