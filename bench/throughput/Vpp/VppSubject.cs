@@ -100,6 +100,7 @@ public sealed class VppSubject(string program) : Subject("VPP")
             {
                 throw vpp.Failure($"has {ports.Count} of {context.Devices.Count} ports");
             }
+            vpp.Do(ports.SelectMany(AcceptAll));
             vpp.Do(workload.VppCommands(ports));
             vpp.Do(ports.Select(port => $"set interface state {port} up"));
             return vpp;
@@ -110,6 +111,12 @@ public sealed class VppSubject(string program) : Subject("VPP")
             throw;
         }
     }
+
+    /// <summary>
+    /// Takes packets to whatever address, without looking at it, as from a network card that filters. It thinks that ports of DPDK do so, but acts on it only
+    /// when it is told anew that they shall.
+    /// </summary>
+    private static IEnumerable<string> AcceptAll(string port) => [$"set interface promiscuous on {port}", $"set interface promiscuous off {port}"];
 
     private static IEnumerable<string> Sections(RunContext context)
     {
