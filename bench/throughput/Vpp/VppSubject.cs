@@ -39,14 +39,6 @@ public sealed class VppSubject(string program) : Subject("VPP")
             }
         }
         Sleep(s_warmUp, cancel);
-        if (workload.VppEmpty is { } empty)
-        {
-            return new RunResult
-            {
-                Windows = VppConnections.Measure(vpp, ports, empty, context.Scenario.Size, TimeSpan.FromSeconds(context.Settings.Seconds), cancel),
-                CommandLine = vpp.CommandLine,
-            };
-        }
 
         var windows = new List<Window>();
         int count = (int)(TimeSpan.FromSeconds(context.Settings.Seconds) / context.Settings.Window);
