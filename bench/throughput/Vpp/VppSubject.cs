@@ -21,6 +21,9 @@ public sealed class VppSubject(string program) : Subject("VPP")
     /// <summary>A buffer on ordinary pages must lie in one of them.</summary>
     private const int MostOnOrdinaryPages = 2048;
 
+    /// <summary>So many are asked for for each that is needed: those that would lie in two pages it leaves out.</summary>
+    private const int BuffersOnOrdinaryPages = 2;
+
     public override bool CanRun(Scenario scenario, RunSettings settings) =>
         scenario is IVppWorkload { FitsVpp: true } && settings is { Burst: RunSettings.FullBurst, Workers: 1 } && settings.OtherCore != settings.Cores[0]
         && (settings.Hugepages || scenario.Packets.BufferBytes <= MostOnOrdinaryPages);
@@ -119,7 +122,7 @@ public sealed class VppSubject(string program) : Subject("VPP")
             Text($"cpu {{ main-core {settings.OtherCore} corelist-workers {settings.Cores[0]} }}"),
             "memory { main-heap-size 4G }",
             "statseg { size 1G }",
-            Text($"buffers {{ buffers-per-numa {context.Buffers} default data-size {context.Scenario.Packets.BufferBytes} page-size {(settings.Hugepages ? "default-hugepage" : "default")} }}"),
+            Text($"buffers {{ buffers-per-numa {(settings.Hugepages ? 1 : BuffersOnOrdinaryPages) * context.Buffers} default data-size {context.Scenario.Packets.BufferBytes} page-size {(settings.Hugepages ? "default-hugepage" : "default")} }}"),
             "plugins { plugin default { disable } plugin dpdk_plugin.so { enable } plugin vxlan_plugin.so { enable } plugin nat_plugin.so { enable } plugin cnat_plugin.so { enable } }",
             $"dpdk {{ no-pci {pages}{string.Join(' ', context.Devices.Select(device => $"vdev {device}"))} }}",
         ];
