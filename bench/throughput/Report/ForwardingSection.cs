@@ -1,5 +1,6 @@
 using System.Globalization;
 using Dataplane.ThroughputBench.Harness;
+using Dataplane.ThroughputBench.Subjects;
 
 namespace Dataplane.ThroughputBench.Report;
 
@@ -48,7 +49,7 @@ public static class ForwardingSection
                 row.AddRange([Pair(subject.Clocks(tscHz, point.Point.Settings.Workers), 1, "0"), Pair(subject.StageClocks, 1, "0.0")]);
                 if (goals)
                 {
-                    row.Add(subject.StageClocks.HasValue && Goal(point.Point) is { } goal ? $"{goal.AtMost} | {goal.Aim}" : "");
+                    row.Add(subject.Subject is EngineSubject && subject.StageClocks.HasValue && Goal(point.Point) is { } goal ? $"{goal.AtMost} | {goal.Aim}" : "");
                 }
                 if (workers)
                 {

@@ -13,11 +13,6 @@ public interface IVppWorkload
     /// <summary>Whether it can take part: some workloads it has no equal of.</summary>
     bool FitsVpp => true;
 
-    /// <summary>
-    /// The command that empties its table of connections, when what is measured is how fast it fills, over and over. It makes no room in one that is full.
-    /// </summary>
-    string? VppEmpty => null;
-
     /// <summary>Whether it has learned what it will.</summary>
     bool IsSettled(VppProcess vpp) => true;
 }

@@ -21,6 +21,9 @@ public sealed class VppSubject(string program) : Subject("VPP")
     /// <summary>A buffer on ordinary pages must lie in one of them.</summary>
     private const int MostOnOrdinaryPages = 2048;
 
+    /// <summary>So many are asked for for each that is needed: those that would lie in two pages it leaves out.</summary>
+    private const int BuffersOnOrdinaryPages = 2;
+
     public override bool CanRun(Scenario scenario, RunSettings settings) =>
         scenario is IVppWorkload { FitsVpp: true } && settings is { Burst: RunSettings.FullBurst, Workers: 1 } && settings.OtherCore != settings.Cores[0]
         && (settings.Hugepages || scenario.Packets.BufferBytes <= MostOnOrdinaryPages);
@@ -39,14 +42,6 @@ public sealed class VppSubject(string program) : Subject("VPP")
             }
         }
         Sleep(s_warmUp, cancel);
-        if (workload.VppEmpty is { } empty)
-        {
-            return new RunResult
-            {
-                Windows = VppConnections.Measure(vpp, ports, empty, context.Scenario.Size, TimeSpan.FromSeconds(context.Settings.Seconds), cancel),
-                CommandLine = vpp.CommandLine,
-            };
-        }
 
         var windows = new List<Window>();
         int count = (int)(TimeSpan.FromSeconds(context.Settings.Seconds) / context.Settings.Window);
@@ -100,6 +95,7 @@ public sealed class VppSubject(string program) : Subject("VPP")
             {
                 throw vpp.Failure($"has {ports.Count} of {context.Devices.Count} ports");
             }
+            vpp.Do(ports.SelectMany(AcceptAll));
             vpp.Do(workload.VppCommands(ports));
             vpp.Do(ports.Select(port => $"set interface state {port} up"));
             return vpp;
@@ -111,6 +107,12 @@ public sealed class VppSubject(string program) : Subject("VPP")
         }
     }
 
+    /// <summary>
+    /// Takes packets to whatever address, without looking at it, as from a network card that filters. It thinks that ports of DPDK do so, but acts on it only
+    /// when it is told anew that they shall.
+    /// </summary>
+    private static IEnumerable<string> AcceptAll(string port) => [$"set interface promiscuous on {port}", $"set interface promiscuous off {port}"];
+
     private static IEnumerable<string> Sections(RunContext context)
     {
         RunSettings settings = context.Settings;
@@ -120,7 +122,7 @@ public sealed class VppSubject(string program) : Subject("VPP")
             Text($"cpu {{ main-core {settings.OtherCore} corelist-workers {settings.Cores[0]} }}"),
             "memory { main-heap-size 4G }",
             "statseg { size 1G }",
-            Text($"buffers {{ buffers-per-numa {context.Buffers} default data-size {context.Scenario.Packets.BufferBytes} page-size {(settings.Hugepages ? "default-hugepage" : "default")} }}"),
+            Text($"buffers {{ buffers-per-numa {(settings.Hugepages ? 1 : BuffersOnOrdinaryPages) * context.Buffers} default data-size {context.Scenario.Packets.BufferBytes} page-size {(settings.Hugepages ? "default-hugepage" : "default")} }}"),
             "plugins { plugin default { disable } plugin dpdk_plugin.so { enable } plugin vxlan_plugin.so { enable } plugin nat_plugin.so { enable } plugin cnat_plugin.so { enable } }",
             $"dpdk {{ no-pci {pages}{string.Join(' ', context.Devices.Select(device => $"vdev {device}"))} }}",
         ];
