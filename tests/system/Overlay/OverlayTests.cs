@@ -7,7 +7,7 @@ public abstract class OverlayTests(OverlayPair pair) : IDisposable
 {
     protected OverlayPair Pair { get; } = pair;
 
-    /// <summary>A gigabyte to a node of the kernel's; less where what differs from that has nothing to do with it.</summary>
+    /// <summary>A gigabyte, and where what differs from another class has nothing to do with it, less.</summary>
     protected virtual long StreamBytes => 1L << 30;
 
     private Station Here => Pair.Here;

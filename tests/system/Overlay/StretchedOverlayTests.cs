@@ -141,7 +141,4 @@ public sealed class StretchedOvsNodes : StretchedNodes
     public override Station There => Ovs.Container;
 }
 
-public sealed class StretchedOvsTests(StretchedOvsNodes nodes) : StretchedOverlayTests(nodes), IClassFixture<StretchedOvsNodes>
-{
-    protected override long StreamBytes => 1L << 28;
-}
+public sealed class StretchedOvsTests(StretchedOvsNodes nodes) : StretchedOverlayTests(nodes), IClassFixture<StretchedOvsNodes>;

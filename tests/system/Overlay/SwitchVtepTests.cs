@@ -47,8 +47,6 @@ public class SwitchVtepNodes : RoutedPair
 /// <summary>Another switch of ours as the other side.</summary>
 public sealed class SwitchVtepTests(SwitchVtepNodes nodes) : RoutedOverlayTests(nodes), IClassFixture<SwitchVtepNodes>
 {
-    protected override long StreamBytes => 1L << 28;
-
     /// <summary>Containers on one node and on two, nodes and containers, in all directions and both address families.</summary>
     [Fact]
     public void EveryoneIsSeenByTheAddressHeHas() =>
