@@ -43,14 +43,16 @@ public sealed class DaemonSubject : IDisposable
             throw new BenchException($"there is no daemon at {program}: build it with `./build.sh build`");
         }
         string instance = string.Create(CultureInfo.InvariantCulture, $"control-{Environment.ProcessId}");
+        // One of its own: the daemon removes it at its end.
+        string files = Path.Combine(directory, "run");
         _process = new ChildProcess(
             program,
             ["run", "--instance", instance, .. options],
             directory,
-            new Dictionary<string, string> { ["DATAPLANE_RUN_DIR"] = directory });
+            new Dictionary<string, string> { ["DATAPLANE_RUN_DIR"] = files });
         _channel = GrpcChannel.ForAddress("http://localhost", new GrpcChannelOptions
         {
-            HttpHandler = new SocketsHttpHandler { UseProxy = false, ConnectCallback = (_, stop) => ConnectAsync(Path.Combine(directory, instance, "api.sock"), stop) },
+            HttpHandler = new SocketsHttpHandler { UseProxy = false, ConnectCallback = (_, stop) => ConnectAsync(Path.Combine(files, instance, "api.sock"), stop) },
         });
         Resources = new Resources.ResourcesClient(_channel);
         Stats = new Stats.StatsClient(_channel);
