@@ -30,9 +30,7 @@ internal static unsafe partial class RouteBurst
         {
             return true;
         }
-        byte* ip = entry->Data + Wire.EthernetHeader;
-        int readable = Math.Min(entry->Mbuf->data_len, (int)entry->Mbuf->pkt_len) - Wire.EthernetHeader;
-        int chosen = w.ChooseBackend(in service, key.IsIPv6 ? FlowHash.Of6(ip, readable) : FlowHash.Of4(ip, readable));
+        int chosen = RouteStage.BackendOfFlow(w, in service, entry->Mbuf, key.IsIPv6);
         entry->Foreseen = new Foreseen((uint)frontend, (uint)chosen);
         ref readonly BackendRecord backend = ref w.Backend(chosen);
         var reply = new ConnectionKey(key.Vrf, key.Protocol, key.IsIPv6, backend.Address, key.Source, backend.Port, key.SourcePort);

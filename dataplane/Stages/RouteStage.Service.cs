@@ -1,3 +1,4 @@
+using Dataplane.Interop.Dpdk;
 using Dataplane.Memory;
 using Dataplane.Observation;
 using Dataplane.Packets;
@@ -75,9 +76,15 @@ public static unsafe partial class RouteStage
         {
             return BackendOfClient(ref packet, frontend, in service);
         }
-        int readable = Math.Min(packet.Readable, (int)packet.Frame->pkt_len - Wire.EthernetHeader);
-        uint hash = packet.IsIPv6 ? FlowHash.Of6(packet.Ip, readable) : FlowHash.Of4(packet.Ip, readable);
-        return w.ChooseBackend(in service, hash);
+        return BackendOfFlow(w, in service, packet.Frame, packet.IsIPv6);
+    }
+
+    /// <summary>The backend that follows from a packet's flow alone.</summary>
+    internal static int BackendOfFlow(Worker w, ref readonly FrontendRecord service, rte_mbuf* frame, bool isIPv6)
+    {
+        byte* ip = Mbuf.Data(frame) + Wire.EthernetHeader;
+        int readable = Math.Min(frame->data_len, (int)frame->pkt_len) - Wire.EthernetHeader;
+        return w.ChooseBackend(in service, isIPv6 ? FlowHash.Of6(ip, readable) : FlowHash.Of4(ip, readable));
     }
 
     /// <summary>The backend that the client has, as long as it takes connections; else one for the client's address.</summary>
