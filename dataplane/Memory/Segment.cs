@@ -113,6 +113,9 @@ public sealed unsafe class Segment : IDisposable
     public Versioned<NatPoolRecord>* NatPools => (Versioned<NatPoolRecord>*)At(SectionId.NatPools);
     public byte* BackendSets => At(SectionId.BackendSets);
     public ServiceTable ServiceTable => new((ServiceBucket*)At(SectionId.ServiceBuckets), Frontends, MaxFrontends, Header.HashSeed);
+
+    /// <summary>The ports that backends have.</summary>
+    public EndpointSet Endpoints => new((EndpointBucket*)At(SectionId.Endpoints), MaxBackends, Header.HashSeed);
     public NeighbourTable Neighbours => new(At(SectionId.Neighbours), (int)Header.NeighbourBucketBits, Header.HashSeed);
     public RouteTable Routes => new(RouteArena);
     public TunnelTable TunnelTable => new((TunnelBucket*)At(SectionId.TunnelBuckets), Tunnels, MaxPorts, Header.HashSeed);

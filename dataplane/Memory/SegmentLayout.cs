@@ -9,7 +9,7 @@ public enum SectionId
 {
     Workers, Ports, PortRuntime, Bridges, BridgeRuntime, Macs, PortCounters, Events, CaptureSessions, CaptureRings,
     Interfaces, Vrfs, NextHops, NextHopGroups, Tunnels, RouteArena, TunnelBuckets, Neighbours,
-    Frontends, Backends, BackendSets, ServiceBuckets, NatPools,
+    Frontends, Backends, BackendSets, ServiceBuckets, Endpoints, NatPools,
     Connections4, Connections6, ConnectionCounters, ConnectionSweep,
     Count,
 }
@@ -35,7 +35,7 @@ public struct SegmentHeader
     public const ulong MagicValue = 0x3147_4553_4E4C_5044;
 
     /// <summary>Raised by every change of a struct in the segment, whatever its size, and of where a key lies in a table.</summary>
-    public const uint CurrentLayoutVersion = 5;
+    public const uint CurrentLayoutVersion = 6;
 
     [FieldOffset(0)] public ulong Magic;
     [FieldOffset(8)] public uint LayoutVersion;
@@ -134,7 +134,7 @@ public static class SegmentLayout
             Unsafe.SizeOf<Tables.NeighbourBucket>(), Unsafe.SizeOf<Tables.NeighbourDetail>(),
             Unsafe.SizeOf<Tables.RouteNode>(), Unsafe.SizeOf<Tables.RouteLeaf>(), Tables.RouteNode.LargeHeader,
             Unsafe.SizeOf<Versioned<FrontendRecord>>(), Unsafe.SizeOf<Versioned<BackendRecord>>(), Unsafe.SizeOf<Tables.BackendSet>(),
-            Unsafe.SizeOf<Tables.ServiceBucket>(), Unsafe.SizeOf<Versioned<NatPoolRecord>>(),
+            Unsafe.SizeOf<Tables.ServiceBucket>(), Unsafe.SizeOf<Tables.EndpointBucket>(), Unsafe.SizeOf<Versioned<NatPoolRecord>>(),
             Unsafe.SizeOf<Tables.ConnectionSlot4>(), Unsafe.SizeOf<Tables.ConnectionSlot6>(), Unsafe.SizeOf<ConnectionCounters>(), Tables.ConnectionTable.Window,
         ];
         ulong hash = 0xcbf2_9ce4_8422_2325;
@@ -172,6 +172,7 @@ public static class SegmentLayout
             SectionId.Backends => (ulong)Unsafe.SizeOf<Versioned<BackendRecord>>() * (ulong)o.MaxBackends,
             SectionId.BackendSets => (ulong)o.BackendSetBytes,
             SectionId.ServiceBuckets => Tables.ServiceTable.SizeInBytes(o.MaxFrontends),
+            SectionId.Endpoints => Tables.EndpointSet.SizeInBytes(o.MaxBackends),
             SectionId.NatPools => (ulong)Unsafe.SizeOf<Versioned<NatPoolRecord>>() * (ulong)o.MaxNatPools,
             SectionId.Connections4 => (ulong)Unsafe.SizeOf<Tables.ConnectionSlot4>() * (ulong)Tables.ConnectionTable.SlotsFor(o.ConnectionCapacity),
             SectionId.Connections6 => (ulong)Unsafe.SizeOf<Tables.ConnectionSlot6>() * (ulong)Tables.ConnectionTable.SlotsFor(SegmentOptions.ConnectionCapacity6(o.ConnectionCapacity)),

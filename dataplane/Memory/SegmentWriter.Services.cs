@@ -8,6 +8,8 @@ public sealed unsafe partial class SegmentWriter
     private readonly BackendSetWriter _sets;
     private readonly HashSet<int> _changedFrontends = [];
     private readonly List<(FrontendKey Key, uint Frontend)> _formerKeys = [];
+    private readonly HashSet<int> _changedBackends = [];
+    private readonly List<FrontendKey> _formerEndpoints = [];
     private bool _servicesToSweep = true;
 
     /// <summary>Bytes that sets of backends take, of <see cref="SegmentHeader.BackendSetBytes"/>.</summary>
@@ -35,6 +37,7 @@ public sealed unsafe partial class SegmentWriter
     public void SetBackend(int index, in BackendRecord record)
     {
         Versioned<BackendRecord>.Write(ref _segment.Backends[CheckBackend(index)], in record, Pending);
+        _changedBackends.Add(index);
         if (record.Has(BackendFlags.Exists))
         {
             _segment.ConnectionSweep.Clear((uint)index);
@@ -123,6 +126,7 @@ public sealed unsafe partial class SegmentWriter
         if (_servicesToSweep)
         {
             table.Sweep(_segment.Generation); // once, after whatever writer was before
+            _segment.Endpoints.Recount(PresentEndpoints());
             _servicesToSweep = false;
         }
         foreach ((FrontendKey key, uint frontend) in _formerKeys)
@@ -130,6 +134,12 @@ public sealed unsafe partial class SegmentWriter
             table.Remove(in key, frontend);
         }
         _formerKeys.Clear();
+        EndpointSet endpoints = _segment.Endpoints;
+        foreach (FrontendKey key in _formerEndpoints)
+        {
+            endpoints.Remove(in key);
+        }
+        _formerEndpoints.Clear();
         _sets.Reclaim();
     }
 
@@ -154,13 +164,55 @@ public sealed unsafe partial class SegmentWriter
             _sets.Change(before.Set, after.Set);
         }
         _changedFrontends.Clear();
+        PublishEndpoints(next);
         _sets.Commit();
+    }
+
+    private void PublishEndpoints(ulong next)
+    {
+        EndpointSet endpoints = _segment.Endpoints;
+        foreach (int index in _changedBackends)
+        {
+            FrontendKey? before = Endpoint(index, next - 1), after = Endpoint(index, next);
+            if (before == after)
+            {
+                continue;
+            }
+            if (before is { } former)
+            {
+                _formerEndpoints.Add(former);
+            }
+            if (after is { } key)
+            {
+                endpoints.Add(in key);
+            }
+        }
+        _changedBackends.Clear();
     }
 
     private void AbandonServices()
     {
         _changedFrontends.Clear();
+        _changedBackends.Clear();
         _sets.Abandon();
+    }
+
+    /// <summary>The port of a backend as readers of a generation see it; none when it does not exist.</summary>
+    private FrontendKey? Endpoint(int index, ulong generation)
+    {
+        ref readonly BackendRecord record = ref _segment.Backend(index, generation);
+        return record.Has(BackendFlags.Exists) ? EndpointSet.Key(in record) : null;
+    }
+
+    private IEnumerable<FrontendKey> PresentEndpoints()
+    {
+        for (int i = 1; i < _segment.MaxBackends; i++)
+        {
+            if (Endpoint(i, _segment.Generation) is { } key)
+            {
+                yield return key;
+            }
+        }
     }
 
     /// <summary>A frontend as readers of a generation see it, all zero when it does not exist.</summary>

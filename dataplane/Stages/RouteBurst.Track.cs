@@ -256,7 +256,7 @@ internal static unsafe partial class RouteBurst
         (flags & (ConnectionFlags.RewritesSource | ConnectionFlags.RewritesDestination)) == 0 ? TrackedBy.Way
             : Offload.IsPending(mbuf) ? TrackedBy.Open : TrackedBy.Whole;
 
-    /// <summary>Whether a packet of no connection is for no service either; what is known of one that is for a service is noted. A connection of its host may have to be known (<see cref="RouteStage"/>).</summary>
+    /// <summary>Whether a packet of no connection is for no service and no backend either; what is known of one that is for a service is noted. A connection of its host may have to be known (<see cref="RouteStage"/>).</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static bool IsPlain(Worker w, ref readonly InterfaceRecord itf, BurstPacket* entry, in ConnectionKey key)
     {
@@ -265,8 +265,13 @@ internal static unsafe partial class RouteBurst
         {
             return false;
         }
-        return !w.Services.MayServe(itf.Vrf, key.IsIPv6, key.Destination)
-            || (!Foresee(w, entry, in key) && w.Services.FindAddress(itf.Vrf, key.IsIPv6, key.Destination, w.Generation) == 0);
+        if (w.Services.MayServe(itf.Vrf, key.IsIPv6, key.Destination)
+            && (Foresee(w, entry, in key) || w.Services.FindAddress(itf.Vrf, key.IsIPv6, key.Destination, w.Generation) != 0))
+        {
+            return false;
+        }
+        return !w.Endpoints.MayHave(key.IsIPv6, key.Destination)
+            || !w.Endpoints.Contains(EndpointSet.Key(key.Protocol, key.IsIPv6, key.Destination, key.DestinationPort));
     }
 
     /// <summary>Writes the addresses and ports of its connection into an IPv4 packet that is sent, and takes one off its time to live.</summary>

@@ -84,6 +84,8 @@ public static unsafe partial class RouteStage
                         return true;
                     case InsertResult.Exists:
                         return TryJoin(ref packet, handle);
+                    case InsertResult.Full when sources.IsDirect:
+                        return true;
                     case InsertResult.Full:
                         packet.Reject(DropReason.ConnectionTableFull, IcmpError.Prohibited);
                         return false;
@@ -91,6 +93,10 @@ public static unsafe partial class RouteStage
                         break;
                 }
             }
+        }
+        if (sources.IsDirect)
+        {
+            return true;
         }
         // RFC 5508, 4.5: a sender for which there is no room is told.
         packet.Reject(DropReason.NatPoolExhausted, IcmpError.Prohibited);

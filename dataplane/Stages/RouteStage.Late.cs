@@ -7,7 +7,7 @@ namespace Dataplane.Stages;
 
 // What a backend sends when the connection of its service is gone: idle for too long, or removed to make room, or the datagrams of a removed
 // backend. Sent on as it is it would come to the client under an address that the client has never spoken to. Linux drops what cannot begin a
-// connection (kube-proxy: ctstate INVALID), for it tracks all others. Here connections to a backend's own address are not tracked, and are
+// connection (kube-proxy: ctstate INVALID), for it tracks all others. Here what has nothing to do with services is not tracked, and is
 // none of this: what counts is that the table has known the very connection (ConnectionTable.Gone.cs).
 public static unsafe partial class RouteStage
 {

@@ -30,6 +30,8 @@ public static unsafe partial class RouteStage
         public bool KeepsPort;
         /// <summary>They are those of an endpoint mapping (RFC 4787, 4.1).</summary>
         public bool IsMapping;
+        /// <summary>Somebody calls a backend by its own address: if the connection cannot be known, its packets are routed all the same.</summary>
+        public bool IsDirect;
     }
 
     private enum SourceChoice
@@ -82,6 +84,13 @@ public static unsafe partial class RouteStage
             // The client's address stays, and its port unless another of its connections to the backend has it.
             (sources.FirstPort, sources.LastPort) = tracked.IsDsr ? (tracked.To.SourcePort, tracked.To.SourcePort) : (FirstUserPort, ushort.MaxValue);
         }
+        else if (leaves && IsForEndpoint(ref packet))
+        {
+            (sources.Addresses[0], sources.Count) = (tracked.To.Source, 1);
+            // Only a connection that begins can have another port than its own.
+            (sources.FirstPort, sources.LastPort) = IsFirst(ref packet) ? (FirstUserPort, ushort.MaxValue) : (tracked.To.SourcePort, tracked.To.SourcePort);
+            sources.IsDirect = true;
+        }
         else
         {
             return SourceChoice.Untracked;
@@ -99,6 +108,18 @@ public static unsafe partial class RouteStage
         ref PacketFlow flow = ref packet.Tracked.Flow;
         return pool.Serves(packet.IsIPv6) && (flow.TcpFlags & TcpHeader.Rst) == 0
             && (flow.Kind != FlowKind.Echo || IsEchoRequest(ref packet));
+    }
+
+    /// <summary>
+    /// Whether a packet is to a backend's port, and not to a service: its connection is noted, for answers to it could be taken for those to a
+    /// connection of a service, between the same client's port and the same backend.
+    /// </summary>
+    private static bool IsForEndpoint(ref Routed packet)
+    {
+        EndpointSet endpoints = packet.Worker.Endpoints;
+        ref PacketFlow flow = ref packet.Tracked.Flow;
+        return flow.Kind == FlowKind.Ports && (flow.TcpFlags & TcpHeader.Rst) == 0 && endpoints.MayHave(flow.IsIPv6, flow.Destination)
+            && endpoints.Contains(EndpointSet.Key(flow.Protocol, flow.IsIPv6, flow.Destination, flow.DestinationPort));
     }
 
     /// <summary>

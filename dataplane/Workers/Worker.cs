@@ -76,6 +76,7 @@ public sealed unsafe partial class Worker : OwnCacheLines, IDisposable
         Neighbours = segment.Neighbours;
         Routes = segment.Routes;
         Services = segment.ServiceTable;
+        Endpoints = segment.Endpoints;
         Connections = segment.ConnectionsOf(index);
         PortWords = (segment.MaxPorts + 63) / 64;
         Bridged = (BridgeEntry*)NativeMemory.AlignedAlloc((nuint)(sizeof(BridgeEntry) * BurstSize), 64);
@@ -115,6 +116,7 @@ public sealed unsafe partial class Worker : OwnCacheLines, IDisposable
     public NeighbourTable Neighbours { get; }
     public RouteTable Routes { get; }
     public ServiceTable Services { get; }
+    public EndpointSet Endpoints { get; }
     public ConnectionTable Connections { get; }
     public EgressMatrix Egress { get; }
     public StormControl Storm { get; }

@@ -96,7 +96,7 @@ public class ServiceScenario(int flows, bool known = true) : Scenario(known ? "s
         writer.SetRoute4(Vrf, RoutePrefix.Of4(BackendNet, 16), BackendGateway);
         foreach (uint i in Numbers)
         {
-            writer.SetBackend((int)i, new BackendRecord { Flags = BackendFlags.Exists, Address = new IPv6Number(0, BackendNet + i), Port = BackendPort, Service = i });
+            writer.SetBackend((int)i, new BackendRecord { Flags = BackendFlags.Exists, Address = new IPv6Number(0, BackendNet + i), Port = BackendPort, Protocol = Wire.ProtocolUdp, Service = i });
             writer.SetFrontend((int)i, new FrontendRecord
             {
                 Key = FrontendKey.Of4(Vrf, Wire.ProtocolUdp, ServiceNet + i, ServicePort), Flags = FrontendFlags.Exists, Service = i,

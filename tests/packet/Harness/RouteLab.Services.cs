@@ -41,9 +41,12 @@ public sealed partial class RouteLab
         foreach ((string text, int weight) in backends)
         {
             IPEndPoint end = IPEndPoint.Parse(text);
-            (IPv6Number number, _, _) = Parse(end.Address.ToString());
+            (IPv6Number number, _, bool six) = Parse(end.Address.ToString());
             int backend = Index(_backends, $"{protocol} {at} {text}");
-            Writer.SetBackend(backend, new BackendRecord { Address = number, Port = (ushort)end.Port, Service = record.Service, Flags = BackendFlags.Exists });
+            Writer.SetBackend(backend, new BackendRecord
+            {
+                Address = number, Port = (ushort)end.Port, Protocol = protocol, Service = record.Service, Flags = BackendFlags.Exists | (six ? BackendFlags.IPv6 : 0),
+            });
             members.Add(new BackendMember((uint)backend, (ushort)weight, number.Low ^ ((ulong)end.Port << 40)));
         }
         if (members.Count != 0)

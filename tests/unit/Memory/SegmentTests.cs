@@ -79,6 +79,7 @@ public sealed unsafe class SegmentTests
             (SectionId.Backends, (nint)segment.Backends, (ulong)(sizeof(Versioned<BackendRecord>) * options.MaxBackends)),
             (SectionId.BackendSets, (nint)segment.BackendSets, (ulong)options.BackendSetBytes),
             (SectionId.ServiceBuckets, At(segment, SectionId.ServiceBuckets), ServiceTable.SizeInBytes(options.MaxFrontends)),
+            (SectionId.Endpoints, At(segment, SectionId.Endpoints), EndpointSet.SizeInBytes(options.MaxBackends)),
             (SectionId.NatPools, (nint)segment.NatPools, (ulong)(sizeof(Versioned<NatPoolRecord>) * options.MaxNatPools)),
             (SectionId.Connections4, At(segment, SectionId.Connections4), (ulong)ConnectionTable.SlotsFor(options.ConnectionCapacity) * 64),
             (SectionId.Connections6, At(segment, SectionId.Connections6), (ulong)ConnectionTable.SlotsFor(SegmentOptions.ConnectionCapacity6(options.ConnectionCapacity)) * 128),
