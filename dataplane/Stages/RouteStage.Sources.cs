@@ -75,8 +75,7 @@ public static unsafe partial class RouteStage
         }
         else if (tracked.Frontend == 0 && leaves && output.Has(InterfaceFlags.Masqueraded) && IsCallFromOutside(ref packet))
         {
-            (sources.Addresses[0], sources.Count) = (tracked.To.Source, 1);
-            (sources.FirstPort, sources.LastPort) = (tracked.To.SourcePort, tracked.To.SourcePort);
+            TakeOwn(ref packet, IsForEndpoint(ref packet), ref sources);
         }
         else if (tracked.Frontend != 0 || (packet.IsFromHost && MayCollide(ref packet, in pool)))
         {
@@ -86,9 +85,7 @@ public static unsafe partial class RouteStage
         }
         else if (leaves && IsForEndpoint(ref packet))
         {
-            (sources.Addresses[0], sources.Count) = (tracked.To.Source, 1);
-            // Only a connection that begins can have another port than its own.
-            (sources.FirstPort, sources.LastPort) = IsFirst(ref packet) ? (FirstUserPort, ushort.MaxValue) : (tracked.To.SourcePort, tracked.To.SourcePort);
+            TakeOwn(ref packet, true, ref sources);
             sources.IsDirect = true;
         }
         else
@@ -108,6 +105,14 @@ public static unsafe partial class RouteStage
         ref PacketFlow flow = ref packet.Tracked.Flow;
         return pool.Serves(packet.IsIPv6) && (flow.TcpFlags & TcpHeader.Rst) == 0
             && (flow.Kind != FlowKind.Echo || IsEchoRequest(ref packet));
+    }
+
+    /// <summary>Its own address, and its own port; another one only where that may be another connection's, and only for one that begins.</summary>
+    private static void TakeOwn(ref Routed packet, bool mayCollide, ref Sources sources)
+    {
+        ushort port = packet.Tracked.To.SourcePort;
+        (sources.Addresses[0], sources.Count) = (packet.Tracked.To.Source, 1);
+        (sources.FirstPort, sources.LastPort) = mayCollide && IsFirst(ref packet) ? (FirstUserPort, ushort.MaxValue) : (port, port);
     }
 
     /// <summary>

@@ -27,7 +27,22 @@ public sealed class DirectConnectionTests
     public void Each_connection_has_its_own_answers(byte protocol, bool v6, bool directFirst)
     {
         Net net = Net.Of(v6);
-        using RouteLab lab = Lab().Service(protocol, At(net.Vip, 80), At(net.Backend, 8080));
+        using RouteLab lab = Lab();
+        AssertAnswers(lab, net, protocol, directFirst);
+    }
+
+    /// <summary>Where the backend's own calls would have other addresses, those from outside keep theirs.</summary>
+    [Theory, MemberData(nameof(Orders))]
+    public void So_it_has_at_a_backend_that_is_masqueraded(byte protocol, bool v6, bool directFirst)
+    {
+        Net net = Net.Of(v6);
+        using RouteLab lab = Lab().Masquerade(2, 1, v6 ? ["fd00:1::1"] : ["10.0.1.1"]);
+        AssertAnswers(lab, net, protocol, directFirst);
+    }
+
+    private static void AssertAnswers(RouteLab lab, Net net, byte protocol, bool directFirst)
+    {
+        lab.Service(protocol, At(net.Vip, 80), At(net.Backend, 8080));
         (string To, int Port) service = (net.Vip, 80), direct = (net.Backend, 8080);
         (string To, int Port)[] order = directFirst ? [direct, service] : [service, direct];
         var seen = new List<ushort>();

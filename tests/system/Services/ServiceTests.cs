@@ -54,6 +54,18 @@ public sealed class ServiceTests(ServiceNode node) : ServiceTest(node)
         Assert.Equal("one", WebServer.Get(Node.Lan["one"].Namespace, $"http://{Vip}/").Server);
     }
 
+    /// <summary>One port of the client, and both connections end at the same port of the same backend.</summary>
+    [Theory, InlineData(true), InlineData(false)]
+    public void FromOnePortAClientReachesABackendByItsServiceAndDirectly(bool serviceFirst)
+    {
+        Serve("one");
+        MakeService("80:8080", "one");
+        Node.OutsideNamespace.Do("ip", "route", "replace", Node.Lan["one"].Address, "via", ServiceNode.Node);
+        string[] ends = [$"{Vip}:80", $"{Node.Lan["one"].Address}:8080"];
+        string said = Node.OutsideNamespace.Do("python3", "-c", FromOnePort, serviceFirst ? "40001" : "40002", ends[serviceFirst ? 0 : 1], ends[serviceFirst ? 1 : 0]);
+        Assert.Equal(string.Concat(Enumerable.Repeat($"one {ServiceNode.Outside}\n", 6)), said);
+    }
+
     [Fact]
     public void WithoutBackendsItIsSaidSo()
     {
@@ -135,6 +147,27 @@ public sealed class ServiceTests(ServiceNode node) : ServiceTest(node)
         }
         Node.Client.Do("ping", "-c", "3", "-i", "0.2", "-W", "2", ServiceNode.Outside);
     }
+
+    /// <summary>Connects to two addresses from one port, and asks each of them three times in turn.</summary>
+    private const string FromOnePort = """
+        import socket, sys
+        ends = []
+        for end in sys.argv[2:]:
+            host, port = end.split(':')
+            s = socket.socket()
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.settimeout(8)
+            s.bind(('', int(sys.argv[1])))
+            s.connect((host, int(port)))
+            ends.append(s)
+        for turn in range(3):
+            for s in ends:
+                s.send(b'GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+                answer = s.recv(4096)
+                while b'\r\n\r\n' not in answer or not answer.endswith(b'\n'):
+                    answer += s.recv(4096)
+                print(answer.split(b'\r\n\r\n')[1].decode(), end='')
+        """;
 
     /// <summary>Sends a query for an A record and prints the address in the answer and the payload that the server adds, or "refused".</summary>
     private const string UdpQuery = """
