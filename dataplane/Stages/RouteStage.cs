@@ -78,7 +78,7 @@ public static unsafe partial class RouteStage
             RouteBurst.Direct(w, count);
         }
         RouteBurst.Needs needs = RouteBurst.Begin(w, in itf, tracks);
-        int straight = tracks | has6 ? 0 : RouteBurst.ForwardStraight(w, in needs, count);
+        int straight = RouteBurst.ForwardStraight(w, in needs, count, tracks, has6);
         uint sent = (uint)straight;
         if (straight < count)
         {
