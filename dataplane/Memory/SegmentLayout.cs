@@ -10,7 +10,7 @@ public enum SectionId
     Workers, Ports, PortRuntime, Bridges, BridgeRuntime, Macs, PortCounters, Events, CaptureSessions, CaptureRings,
     Interfaces, Vrfs, NextHops, NextHopGroups, Tunnels, RouteArena, TunnelBuckets, Neighbours,
     Frontends, Backends, BackendSets, ServiceBuckets, NatPools,
-    Connections4, Connections6, ConnectionCounters, ConnectionSweep,
+    Connections4, Connections6, ConnectionCounters, ConnectionSweep, ConnectionMarks,
     Count,
 }
 
@@ -35,7 +35,7 @@ public struct SegmentHeader
     public const ulong MagicValue = 0x3147_4553_4E4C_5044;
 
     /// <summary>Raised by every change of a struct in the segment, whatever its size, and of where a key lies in a table.</summary>
-    public const uint CurrentLayoutVersion = 5;
+    public const uint CurrentLayoutVersion = 6;
 
     [FieldOffset(0)] public ulong Magic;
     [FieldOffset(8)] public uint LayoutVersion;
@@ -177,6 +177,7 @@ public static class SegmentLayout
             SectionId.Connections6 => (ulong)Unsafe.SizeOf<Tables.ConnectionSlot6>() * (ulong)Tables.ConnectionTable.SlotsFor(SegmentOptions.ConnectionCapacity6(o.ConnectionCapacity)),
             SectionId.ConnectionCounters => (ulong)Unsafe.SizeOf<ConnectionCounters>() * (ulong)(o.MaxWorkers + 1),
             SectionId.ConnectionSweep => ConnectionSweep.SizeInBytes(o.MaxBackends),
+            SectionId.ConnectionMarks => Tables.ConnectionMarks.SizeInBytes(o.ConnectionCapacity),
             _ => throw new ArgumentOutOfRangeException(nameof(id)),
         };
         return (raw + 4095) & ~4095ul;

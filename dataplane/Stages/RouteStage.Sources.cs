@@ -30,6 +30,8 @@ public static unsafe partial class RouteStage
         public bool KeepsPort;
         /// <summary>They are those of an endpoint mapping (RFC 4787, 4.1).</summary>
         public bool IsMapping;
+        /// <summary>Somebody outside calls a host that is masqueraded.</summary>
+        public bool IsCall;
     }
 
     private enum SourceChoice
@@ -75,6 +77,7 @@ public static unsafe partial class RouteStage
         {
             (sources.Addresses[0], sources.Count) = (tracked.To.Source, 1);
             (sources.FirstPort, sources.LastPort) = (tracked.To.SourcePort, tracked.To.SourcePort);
+            sources.IsCall = true;
         }
         else if (tracked.Frontend != 0 || (packet.IsFromHost && MayCollide(ref packet, in pool)))
         {
