@@ -36,9 +36,10 @@ public unsafe class ConnectionTableBenchmarks
         var random = new Random(1);
         int capacity = Math.Max(1024, Connections + (Connections / 64));
         nuint slots4 = (nuint)ConnectionTable.SlotsFor(capacity) * ConnectionSlot4.SizeInBytes, slots6 = (nuint)ConnectionTable.SlotsFor(1024) * ConnectionSlot6.SizeInBytes;
-        _memory = SharedMemory.CreatePrivate(slots4 + slots6 + ConnectionCounters.SizeInBytes);
+        nuint marks = (nuint)ConnectionMarks.SizeInBytes(capacity);
+        _memory = SharedMemory.CreatePrivate(slots4 + slots6 + marks + ConnectionCounters.SizeInBytes);
         _table = new ConnectionTable((ConnectionSlot4*)_memory.Pointer, (ConnectionSlot6*)(_memory.Pointer + slots4), capacity, 1024,
-            (ConnectionCounters*)(_memory.Pointer + slots4 + slots6), 1, 0, seed: 1);
+            _memory.Pointer + slots4 + slots6, (ConnectionCounters*)(_memory.Pointer + slots4 + slots6 + marks), 1, 0, seed: 1);
         var present = new ConnectionKey[2 * Connections];
         for (int i = 0; i < Connections; i++)
         {

@@ -131,7 +131,7 @@ public sealed unsafe class Segment : IDisposable
     {
         int capacity = (int)Header.ConnectionCapacity;
         return new ConnectionTable((ConnectionSlot4*)At(SectionId.Connections4), (ConnectionSlot6*)At(SectionId.Connections6),
-            capacity, SegmentOptions.ConnectionCapacity6(capacity), (ConnectionCounters*)At(SectionId.ConnectionCounters), MaxWorkers + 1, writer, Header.HashSeed);
+            capacity, SegmentOptions.ConnectionCapacity6(capacity), At(SectionId.ConnectionMarks), (ConnectionCounters*)At(SectionId.ConnectionCounters), MaxWorkers + 1, writer, Header.HashSeed);
     }
 
     /// <summary>By which the control plane asks for the connections of removed backends to be removed.</summary>

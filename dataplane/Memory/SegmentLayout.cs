@@ -10,7 +10,7 @@ public enum SectionId
     Workers, Ports, PortRuntime, Bridges, BridgeRuntime, Macs, PortCounters, Events, CaptureSessions, CaptureRings,
     Interfaces, Vrfs, NextHops, NextHopGroups, Tunnels, RouteArena, TunnelBuckets, Neighbours,
     Frontends, Backends, BackendSets, ServiceBuckets, Endpoints, NatPools,
-    Connections4, Connections6, ConnectionCounters, ConnectionSweep,
+    Connections4, Connections6, ConnectionCounters, ConnectionSweep, ConnectionMarks,
     Count,
 }
 
@@ -178,6 +178,7 @@ public static class SegmentLayout
             SectionId.Connections6 => (ulong)Unsafe.SizeOf<Tables.ConnectionSlot6>() * (ulong)Tables.ConnectionTable.SlotsFor(SegmentOptions.ConnectionCapacity6(o.ConnectionCapacity)),
             SectionId.ConnectionCounters => (ulong)Unsafe.SizeOf<ConnectionCounters>() * (ulong)(o.MaxWorkers + 1),
             SectionId.ConnectionSweep => ConnectionSweep.SizeInBytes(o.MaxBackends),
+            SectionId.ConnectionMarks => Tables.ConnectionMarks.SizeInBytes(o.ConnectionCapacity),
             _ => throw new ArgumentOutOfRangeException(nameof(id)),
         };
         return (raw + 4095) & ~4095ul;

@@ -132,17 +132,22 @@ internal static unsafe partial class RouteBurst
     }
 
     /// <summary>As <see cref="Read4"/>, for IPv6 and what is left of the entries.</summary>
-    [MethodImpl(MethodImplOptions.NoInlining)]
-    public static int Read6(Worker w, ref readonly InterfaceRecord itf, int count)
+    public static int Read6(Worker w, ref readonly InterfaceRecord itf, int count) =>
+        itf.Has(InterfaceFlags.SourceCheck) ? Read6<NearSources>(w, in itf, count) : Read6<AnySource>(w, in itf, count);
+
+    private static int Read6<TSources>(Worker w, ref readonly InterfaceRecord itf, int count)
+        where TSources : struct, ISources
     {
         const int Needed = Wire.EthernetHeader + IPv6Header.Length;
+        // A longer one is longer than a number of 16 bits says.
+        const long MaxPayload = ushort.MaxValue - IPv6Header.Length;
         RouteState state = w.Routing;
         BurstPacket* entry = state.Entries, end = entry + count;
         IPv6Number* address = state.Addresses6;
-        ulong mac = itf.Mac, alias = itf.AliasMac != 0 ? itf.AliasMac : itf.Mac;
         ulong host = itf.HostPort != 0 ? itf.Mac : ulong.MaxValue;
-        bool checks = itf.Has(InterfaceFlags.SourceCheck);
-        int subnets = itf.Count6;
+        Vector128<byte> mac = Beginning6(itf.Mac), alias = Beginning6(itf.AliasMac != 0 ? itf.AliasMac : itf.Mac), decides = BeginningMask6;
+        ReadSubnets6(in itf, out SubnetAddresses6 subnets);
+        Vector256<ulong> ownHigh = subnets.OwnHigh, ownLow = subnets.OwnLow;
         int plain = 0;
         for (; entry < end; entry++, address++)
         {
@@ -153,37 +158,87 @@ internal static unsafe partial class RouteBurst
                 continue;
             }
             byte* data = entry->Data, ip = data + Wire.EthernetHeader;
-            ulong to = Unsafe.ReadUnaligned<ulong>(data) & MacAddress.Mask, from = Unsafe.ReadUnaligned<ulong>(data + 6) & MacAddress.Mask;
+            Vector128<byte> beginning = Vector128.Load(data);
+            if (((beginning ^ mac) & decides) != Vector128<byte>.Zero && ((beginning ^ alias) & decides) != Vector128<byte>.Zero)
+            {
+                continue;
+            }
+            if (mbuf->refcnt != 1 || (mbuf->ol_flags & (Rte.RTE_MBUF_F_INDIRECT | Rte.RTE_MBUF_F_EXTERNAL)) != 0)
+            {
+                continue;
+            }
+            // Of these only the signs count.
             long payload = IPv6Header.PayloadLength(ip), padding = mbuf->pkt_len - Wire.EthernetHeader - IPv6Header.Length - payload;
-            ulong other = to ^ mac;
-            ulong bits = other == 0 ? 0 : to ^ alias;
-            bits |= from & 1;
-            bits |= (Unsafe.ReadUnaligned<uint>(data + Wire.EtherTypeOffset) & 0x00F0_FFFF) ^ 0x0060_DD86;
-            bits |= (mbuf->refcnt ^ 1u) | (mbuf->ol_flags & (Rte.RTE_MBUF_F_INDIRECT | Rte.RTE_MBUF_F_EXTERNAL));
-            bits |= mbuf->nb_segs == 1 ? 0 : (ulong)padding;
-            long sign = (payload - 1) | padding | (ip[7] - 2L);
+            if (((payload - 1) | padding | (ip[7] - 2L) | (MaxPayload - payload)) < 0)
+            {
+                continue;
+            }
             (ulong high, ulong low) = IPv6Header.Source(ip);
             (ulong toHigh, ulong toLow) = IPv6Header.Destination(ip);
-            bool isOwn = false, isNear = !checks;
-            for (int i = 0; i < subnets; i++)
+            if (MayBeStrange6(high) || MayBeStrange6(toHigh))
             {
-                ref readonly InterfaceAddress6 subnet = ref itf.Addresses6[i];
-                isOwn |= ((high ^ subnet.Address.High) | (low ^ subnet.Address.Low)) == 0;
-                isNear |= subnet.Contains(high, low);
+                if (IPAddresses.IsMartian6(high, low) || IPAddresses.IsMartian6(toHigh, toLow) || IPAddresses.IsLinkLocal6(high) || IPAddresses.IsLinkLocal6(toHigh))
+                {
+                    continue;
+                }
             }
-            bool isBad = (bits != 0) | (sign < 0) | IPAddresses.IsMartian6(high, low) | IPAddresses.IsMartian6(toHigh, toLow)
-                | IPAddresses.IsLinkLocal6(high) | IPAddresses.IsLinkLocal6(toHigh) | ((isOwn | !isNear) & (from != host));
-            int good = isBad ? 0 : 1;
-            long length = payload + IPv6Header.Length;
-            // The largest IPv6 packet is larger than any number of 16 bits.
-            good = length > ushort.MaxValue ? 0 : good;
-            Trim(mbuf, (uint)padding * (uint)good);
-            entry->Length = (ushort)length;
-            entry->Family = (byte)(good * 6);
+            // As in Read4: the address of the router, and where sources are checked, one of no subnet.
+            Vector256<ulong> high4 = Vector256.Create(high), low4 = Vector256.Create(low);
+            bool isStrange = (Vector256.Equals(high4, ownHigh) & Vector256.Equals(low4, ownLow)) != Vector256<ulong>.Zero;
+            if (default(TSources).MustBeNear)
+            {
+                Vector256<ulong> distance = ((high4 ^ ownHigh) & subnets.MaskHigh) | ((low4 ^ ownLow) & subnets.MaskLow);
+                isStrange |= Vector256.Equals(distance, Vector256<ulong>.Zero) == Vector256<ulong>.Zero;
+            }
+            if (isStrange && (Unsafe.ReadUnaligned<ulong>(data + 6) & MacAddress.Mask) != host)
+            {
+                continue;
+            }
+            if (padding != 0)
+            {
+                if (mbuf->nb_segs != 1)
+                {
+                    continue;
+                }
+                Trim(mbuf, (uint)padding);
+            }
+            entry->Length = (ushort)(payload + IPv6Header.Length);
+            entry->Family = 6;
             *address = new IPv6Number(toHigh, toLow);
-            plain += good;
+            plain++;
         }
         return plain;
+    }
+
+    /// <summary>As <see cref="Beginning"/>, of IPv6.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<byte> Beginning6(ulong mac) => Vector128.Create(mac & MacAddress.Mask, 0x0060_DD86_0000_0000).AsByte();
+
+    private static Vector128<byte> BeginningMask6 => Vector128.Create(MacAddress.Mask | (1ul << 48), 0x00F0_FFFF_0000_0000).AsByte();
+
+    /// <summary>False for the upper half of an address that is neither a martian nor link-local, whatever the lower one is: nearly all are.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool MayBeStrange6(ulong high) => high - 1 >= 0xFE80_0000_0000_0000 - 1;
+
+    /// <summary>As <see cref="SubnetAddresses"/>, of IPv6: addresses and masks.</summary>
+    private struct SubnetAddresses6
+    {
+        public Vector256<ulong> OwnHigh, OwnLow, MaskHigh, MaskLow;
+    }
+
+    /// <summary>Unused ones are near to no source but a multicast address.</summary>
+    private static void ReadSubnets6(ref readonly InterfaceRecord itf, out SubnetAddresses6 subnets)
+    {
+        Vector256<ulong> none = Vector256<ulong>.AllBitsSet;
+        subnets = new SubnetAddresses6 { OwnHigh = none, OwnLow = none, MaskHigh = none, MaskLow = none };
+        for (int i = 0; i < itf.Count6; i++)
+        {
+            ref readonly InterfaceAddress6 subnet = ref itf.Addresses6[i];
+            subnets.OwnHigh = subnets.OwnHigh.WithElement(i, subnet.Address.High);
+            subnets.OwnLow = subnets.OwnLow.WithElement(i, subnet.Address.Low);
+            subnets.MaskHigh = subnets.MaskHigh.WithElement(i, subnet.Mask.High);
+            subnets.MaskLow = subnets.MaskLow.WithElement(i, subnet.Mask.Low);
+        }
     }
 
     /// <summary>Cuts bytes off the end of a packet in one buffer.</summary>

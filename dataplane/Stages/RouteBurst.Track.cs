@@ -8,9 +8,9 @@ using Dataplane.Workers;
 
 namespace Dataplane.Stages;
 
-// Connections, in a VRF that tracks them. A packet of a known one takes its route from the connection's entry instead of the routes, and
-// its addresses and ports when it is sent. What may begin or end a connection, or has no ports, goes step by step; so does a packet that may be
-// for a service. All else is routed as it is.
+// Connections, in a VRF that tracks them. What can be of none is sifted out (RouteBurst.Sift.cs). A packet of a known one takes its route from the
+// connection's entry instead of the routes, and its addresses and ports when it is sent. What may begin or end a connection, or has no ports, goes
+// step by step; so does a packet that may be for a service. All else is routed as it is.
 internal static unsafe partial class RouteBurst
 {
     /// <summary>SYN, FIN, RST: they change the state of a connection (<see cref="ConnectionTracking.IsQuietTcp"/>).</summary>
@@ -20,87 +20,159 @@ internal static unsafe partial class RouteBurst
     private const ushort AnyFragment = 0xFF3F;
 
     /// <summary>
-    /// Looks for the connections of all packets. Gives how many IPv4 and IPv6 packets have none, and need a route. Those of connections have
-    /// their way already; when others of their family had theirs looked up, <see cref="Direct"/> gives it to them again.
+    /// Looks for the connections of all packets. Gives how many IPv4 and IPv6 packets have none, and need a route (<see cref="Find4"/>,
+    /// <see cref="Find6"/>). Those of connections have their way already. False when nothing is known of any packet: all were sifted out,
+    /// but for those that went step by step anyway.
     /// </summary>
-    public static void Track(Worker w, ref readonly InterfaceRecord itf, uint verdicts, int count, out int plain4, out int plain6)
+    /// <param name="w">The worker.</param>
+    /// <param name="itf">The interface of the burst.</param>
+    /// <param name="port">Its port.</param>
+    /// <param name="verdicts">See <see cref="VrfRecord.Verdicts"/>.</param>
+    /// <param name="count">Packets of the burst.</param>
+    /// <param name="plain4">IPv4 packets among them that do not go step by step; then those that need a route.</param>
+    /// <param name="plain6">As <paramref name="plain4"/>, of IPv6.</param>
+    public static bool Track(Worker w, ref readonly InterfaceRecord itf, int port, uint verdicts, int count, ref int plain4, ref int plain6)
     {
-        int others = Ask4(w, itf.Vrf, count);
-        plain4 = Look4(w, in itf, verdicts, count);
-        plain6 = 0;
-        if (others != 0)
+        SieveUse* use = w.Routing.Sieves + port;
+        int all4 = plain4, all6 = plain6, asked4 = all4;
+        if ((*use & SieveUse.Not4) != 0)
         {
-            Ask6(w, itf.Vrf, count);
-            plain6 = Look6(w, in itf, verdicts, count);
+            Ask4<Unsifted>(w, itf.Vrf, count);
+            plain4 = Look4<Unsifted>(w, in itf, verdicts, count);
         }
+        else
+        {
+            asked4 = Sift4(w, in itf, count);
+            if ((asked4 | all6) != 0)
+            {
+                ForeseeNothing(w, count);
+            }
+            if (asked4 != 0)
+            {
+                Ask4<Sifted>(w, itf.Vrf, asked4);
+                plain4 = all4 - asked4 + Look4<Sifted>(w, in itf, verdicts, asked4);
+            }
+        }
+        Learn(use, SieveUse.Not4, plain4, all4);
+        return all6 == 0 ? asked4 != 0 : Track6(w, in itf, use, verdicts, count, ref plain6) | asked4 != 0;
     }
 
-    /// <summary>Gives packets of known connections their way again, which the look-up of routes for a whole burst has taken from them.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    public static void Direct(Worker w, int count)
+    private static bool Track6(Worker w, ref readonly InterfaceRecord itf, SieveUse* use, uint verdicts, int count, ref int plain6)
     {
+        int all6 = plain6, asked = Sift6(w, in itf, (*use & SieveUse.Not6) == 0, count);
+        Ask6(w, itf.Vrf, asked);
+        plain6 = all6 - asked + Look6(w, in itf, verdicts, asked);
+        Learn(use, SieveUse.Not6, plain6, all6);
+        return asked != 0;
+    }
+
+    /// <summary>Looks up the routes of the IPv4 packets of a burst that are of no known connection: those of connections have theirs.</summary>
+    [SkipLocalsInit]
+    public static void Find4(Worker w, uint root, int count)
+    {
+        uint* addresses = stackalloc uint[RouteState.BurstSize], results = stackalloc uint[RouteState.BurstSize];
         RouteState state = w.Routing;
-        for (int i = 0; i < count; i++)
+        byte* place = state.Asked;
+        BurstPacket* entry = state.Entries;
+        int n = 0;
+        for (int i = 0; i < count; i++, entry++)
         {
-            BurstPacket* entry = state.Entries + i;
-            if (entry->Connection == TrackedBy.None)
-            {
-                continue;
-            }
-            if (entry->Family == 4)
-            {
-                state.Results4[i] = state.Verdicts4[i].Route;
-            }
-            else
-            {
-                state.Results6[i] = state.Verdicts6[i].Route;
-            }
+            place[n] = (byte)i;
+            addresses[n] = state.Addresses4[i];
+            n += entry->Family == 4 && entry->Connection == TrackedBy.None ? 1 : 0;
+        }
+        w.Routes.Find4(root, addresses, results, n);
+        for (int k = 0; k < n; k++)
+        {
+            state.Results4[place[k]] = results[k];
         }
     }
 
-    /// <summary>Makes the keys of IPv4 packets, and asks for the lines in which their connections are. Gives how many IPv6 packets there are.</summary>
-    private static int Ask4(Worker w, ushort vrf, int count)
+    /// <summary>As <see cref="Find4"/>, for IPv6.</summary>
+    [SkipLocalsInit]
+    public static void Find6(Worker w, uint root, int count)
+    {
+        IPv6Number* addresses = stackalloc IPv6Number[RouteState.BurstSize];
+        uint* results = stackalloc uint[RouteState.BurstSize];
+        RouteState state = w.Routing;
+        byte* place = state.Asked;
+        BurstPacket* entry = state.Entries;
+        int n = 0;
+        for (int i = 0; i < count; i++, entry++)
+        {
+            place[n] = (byte)i;
+            addresses[n] = state.Addresses6[i];
+            n += entry->Family == 6 && entry->Connection == TrackedBy.None ? 1 : 0;
+        }
+        w.Routes.Find6(root, (ulong*)addresses, results, n);
+        for (int k = 0; k < n; k++)
+        {
+            state.Results6[place[k]] = results[k];
+        }
+    }
+
+    /// <summary>Makes the keys of IPv4 packets, and asks for the lines in which their connections are.</summary>
+    private static void Ask4<TSifting>(Worker w, ushort vrf, int count)
+        where TSifting : struct, ISifting
     {
         RouteState state = w.Routing;
         ConnectionTable table = w.Connections;
-        BurstPacket* entry = state.Entries, end = entry + count;
+        BurstPacket* entry = state.Entries;
         ConnectionKey4* key = state.Keys4;
         ConnectionSlot4** home = state.Homes4;
-        int others = 0;
-        for (; entry < end; entry++, key++, home++)
+        byte* begins = state.Missed;
+        for (int n = 0; n < count; n++, entry++, key++, home++)
         {
-            entry->Connection = TrackedBy.None;
-            entry->Foreseen = default;
-            if (entry->Family != 4)
+            int i = n;
+            if (default(TSifting).Sifts)
             {
-                others += entry->Family;
-                continue;
+                i = state.Asked[n];
+                entry = state.Entries + i;
+                key = state.Keys4 + i;
+                home = state.Homes4 + i;
+            }
+            else
+            {
+                entry->Foreseen = default;
+                if (entry->Family != 4)
+                {
+                    continue;
+                }
             }
             const int Transport = Wire.EthernetHeader + IPv4Header.MinLength;
             byte* ip = entry->Data + Wire.EthernetHeader, transport = entry->Data + Transport;
             byte protocol = ip[9];
-            bool isFragment = (Unsafe.ReadUnaligned<ushort>(ip + 6) & AnyFragment) != 0;
-            if (isFragment || !CanBeRewritten(entry, protocol, transport, Transport))
+            if ((Unsafe.ReadUnaligned<ushort>(ip + 6) & AnyFragment) != 0)
             {
                 entry->Family = 0;
-                if (!isFragment)
-                {
-                    ForeseeSyn(w, vrf, entry, false);
-                }
                 continue;
             }
-            key->Flow = ConnectionKey.FlowOf(vrf, protocol, Wire.Load32(transport));
-            key->Addresses = BinaryPrimitives.ReverseEndianness(Unsafe.ReadUnaligned<ulong>(ip + 12));
-            ConnectionSlot4* slot = table.Home4(in *key);
+            if (!CanBeRewritten(entry, protocol, transport, Transport))
+            {
+                entry->Family = 0;
+                *begins++ = (byte)i;
+                continue;
+            }
+            ulong flow = ConnectionKey.FlowOf(vrf, protocol, Wire.Load32(transport));
+            ulong addresses = BinaryPrimitives.ReverseEndianness(Unsafe.ReadUnaligned<ulong>(ip + 12));
+            ConnectionSlot4* slot = table.Home4(flow, addresses);
             ConnectionTable.Prefetch(slot);
             *home = slot;
+            key->Flow = flow;
+            key->Addresses = addresses;
         }
-        return others;
+        // Calls behind the loop, which needs all registers.
+        for (byte* at = state.Missed; at < begins; at++)
+        {
+            ForeseeSyn(w, vrf, state.Entries + *at, false);
+        }
     }
 
-    private static int Look4(Worker w, ref readonly InterfaceRecord itf, uint verdicts, int count)
+    private static int Look4<TSifting>(Worker w, ref readonly InterfaceRecord itf, uint verdicts, int count)
+        where TSifting : struct, ISifting
     {
-        int missed = Look4(w, verdicts, count), plain = 0;
+        int missed = Look4<TSifting>(w, verdicts, count), plain = 0;
         for (int i = 0; i < missed; i++)
         {
             plain += LookCloser4(w, in itf, verdicts, w.Routing.Missed[i]) ? 1 : 0;
@@ -112,7 +184,8 @@ internal static unsafe partial class RouteBurst
     /// Takes the verdicts that are in their homes. Notes the other packets, and asks for the slots behind their homes. Gives how many
     /// these are. It calls nothing.
     /// </summary>
-    private static int Look4(Worker w, uint verdicts, int count)
+    private static int Look4<TSifting>(Worker w, uint verdicts, int count)
+        where TSifting : struct, ISifting
     {
         RouteState state = w.Routing;
         BurstPacket* entry = state.Entries;
@@ -122,8 +195,17 @@ internal static unsafe partial class RouteBurst
         byte* missed = state.Missed;
         uint* results = state.Results4, addresses = state.Addresses4;
         uint now = w.NowSeconds;
-        for (int i = 0; i < count; i++, entry++, verdict++, home++, key++)
+        for (int n = 0; n < count; n++, entry++, verdict++, home++, key++)
         {
+            int i = n;
+            if (default(TSifting).Sifts)
+            {
+                i = state.Asked[n];
+                entry = state.Entries + i;
+                verdict = state.Verdicts4 + i;
+                home = state.Homes4 + i;
+                key = state.Keys4 + i;
+            }
             if (entry->Family != 4)
             {
                 continue;
@@ -169,14 +251,11 @@ internal static unsafe partial class RouteBurst
     {
         RouteState state = w.Routing;
         ConnectionTable table = w.Connections;
-        for (int i = 0; i < count; i++)
+        for (int n = 0; n < count; n++)
         {
             const int Transport = Wire.EthernetHeader + IPv6Header.Length;
+            int i = state.Asked[n];
             BurstPacket* entry = state.Entries + i;
-            if (entry->Family != 6)
-            {
-                continue;
-            }
             byte* ip = entry->Data + Wire.EthernetHeader, transport = entry->Data + Transport;
             byte protocol = ip[6];
             if (!CanBeRewritten(entry, protocol, transport, Transport))
@@ -202,8 +281,9 @@ internal static unsafe partial class RouteBurst
         RouteState state = w.Routing;
         uint now = w.NowSeconds;
         int plain = 0;
-        for (int i = 0; i < count; i++)
+        for (int n = 0; n < count; n++)
         {
+            int i = state.Asked[n];
             BurstPacket* entry = state.Entries + i;
             if (entry->Family != 6)
             {
@@ -279,10 +359,11 @@ internal static unsafe partial class RouteBurst
     private static void Translate4(BurstPacket* entry, ConnectionVerdict4* verdict)
     {
         byte* ip = entry->Data + Wire.EthernetHeader;
+        byte protocol = ip[9];
         ref readonly ConnectionRewrite4 to = ref verdict->Rewrite;
         Unsafe.WriteUnaligned(ip + 12, BinaryPrimitives.ReverseEndianness(((ulong)to.Source << 32) | to.Destination));
         IPv4Header.DecrementTtl(ip, to.AddressDelta);
-        Translate(entry, ip + IPv4Header.MinLength, ip[9], to.SourcePort, to.DestinationPort, to.AddressDelta, to.PortDelta);
+        Translate(entry, ip + IPv4Header.MinLength, protocol, to.SourcePort, to.DestinationPort, to.AddressDelta, to.PortDelta);
     }
 
     /// <summary>As <see cref="Translate4"/>, for IPv6.</summary>

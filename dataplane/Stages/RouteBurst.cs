@@ -63,23 +63,29 @@ internal static unsafe partial class RouteBurst
     }
 
     /// <summary>
-    /// Sends IPv4 packets of an interface without connections, as long as they go by ports with addresses that are the same for the
-    /// whole burst: by gateways, to the host, into tunnels. What <see cref="Aim"/> and <see cref="Forward"/> do in two loops one
-    /// does for these. Gives how many were sent.
+    /// Sends packets as long as they go by ports with addresses that are the same for the whole burst: by gateways, to the host, into
+    /// tunnels. What <see cref="Aim"/> and <see cref="Forward"/> do in two loops one does for these. Gives how many were sent.
     /// </summary>
-    public static int ForwardStraight(Worker w, in Needs needs, int count)
+    public static int ForwardStraight(Worker w, in Needs needs, int count, bool tracks, bool has6) => has6
+        ? tracks ? ForwardStraight<BothFamilies, Tracked>(w, in needs, count) : ForwardStraight<BothFamilies, Untracked>(w, in needs, count)
+        : tracks ? ForwardStraight<OnlyIPv4, Tracked>(w, in needs, count) : ForwardStraight<OnlyIPv4, Untracked>(w, in needs, count);
+
+    private static int ForwardStraight<TFamilies, TTracking>(Worker w, in Needs needs, int count)
+        where TFamilies : struct, IFamilies
+        where TTracking : struct, ITracking
     {
         RouteState state = w.Routing;
-        for (int i = 0; (i = ForwardStraight(w, i, count)) < count;)
+        for (int i = 0; (i = ForwardStraight<TFamilies, TTracking>(w, i, count)) < count;)
         {
-            uint index = state.Results4[i];
+            byte family = state.Entries[i].Family;
+            uint index = family == 6 ? state.Results6[i] : state.Results4[i];
             RouteHop* hop = state.Hops + (index % RouteHop.CacheSize);
-            if (state.Entries[i].Family != 4 || hop->Burst == state.Burst)
+            if (family == 0 || hop->Burst == state.Burst)
             {
                 return i;
             }
             RouteHop.Prepare(w, hop, index, in needs);
-            if (!hop->IsStraight4)
+            if (!(family == 6 ? hop->IsStraight6 : hop->IsStraight4))
             {
                 return i;
             }
@@ -88,18 +94,23 @@ internal static unsafe partial class RouteBurst
     }
 
     /// <summary>The loop. Gives the first packet for which more is to be done, or the count.</summary>
-    private static int ForwardStraight(Worker w, int i, int count)
+    private static int ForwardStraight<TFamilies, TTracking>(Worker w, int i, int count)
+        where TFamilies : struct, IFamilies
+        where TTracking : struct, ITracking
     {
         RouteState state = w.Routing;
         RouteHop* hops = state.Hops;
         uint* results = state.Results4;
         uint burst = state.Burst;
         BurstPacket* entry = state.Entries + i;
-        for (; i < count; i++, entry++)
+        ConnectionVerdict4* verdict = default(TTracking).Tracks ? state.Verdicts4 + i : null;
+        for (; i < count; i++, entry++, verdict++)
         {
-            uint index = results[i];
+            bool isIPv6 = default(TFamilies).Has6 && entry->Family == 6;
+            uint index = isIPv6 ? state.Results6[i] : results[i];
             RouteHop* hop = hops + (index % RouteHop.CacheSize);
-            if (((hop->Burst ^ burst) | (hop->Index ^ index)) != 0 || entry->Family != 4 || !hop->IsStraight4 || entry->Length > hop->Mtu)
+            bool isStraight = isIPv6 ? hop->IsStraight6 : entry->Family == 4 && hop->IsStraight4;
+            if (((hop->Burst ^ burst) | (hop->Index ^ index)) != 0 || !isStraight || entry->Length > hop->Mtu)
             {
                 break;
             }
@@ -107,10 +118,7 @@ internal static unsafe partial class RouteBurst
             {
                 break;
             }
-            byte* data = entry->Data;
-            Unsafe.WriteUnaligned(data, hop->Addresses);
-            Unsafe.WriteUnaligned(data + 8, hop->AddressesEnd);
-            IPv4Header.DecrementTtl(data + Wire.EthernetHeader);
+            Rewrite<TFamilies, TTracking>(w, entry, verdict, hop->Addresses, hop->AddressesEnd);
         }
         return i;
     }

@@ -68,6 +68,8 @@ public unsafe struct RouteHop
     [FieldOffset(48)] public ulong SourceMac;
     /// <summary>In this burst, whether IPv4 packets need nothing but their addresses: <see cref="HopWay.Fixed"/>, and nothing is looked at.</summary>
     [FieldOffset(56)] public bool IsStraight4;
+    /// <summary>As <see cref="IsStraight4"/>, for IPv6.</summary>
+    [FieldOffset(57)] public bool IsStraight6;
 
     [FieldOffset(64)] public ulong Generation;
     [FieldOffset(72)] public ulong Mask6;
@@ -122,6 +124,7 @@ public unsafe struct RouteHop
             Settle(hop, w.Neighbours.FindFirst6(&word, hop->OutPort, hop->GatewayHigh, hop->GatewayLow, w.Neighbours.Bucket(word)), ref hop->Way6);
         }
         hop->IsStraight4 = hop->Way4 == HopWay.Fixed && hop->Look4 == HopLook.None;
+        hop->IsStraight6 = hop->Way6 == HopWay.Fixed && hop->Look6 == HopLook.None;
         hop->Burst = w.Routing.Burst;
     }
 

@@ -56,7 +56,8 @@ public static unsafe partial class RouteStage
             Frontend = (uint)tracked.Frontend,
             Backend = (uint)tracked.Backend,
             Signal = Signal(ref packet),
-            Flags = (tracked.IsDsr ? ConnectionFlags.Dsr : 0) | (sources.IsMapping ? ConnectionFlags.EndpointMapped : 0),
+            Flags = (tracked.IsDsr ? ConnectionFlags.Dsr : 0) | (sources.IsMapping ? ConnectionFlags.EndpointMapped : 0)
+                | (tracked.Frontend == 0 && !sources.IsCall ? ConnectionFlags.ByClient : 0),
         };
         bool hasPort = HasPort(ref packet);
         ushort own = tracked.To.SourcePort;

@@ -32,6 +32,8 @@ public static unsafe partial class RouteStage
         public bool IsMapping;
         /// <summary>Somebody calls a backend by its own address: if the connection cannot be known, its packets are routed all the same.</summary>
         public bool IsDirect;
+        /// <summary>Somebody outside calls a host that is masqueraded.</summary>
+        public bool IsCall;
     }
 
     private enum SourceChoice
@@ -76,6 +78,7 @@ public static unsafe partial class RouteStage
         else if (tracked.Frontend == 0 && leaves && output.Has(InterfaceFlags.Masqueraded) && IsCallFromOutside(ref packet))
         {
             TakeOwn(ref packet, IsForEndpoint(ref packet), ref sources);
+            sources.IsCall = true;
         }
         else if (tracked.Frontend != 0 || (packet.IsFromHost && MayCollide(ref packet, in pool)))
         {

@@ -61,29 +61,36 @@ public static unsafe partial class RouteStage
         RouteState state = w.Routing;
         bool has6 = plain6 != 0;
         bool tracks = vrf.Has(VrfFlags.Tracks);
-        if (tracks)
-        {
-            RouteBurst.Track(w, in itf, vrf.Verdicts, count, out plain4, out plain6);
-        }
+        bool knows = tracks && RouteBurst.Track(w, in itf, port, vrf.Verdicts, count, ref plain4, ref plain6);
         if (plain4 != 0)
         {
-            w.Routes.Find4(vrf.Root4, state.Addresses4, state.Results4, count);
+            if (knows)
+            {
+                RouteBurst.Find4(w, vrf.Root4, count);
+            }
+            else
+            {
+                w.Routes.Find4(vrf.Root4, state.Addresses4, state.Results4, count);
+            }
         }
         if (plain6 != 0)
         {
-            w.Routes.Find6(vrf.Root6, (ulong*)state.Addresses6, state.Results6, count);
-        }
-        if (tracks && (plain4 | plain6) != 0)
-        {
-            RouteBurst.Direct(w, count);
+            if (knows)
+            {
+                RouteBurst.Find6(w, vrf.Root6, count);
+            }
+            else
+            {
+                w.Routes.Find6(vrf.Root6, (ulong*)state.Addresses6, state.Results6, count);
+            }
         }
         RouteBurst.Needs needs = RouteBurst.Begin(w, in itf, tracks);
-        int straight = tracks | has6 ? 0 : RouteBurst.ForwardStraight(w, in needs, count);
+        int straight = RouteBurst.ForwardStraight(w, in needs, count, knows, has6);
         uint sent = (uint)straight;
         if (straight < count)
         {
             RouteBurst.Aim(w, in needs, has6, straight, count);
-            sent += Go(w, port, straight, count, tracks, has6);
+            sent += Go(w, port, straight, count, knows, has6);
         }
         w.Counters(port)->Forwarded += sent;
         return taken + bytes;
@@ -108,7 +115,7 @@ public static unsafe partial class RouteStage
     }
 
     /// <summary>Sends what the loops made ready, and what they did not, in order. Gives how many the loops have sent.</summary>
-    private static uint Go(Worker w, int port, int first, int count, bool tracks, bool has6)
+    private static uint Go(Worker w, int port, int first, int count, bool knows, bool has6)
     {
         BurstPacket* entry = w.Routing.Entries + first, end = w.Routing.Entries + count;
         uint sent = 0;
@@ -116,11 +123,11 @@ public static unsafe partial class RouteStage
         {
             BurstPacket* next = entry->Way == HopWay.Bridge
                 ? RouteBurst.ForwardBridged(w, entry, end)
-                : RouteBurst.Forward(w, entry, end, tracks, has6);
+                : RouteBurst.Forward(w, entry, end, knows, has6);
             sent += (uint)(next - entry);
             if (next == entry)
             {
-                One(w, port, entry->Mbuf, tracks ? entry->Foreseen : default);
+                One(w, port, entry->Mbuf, knows ? entry->Foreseen : default);
                 next++;
             }
             entry = next;

@@ -31,6 +31,8 @@ public sealed unsafe class RouteState : IDisposable
         Verdicts4 = Allocate<ConnectionVerdict4>(BurstSize);
         Verdicts6 = Allocate<ConnectionVerdict6>(BurstSize);
         Missed = Allocate<byte>(BurstSize);
+        Asked = Allocate<byte>(BurstSize);
+        Sieves = Allocate<SieveUse>(segment.MaxPorts);
         Fragments = (rte_mbuf**)Allocate<nint>(Fragmenter.MaxFragments);
         Segments = (rte_mbuf**)Allocate<nint>(OutputStage.MaxSegments);
     }
@@ -60,6 +62,12 @@ public sealed unsafe class RouteState : IDisposable
     /// <summary>Places in the burst of packets whose connection is not where its search begins.</summary>
     public byte* Missed { get; }
 
+    /// <summary>Places in the burst of packets that are to be looked up among the connections, where not all are.</summary>
+    public byte* Asked { get; }
+
+    /// <summary>By port, whether its bursts are sifted first.</summary>
+    internal SieveUse* Sieves { get; }
+
     /// <summary>Next hops as the worker has worked them out.</summary>
     public RouteHop* Hops { get; }
 
@@ -88,7 +96,7 @@ public sealed unsafe class RouteState : IDisposable
         Errors.Dispose();
         Numbered.Dispose();
         foreach (nint memory in (ReadOnlySpan<nint>)[(nint)Entries, (nint)Addresses4, (nint)Addresses6, (nint)Results4, (nint)Results6,
-            (nint)Hops, (nint)Fragments, (nint)Segments, (nint)Keys4, (nint)Keys6, (nint)Homes4, (nint)Homes6, (nint)Verdicts4, (nint)Verdicts6, (nint)Missed])
+            (nint)Hops, (nint)Fragments, (nint)Segments, (nint)Keys4, (nint)Keys6, (nint)Homes4, (nint)Homes6, (nint)Verdicts4, (nint)Verdicts6, (nint)Missed, (nint)Asked, (nint)Sieves])
         {
             NativeMemory.AlignedFree((void*)memory);
         }

@@ -61,7 +61,12 @@ public enum ConnectionFlags : uint
     Dsr = 1 << 10,
     /// <summary>The outer endpoint is that of an <see cref="ConnectionKind.Endpoint"/> mapping, which lives as long.</summary>
     EndpointMapped = 1 << 11,
+    /// <summary>
+    /// Packets are told by the client's side and not by the server's (<see cref="ConnectionMarks"/>): it is masqueraded, or the host. Not of
+    /// a connection to a service.
+    /// </summary>
+    ByClient = 1 << 12,
 
     /// <summary>What the caller of <see cref="ConnectionTable.TryInsert"/> may say.</summary>
-    OfCaller = Dsr | EndpointMapped,
+    OfCaller = Dsr | EndpointMapped | ByClient,
 }

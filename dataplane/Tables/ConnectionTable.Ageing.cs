@@ -53,11 +53,23 @@ public sealed unsafe partial class ConnectionTable
                     AgeEntry(in slots, index, control, in pass);
                 }
             }
+            if (ConnectionControl.MeansKey(control) && (ConnectionKind)(byte)(head->Flow >> 32) == ConnectionKind.Connection)
+            {
+                MarkAgain(in slots, head, control);
+            }
             if (index % ReachTurns == pass.ReachTurn && index < slots.Homes)
             {
                 LowerReach(in slots, index);
             }
         }
+    }
+
+    /// <summary>Marks the address of an entry in the present round. Should another one have taken the slot since, that has marked its own.</summary>
+    private void MarkAgain(in ConnectionSlots slots, ConnectionHead* head, ulong control)
+    {
+        ConnectionKey key = slots.Key(head);
+        // One that is gone was a service's, and has no flags but the direction's.
+        Marks.Mark(in key, isSource: ConnectionControl.Has(control, ConnectionFlags.Reply) != ConnectionControl.Has(control, ConnectionFlags.ByClient));
     }
 
     private void AgeEntry(in ConnectionSlots slots, uint index, ulong control, in ConnectionPass pass)

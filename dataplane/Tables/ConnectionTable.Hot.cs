@@ -15,16 +15,22 @@ public enum HotLook : byte
 }
 
 /// <summary>
-/// Look-ups as the packet loops have them: one loop that hashes a burst and asks for the lines (<see cref="Home4"/>), one that looks.
+/// Look-ups as the packet loops have them: one loop that hashes a burst and asks for the lines (<see cref="Home4(in ConnectionKey4)"/>), one that looks.
 /// </summary>
 public sealed unsafe partial class ConnectionTable
 {
     /// <summary>The slot in which the search for a key begins; <see cref="Prefetch(void*)"/> it.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public ConnectionSlot4* Home4(in ConnectionKey4 key) =>
-        (ConnectionSlot4*)(_base4 + ((((Hash4(key.Flow, key.Addresses) >> 32) * _homes4) >> 32) * ConnectionSlot4.SizeInBytes));
+    public ConnectionSlot4* Home4(in ConnectionKey4 key) => Home4(key.Flow, key.Addresses);
 
-    /// <inheritdoc cref="Home4"/>
+    /// <inheritdoc cref="Home4(in ConnectionKey4)"/>
+    /// <param name="flow">See <see cref="ConnectionKey4.Flow"/>.</param>
+    /// <param name="addresses">See <see cref="ConnectionKey4.Addresses"/>.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ConnectionSlot4* Home4(ulong flow, ulong addresses) =>
+        (ConnectionSlot4*)(_base4 + ((((Hash4(flow, addresses) >> 32) * _homes4) >> 32) * ConnectionSlot4.SizeInBytes));
+
+    /// <inheritdoc cref="Home4(in ConnectionKey4)"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public ConnectionSlot6* Home6(in ConnectionKey6 key) =>
         (ConnectionSlot6*)(_base6 + ((((Hash6(key.Flow, key.Source, key.Destination) >> 32) * _homes6) >> 32) * ConnectionSlot6.SizeInBytes));
@@ -34,7 +40,7 @@ public sealed unsafe partial class ConnectionTable
     /// a route of the given generation; notes that it was seen. False when anything of that is not so, or the entry is not in its home:
     /// ask <see cref="LookBeyond4"/>.
     /// </summary>
-    /// <param name="home">See <see cref="Home4"/>.</param>
+    /// <param name="home">See <see cref="Home4(in ConnectionKey4)"/>.</param>
     /// <param name="key">Of the packet.</param>
     /// <param name="generation">Lower 32 bits of the generation of verdicts.</param>
     /// <param name="now">Seconds.</param>

@@ -42,8 +42,18 @@ public sealed unsafe partial class ConnectionTable
         bool isConnection = connection.Original.Kind == ConnectionKind.Connection;
         ConnectionState state = isConnection ? ConnectionTracking.Begin(connection.Original.Protocol, connection.Signal) : ConnectionState.None;
         ConnectionFlags flags = RewriteFlags(in connection) | (connection.Flags & ConnectionFlags.OfCaller);
+        if (connection.Frontend != 0)
+        {
+            flags &= ~ConnectionFlags.ByClient;
+        }
         ConnectionFlags begin = (ConnectionTracking.IsSteady(state) ? ConnectionFlags.Hot : 0) | (isConnection ? ConnectionFlags.HalfOpen : 0);
         var owner = new ConnectionOwner { Frontend = connection.Frontend, Backend = connection.Backend };
+        if (isConnection)
+        {
+            bool byClient = (flags & ConnectionFlags.ByClient) != 0;
+            Marks.Mark(in connection.Original, isSource: byClient);
+            Marks.Mark(in connection.Reply, isSource: !byClient);
+        }
         Fill(in slots, original.Index, in connection.Original, in connection.Reply, reply.Index, in owner, now);
         if (!Propose(in slots, ref original, state, flags | begin, in connection.Original, home))
         {

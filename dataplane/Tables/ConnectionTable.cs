@@ -40,6 +40,10 @@ namespace Dataplane.Tables;
 /// connection is never removed for another. So a flood of SYNs competes with itself, and many short connections with their own remains.
 /// </para>
 /// <para>
+/// <b>Packets of none.</b> A few kilobytes say which addresses entries have (<see cref="ConnectionMarks"/>): what has none of them need not be looked
+/// up.
+/// </para>
+/// <para>
 /// What it costs: the count of lives wraps after 2^30, so a reader that sleeps through exactly as many is deceived; the time of a connection
 /// is written without ado, so one that has been idle for its whole time can be removed in the instant in which a packet comes.
 /// </para>
@@ -69,11 +73,12 @@ public sealed unsafe partial class ConnectionTable
     /// <param name="slots6">IPv6 slots.</param>
     /// <param name="capacity4">IPv4 connections that must fit.</param>
     /// <param name="capacity6">IPv6 connections that must fit.</param>
+    /// <param name="marks">Of <see cref="ConnectionMarks.SizeInBytes"/>, aligned to a cache line, all zero at first.</param>
     /// <param name="counters">A record for each that changes the table.</param>
     /// <param name="writers">How many.</param>
     /// <param name="writer">Whose this object is.</param>
     /// <param name="seed">Makes the hash unpredictable from outside.</param>
-    public ConnectionTable(ConnectionSlot4* slots4, ConnectionSlot6* slots6, int capacity4, int capacity6, ConnectionCounters* counters, int writers, int writer, ulong seed)
+    public ConnectionTable(ConnectionSlot4* slots4, ConnectionSlot6* slots6, int capacity4, int capacity6, byte* marks, ConnectionCounters* counters, int writers, int writer, ulong seed)
     {
         _slots4 = new ConnectionSlots((byte*)slots4, HomesFor(capacity4), false);
         _slots6 = new ConnectionSlots((byte*)slots6, HomesFor(capacity6), true);
@@ -83,6 +88,7 @@ public sealed unsafe partial class ConnectionTable
         _homes6 = _slots6.Homes;
         _limit4 = 2L * capacity4;
         _limit6 = 2L * capacity6;
+        Marks = new ConnectionMarks(marks, capacity4, seed);
         _all = counters;
         _mine = counters + writer;
         _writers = writers;
@@ -92,6 +98,9 @@ public sealed unsafe partial class ConnectionTable
         _secret0 = KeyHash.Mix(seed ^ KeyHash.Golden, KeyHash.Golden);
         _secret1 = KeyHash.Mix(_secret0 ^ KeyHash.Golden, KeyHash.Golden);
     }
+
+    /// <summary>Which addresses entries have.</summary>
+    public ConnectionMarks Marks { get; }
 
     /// <summary>Slots for a number of connections.</summary>
     public static long SlotsFor(int connections) => HomesFor(connections) + Window;

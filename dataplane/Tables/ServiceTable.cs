@@ -54,7 +54,7 @@ public readonly unsafe struct ServiceTable
     private readonly Versioned<FrontendRecord>* _frontends;
     private readonly uint _count;
     private readonly uint _mask;
-    private readonly ulong _seed;
+    private readonly ulong _seed, _secret;
 
     /// <param name="buckets">Of <see cref="SizeInBytes"/>, aligned to a cache line, all zero at first.</param>
     /// <param name="frontends">The records by index.</param>
@@ -69,6 +69,7 @@ public readonly unsafe struct ServiceTable
         _places = (byte*)(buckets + BucketsFor(count));
         _placeMask = PlacesFor(count) - 1;
         _seed = seed;
+        _secret = KeyHash.AddressSecret(seed);
     }
 
     /// <summary>What a table for a number of frontends takes.</summary>
@@ -123,6 +124,14 @@ public readonly unsafe struct ServiceTable
     /// <summary>False when no frontend has an address, in whatever generation a reader is.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public bool MayServe(ushort vrf, bool isIPv6, IPv6Number address) => Volatile.Read(ref *Place(vrf, isIPv6, address)) != 0;
+
+    /// <summary>What <see cref="MayServe"/> reads, one byte for each hash of an address (<see cref="ConnectionMarks.Hash"/>), by its bits in <see cref="PlaceMask"/>.</summary>
+    internal byte* Places => _places;
+
+    internal uint PlaceMask => _placeMask;
+
+    /// <summary>See <see cref="KeyHash.AddressSecret"/>.</summary>
+    internal ulong AddressSecret => _secret;
 
     /// <summary>The frontend that stands for an address of services (<see cref="FrontendFlags.Address"/>), 0 when there is none.</summary>
     public int FindAddress(ushort vrf, bool isIPv6, IPv6Number address, ulong generation) =>
@@ -299,7 +308,7 @@ public readonly unsafe struct ServiceTable
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private byte* Place(ushort vrf, bool isIPv6, IPv6Number address) =>
-        _places + ((uint)(KeyHash.Mix(address.Low ^ _seed, KeyHash.Golden ^ address.High ^ ((ulong)vrf << 1) ^ (isIPv6 ? 1u : 0)) >> 32) & _placeMask);
+        _places + (KeyHash.OfAddress(vrf, isIPv6, address, _secret) & _placeMask);
 
     private static uint Tag(ulong hash) => (uint)(hash >> 32) | 1;
 }

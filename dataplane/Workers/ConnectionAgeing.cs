@@ -5,7 +5,7 @@ namespace Dataplane.Workers;
 
 /// <summary>
 /// Housekeeping's share in connections: removes those whose time is over, and those of removed backends (<see cref="ConnectionSweep"/>), a slice
-/// at a time. It allocates nothing while it runs.
+/// at a time; takes back the marks that no connection has any more (<see cref="ConnectionMarks"/>). It allocates nothing while it runs.
 /// </summary>
 internal sealed unsafe class ConnectionAgeing
 {
@@ -17,10 +17,25 @@ internal sealed unsafe class ConnectionAgeing
 
     private readonly Segment _segment;
     private readonly ConnectionTable _table;
+    /// <summary>Rounds of marks of an empty table, until only those are left that entries need which are gone and remembered.</summary>
+    private const int LastRounds = 3;
+
     private bool _isIPv6;
     private uint _next;
     private ulong _sweeping;
     private uint _reachTurn;
+    private RoundOfMarks _marks4, _marks6;
+
+    /// <summary>Where the marks of a family are.</summary>
+    private struct RoundOfMarks
+    {
+        /// <summary>The round was begun, and its pass is not over.</summary>
+        public bool IsOpen;
+        /// <summary>The epoch that every worker is to have announced before the next one begins.</summary>
+        public ulong Grace;
+        /// <summary>Rounds still to come when the family has no connections.</summary>
+        public int Last;
+    }
 
     internal ConnectionAgeing(Segment segment)
     {
@@ -56,16 +71,22 @@ internal sealed unsafe class ConnectionAgeing
         while (budget != 0)
         {
             uint count = _table.SlotCount(_isIPv6);
-            uint slice = _table.IsEmpty(_isIPv6) ? 0 : Math.Min(budget, count - _next);
+            ref RoundOfMarks marks = ref _isIPv6 ? ref _marks6 : ref _marks4;
+            uint slice = _table.IsEmpty(_isIPv6) && marks.Last == 0 ? 0 : Math.Min(budget, count - _next);
             if (slice != 0)
             {
+                if (_next == 0)
+                {
+                    BeginRound(ref marks);
+                }
                 _table.Age(_isIPv6, _next, slice, in pass);
                 _next += slice;
                 budget -= slice;
-            }
-            if (slice != 0 && _next < count)
-            {
-                return;
+                if (_next < count)
+                {
+                    return;
+                }
+                EndRound(ref marks);
             }
             _next = 0;
             _isIPv6 = !_isIPv6;
@@ -80,6 +101,28 @@ internal sealed unsafe class ConnectionAgeing
                 sweep.Done = _sweeping;
             }
             return;
+        }
+    }
+
+    /// <summary>Begins a round of marks with a pass, if every worker has been quiescent since the last one began. A pass that began anew goes on with its round.</summary>
+    private void BeginRound(ref RoundOfMarks marks)
+    {
+        marks.Last = _table.IsEmpty(_isIPv6) ? marks.Last : LastRounds;
+        if (!marks.IsOpen && _segment.Quiescence.HasPassed(marks.Grace))
+        {
+            _table.Marks.Begin(_isIPv6);
+            marks.Grace = _segment.Quiescence.Advance();
+            marks.IsOpen = true;
+        }
+    }
+
+    private void EndRound(ref RoundOfMarks marks)
+    {
+        if (marks.IsOpen)
+        {
+            _table.Marks.End(_isIPv6);
+            marks.IsOpen = false;
+            marks.Last -= _table.IsEmpty(_isIPv6) && marks.Last > 0 ? 1 : 0;
         }
     }
 }

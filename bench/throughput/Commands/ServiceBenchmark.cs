@@ -36,7 +36,7 @@ internal sealed class ServiceBenchmark : Benchmark
         });
         _features = Add(new Option<int[]>("--features")
         {
-            Description = "Flows of a service, and of one in a VXLAN network; addresses on each side of a bridge; prefixes of a router, without services and with some",
+            Description = "Flows of a service, and of one in a VXLAN network; addresses on each side of a bridge; prefixes of a router, without services and with some; flows of a service and as many others",
             CustomParser = NumberList.Parser(2, 100_000),
             DefaultValueFactory = _ => [1_000, 100_000],
         });
@@ -82,6 +82,7 @@ internal sealed class ServiceBenchmark : Benchmark
                 new(Text($"router, {n:N0} prefixes"), new RouteScenario(n, v6: false), run.Settings),
                 new(Text($"router beside services, {n:N0} prefixes"), new RouteScenario(n, v6: false, services: true), run.Settings),
                 new(Text($"VIP, {n:N0}"), new ServiceScenario(n), run.Settings),
+                new(Text($"VIP and as many others, {n:N0}"), new ServiceScenario(n, mixed: true), run.Settings),
                 new(Text($"VIP + VXLAN, {n:N0}"), new ServiceOverVxlanScenario(n), run.Settings),
             ])]);
         }

@@ -26,7 +26,7 @@ public sealed unsafe class RouteScenario : Scenario, IVppWorkload
 
     /// <param name="prefixes">Routes, at least two.</param>
     /// <param name="v6">IPv6.</param>
-    /// <param name="services">There are services too, which no packet is for: each is looked up among the connections first.</param>
+    /// <param name="services">There are services too, which no packet is for.</param>
     public RouteScenario(int prefixes, bool v6, bool services = false) : base((v6 ? "route IPv6" : "route IPv4") + (services ? " beside services" : ""), prefixes)
     {
         (_v6, _services) = (v6, services);

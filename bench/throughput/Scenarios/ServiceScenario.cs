@@ -20,7 +20,9 @@ namespace Dataplane.ThroughputBench.Scenarios;
 /// All flows are known connections. Else there is room for few of them, and nobody answers: each packet begins a new connection, in the
 /// place of another one that was not answered.
 /// </param>
-public class ServiceScenario(int flows, bool known = true) : Scenario(known ? "service" : "service, new connections", flows), IOvsWorkload, IVppWorkload, IKernelWorkload
+/// <param name="mixed">As many packets are between the same hosts and of no connection.</param>
+public class ServiceScenario(int flows, bool known = true, bool mixed = false)
+    : Scenario(mixed ? "service, mixed" : known ? "service" : "service, new connections", flows), IOvsWorkload, IVppWorkload, IKernelWorkload
 {
     /// <summary>The two ports.</summary>
     protected const int Clients = FirstPort, Backends = FirstPort + 1;
@@ -42,9 +44,9 @@ public class ServiceScenario(int flows, bool known = true) : Scenario(known ? "s
     /// <summary>The neighbour behind which the backends are; the address before it is the switch's.</summary>
     protected const uint BackendSide = 0xC0A8_0202;
 
-    public override int PacketsPerPort => Size;
+    public override int PacketsPerPort => mixed ? 2 * Size : Size;
 
-    public override Goal? Goal => !known ? null : Size switch
+    public override Goal? Goal => !known || mixed ? null : Size switch
     {
         <= 1 => new Goal(60, 40),
         <= 1_000 => new Goal(70, 45),
@@ -54,7 +56,7 @@ public class ServiceScenario(int flows, bool known = true) : Scenario(known ? "s
 
     public override SegmentOptions SegmentOptions => new() { ConnectionCapacity = known ? Math.Max(LeastConnections, Size) : LeastConnections };
 
-    public bool FitsOvs => (known ? 2 : 1) * Size <= OvsDpdkSubject.MostPackets;
+    public bool FitsOvs => !mixed && (known ? 2 : 1) * Size <= OvsDpdkSubject.MostPackets;
 
     public bool CountsConnections => !known;
 
@@ -78,10 +80,12 @@ public class ServiceScenario(int flows, bool known = true) : Scenario(known ? "s
     public override IReadOnlyList<string> WriteTraffic(string directory)
     {
         string[] paths = [Path.Combine(directory, "clients.pcap"), Path.Combine(directory, "backends.pcap")];
-        Write(paths[0], i => UdpFrame.Summed4(UdpFrame.Of4(Mac(Clients), Peer(Clients), Client(i), ServiceNet + Service(i), ClientPort(i), ServicePort)));
+        Write(paths[0], i => UdpFrame.Summed4(UdpFrame.Of4(Mac(Clients), Peer(Clients), Client(i), ServiceNet + Service(i), ClientPort(i), ServicePort)),
+            i => UdpFrame.Summed4(UdpFrame.Of4(Mac(Clients), Peer(Clients), Client(i), Other(i), ClientPort(i), BackendPort)));
         if (known)
         {
-            Write(paths[1], i => FromBackend(UdpFrame.Summed4(UdpFrame.Of4(AnswerTo, AnswerFrom, BackendNet + Service(i), Client(i), BackendPort, ClientPort(i))), i));
+            Write(paths[1], i => FromBackend(UdpFrame.Summed4(UdpFrame.Of4(AnswerTo, AnswerFrom, BackendNet + Service(i), Client(i), BackendPort, ClientPort(i))), i),
+                i => FromBackend(UdpFrame.Summed4(UdpFrame.Of4(AnswerTo, AnswerFrom, Other(i), Client(i), BackendPort, ClientPort(i))), i));
         }
         return known ? paths : paths[..1];
     }
@@ -117,11 +121,11 @@ public class ServiceScenario(int flows, bool known = true) : Scenario(known ? "s
     public bool IsSettled(OvsProcess ovs) => OvsConnections.Count(ovs) >= Size;
 
     /// <summary>NAT44 makes no room in a table that is full, and to empty it takes its mappings away too.</summary>
-    public bool FitsVpp => known;
+    public bool FitsVpp => known && !mixed;
 
     public bool IsSettled(VppProcess vpp) => VppOutput.Sessions(vpp.Ask("show nat44 summary")) >= Size;
 
-    public virtual bool FitsKernel(int connections) => known ? Size <= connections / 2 : Size >= 2 * connections;
+    public virtual bool FitsKernel(int connections) => !mixed && (known ? Size <= connections / 2 : Size >= 2 * connections);
 
     public virtual void Configure(OvsProcess ovs, IReadOnlyList<string> devices)
     {
@@ -205,7 +209,7 @@ public class ServiceScenario(int flows, bool known = true) : Scenario(known ? "s
     protected static string Text(uint address) => $"{address >> 24}.{(byte)(address >> 16)}.{(byte)(address >> 8)}.{(byte)address}";
 
     /// <summary>A packet of each flow, in an order that says nothing about where a table keeps it, the same each time.</summary>
-    private void Write(string path, Func<int, byte[]> frame)
+    private void Write(string path, Func<int, byte[]> frame, Func<int, byte[]> other)
     {
         const int Seed = 768;
         int[] order = [.. Enumerable.Range(0, Size)];
@@ -214,9 +218,15 @@ public class ServiceScenario(int flows, bool known = true) : Scenario(known ? "s
         foreach (int i in order)
         {
             file.Write(frame(i));
+            if (mixed)
+            {
+                file.Write(other(i));
+            }
         }
     }
 
+    /// <summary>A host beside the backends.</summary>
+    private static uint Other(int i) => BackendNet + 0x1000 + (uint)(i % 1000);
     private static uint Service(int i) => (uint)(i % Services) + 1;
     private static uint Client(int i) => ClientNet + 2 + (uint)(i / 100);
     private static ushort ClientPort(int i) => (ushort)(10_000 + (i % 100));

@@ -17,7 +17,8 @@ public sealed unsafe partial class RouteLab : IDisposable
     private uint _lastHop;
 
     public RouteLab(int workers = 1, int smallBuffers = 4096, int largeBuffers = 64, Func<BridgeRecord, BridgeRecord>? bridge = null,
-        SegmentOptions? options = null, EngineClock? clock = null) => Switch = new TestSwitch(workers, options, bridge, smallBuffers, largeBuffers, clock);
+        SegmentOptions? options = null, EngineClock? clock = null, ulong seed = 0) =>
+        Switch = new TestSwitch(workers, options, bridge, smallBuffers, largeBuffers, clock, seed: seed);
 
     public TestSwitch Switch { get; }
     private SegmentWriter Writer => Switch.Writer;

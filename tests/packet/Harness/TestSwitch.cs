@@ -41,12 +41,14 @@ public sealed unsafe class TestSwitch : IDisposable
     /// <param name="clock">Time; <see cref="Clock"/>, turned by hand, when not given.</param>
     /// <param name="busyPoll">Whether the threads never sleep.</param>
     /// <param name="distribute">Whether packets of ports with one queue are shared among the workers.</param>
+    /// <param name="seed">Makes two switches have everything at the same place of their tables; 0 for a random one.</param>
     public TestSwitch(int workers = 1, SegmentOptions? options = null, Func<BridgeRecord, BridgeRecord>? bridge = null,
-        int smallBuffers = 4096, int largeBuffers = 64, EngineClock? clock = null, bool busyPoll = false, bool distribute = false)
+        int smallBuffers = 4096, int largeBuffers = 64, EngineClock? clock = null, bool busyPoll = false, bool distribute = false, ulong seed = 0)
     {
         Eal.Require();
         AppDomain.CurrentDomain.FirstChanceException += Remember;
         Segment = Segment.CreatePrivate(options ?? new SegmentOptions { MacCapacity = 1024, MaxPorts = MaxPorts, MaxWorkers = 4 });
+        Segment.Header.HashSeed = seed != 0 ? seed : Segment.Header.HashSeed;
         Engine = new Engine(Segment, new EngineOptions
         {
             Workers = workers,

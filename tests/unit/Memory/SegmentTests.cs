@@ -85,6 +85,7 @@ public sealed unsafe class SegmentTests
             (SectionId.Connections6, At(segment, SectionId.Connections6), (ulong)ConnectionTable.SlotsFor(SegmentOptions.ConnectionCapacity6(options.ConnectionCapacity)) * 128),
             (SectionId.ConnectionCounters, At(segment, SectionId.ConnectionCounters), (ulong)(ConnectionCounters.SizeInBytes * (workers + 1))),
             (SectionId.ConnectionSweep, At(segment, SectionId.ConnectionSweep), ConnectionSweep.SizeInBytes(options.MaxBackends)),
+            (SectionId.ConnectionMarks, At(segment, SectionId.ConnectionMarks), ConnectionMarks.SizeInBytes(options.ConnectionCapacity)),
         ];
         Assert.Equal((int)SectionId.Count, sections.Length);
 

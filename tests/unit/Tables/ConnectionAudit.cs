@@ -8,7 +8,7 @@ internal static unsafe class ConnectionAudit
 {
     /// <summary>
     /// What is wrong with a table, null for nothing: a slot that is neither free nor an entry, a key that two entries have, an entry
-    /// that is not found by its key, a direction without the other one, counters that say something else.
+    /// that is not found by its key, or whose address is not marked, a direction without the other one, counters that say something else.
     /// </summary>
     public static string? Problem(ConnectionTable table, ConnectionSlot4* slots4, ConnectionSlot6* slots6)
     {
@@ -26,6 +26,10 @@ internal static unsafe class ConnectionAudit
                 if ((head->Way & ConnectionWay.Lowering) != 0)
                 {
                     return $"slot {i} is having its reach lowered";
+                }
+                if (ConnectionControl.MeansKey(head->Control) && slots.Key(head) is { Kind: ConnectionKind.Connection } marked && !table.Marks.MayHave(in marked))
+                {
+                    return $"{marked} has no mark";
                 }
                 if (phase == ConnectionPhase.Free)
                 {

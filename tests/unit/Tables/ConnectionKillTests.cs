@@ -3,12 +3,13 @@ using Dataplane.Memory;
 using Dataplane.Packets;
 using Dataplane.Tables;
 using Dataplane.UnitTests.Interop.Linux;
+using Dataplane.Workers;
 
 namespace Dataplane.UnitTests.Tables;
 
 /// <summary>
-/// A process whose threads make, change and remove connections as fast as they can is killed (SIGKILL) at random instants: what the next one
-/// finds is a table that it can use, with every connection in it that nobody was changing.
+/// A process whose threads make, change and remove connections as fast as they can, while housekeeping goes round, is killed (SIGKILL) at
+/// random instants: what the next one finds is a table that it can use, with every connection in it that nobody was changing, and every mark.
 /// </summary>
 public sealed class ConnectionKillTests : IDisposable
 {
@@ -46,6 +47,17 @@ public sealed class ConnectionKillTests : IDisposable
             using Segment segment = Segment.Open(path);
             ConnectionTable table = segment.ConnectionsOf(segment.MaxWorkers);
             unfinished += table.Scrub();
+            Assert.Null(Problem(segment, table));
+            // Housekeeping goes on where the last one was.
+            for (int i = 0; i < ConnectionWriter.Threads; i++)
+            {
+                segment.Quiescence.Offline(i);
+            }
+            var ageing = new ConnectionAgeing(segment);
+            for (int turn = 0; turn < 6; turn++)
+            {
+                ageing.RunOnce(2, 1);
+            }
             Assert.Null(Problem(segment, table));
             for (uint i = 0; i < Established; i++)
             {
@@ -85,8 +97,9 @@ internal static class ConnectionWriter
         for (int i = 0; i < Threads; i++)
         {
             int worker = i;
-            new Thread(() => Work(segment.ConnectionsOf(worker), new Random(), ref started)) { IsBackground = true }.Start();
+            new Thread(() => Work(segment, worker, new Random(), ref started)) { IsBackground = true }.Start();
         }
+        new Thread(() => Keep(new ConnectionAgeing(segment))) { IsBackground = true }.Start();
         SpinWait.SpinUntil(() => Volatile.Read(ref started) == Threads);
         Console.WriteLine("busy");
         Console.Out.Flush();
@@ -94,10 +107,21 @@ internal static class ConnectionWriter
         return 0;
     }
 
-    private static void Work(ConnectionTable table, Random random, ref int started)
+    private static void Keep(ConnectionAgeing ageing)
     {
+        while (true)
+        {
+            ageing.RunOnce(2, 1);
+        }
+    }
+
+    private static void Work(Segment segment, int worker, Random random, ref int started)
+    {
+        ConnectionTable table = segment.ConnectionsOf(worker);
+        segment.Quiescence.Online(worker);
         for (int step = 0; ; step++)
         {
+            segment.Quiescence.Quiescent(worker);
             NewConnection made = TestConnections.ToBackend(TestConnections.Flow(1000 + (uint)random.Next(700), isIPv6: random.Next(2) == 0));
             if (random.Next(3) != 0)
             {

@@ -224,7 +224,8 @@ public sealed unsafe class ServiceTableTests : IDisposable
         var next = new SegmentWriter(_segment);
         Commit(next, [.. keys.Skip(1).Select((_, i) => (i + 2, default(FrontendRecord)))]);
         Commit(next);
-        Assert.Equal([keys[0]], keys.Where(MayServe));
+        Assert.True(MayServe(keys[0]));
+        Assert.InRange(keys.Count(MayServe), 1, 8); // as far as others have its place
     }
 
     /// <summary>As many ports at one address as a count can have, and more.</summary>

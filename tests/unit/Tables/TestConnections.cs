@@ -11,6 +11,7 @@ internal sealed unsafe class TestConnections : IDisposable
     private readonly SharedMemory _memory;
     private readonly ConnectionSlot4* _slots4;
     private readonly ConnectionSlot6* _slots6;
+    private readonly byte* _marks;
     private readonly ConnectionCounters* _counters;
     private readonly int _capacity, _writers;
     private readonly ulong _seed;
@@ -21,17 +22,19 @@ internal sealed unsafe class TestConnections : IDisposable
         _writers = writers;
         _seed = seed;
         nuint slots = (nuint)ConnectionTable.SlotsFor(capacity);
-        _memory = SharedMemory.CreatePrivate((slots * (ConnectionSlot4.SizeInBytes + ConnectionSlot6.SizeInBytes)) + (nuint)(writers * sizeof(ConnectionCounters)));
+        nuint marks = (nuint)ConnectionMarks.SizeInBytes(capacity);
+        _memory = SharedMemory.CreatePrivate((slots * (ConnectionSlot4.SizeInBytes + ConnectionSlot6.SizeInBytes)) + marks + (nuint)(writers * sizeof(ConnectionCounters)));
         _slots6 = (ConnectionSlot6*)_memory.Pointer;
         _slots4 = (ConnectionSlot4*)(_slots6 + slots);
-        _counters = (ConnectionCounters*)(_slots4 + slots);
+        _marks = (byte*)(_slots4 + slots);
+        _counters = (ConnectionCounters*)(_marks + marks);
         Table = Of(0);
     }
 
     public ConnectionTable Table { get; }
 
     /// <summary>The same table for another writer.</summary>
-    public ConnectionTable Of(int writer) => new(_slots4, _slots6, _capacity, _capacity, _counters, _writers, writer, _seed);
+    public ConnectionTable Of(int writer) => new(_slots4, _slots6, _capacity, _capacity, _marks, _counters, _writers, writer, _seed);
 
     public void Dispose() => _memory.Dispose();
 
@@ -110,8 +113,12 @@ internal sealed unsafe class TestConnections : IDisposable
             Sweep = sweep ?? default,
             ReachTurn = reachTurn,
         };
-        Table.Age(false, 0, Table.SlotCount(false), in pass);
-        Table.Age(true, 0, Table.SlotCount(true), in pass);
+        foreach (bool isIPv6 in (bool[])[false, true])
+        {
+            Table.Marks.Begin(isIPv6);
+            Table.Age(isIPv6, 0, Table.SlotCount(isIPv6), in pass);
+            Table.Marks.End(isIPv6);
+        }
     }
 
     public ConnectionEntry Read(in ConnectionKey key) => Read(Table.Find(key));
