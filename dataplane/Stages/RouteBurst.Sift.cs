@@ -18,7 +18,8 @@ internal enum SieveUse : byte
     Not6 = 1 << 1,
 }
 
-// Packets of no connection, and for no service, are told by their addresses alone (ConnectionMarks, ServiceTable.MayServe): they go on as in a VRF
+// Packets of no connection, and for no service and no backend, are told by their addresses alone (ConnectionMarks, ServiceTable.MayServe,
+// EndpointSet.MayHave): they go on as in a VRF
 // without connections. For a packet that is not let through this costs some clocks more than it would else, so a port most of whose
 // packets are of connections is not sifted: then all are looked up, and what is said about them is the same.
 internal static unsafe partial class RouteBurst
@@ -29,9 +30,9 @@ internal static unsafe partial class RouteBurst
     /// <summary>What lets packets through that can be of no connection.</summary>
     private readonly struct Sieve
     {
-        private readonly byte* _sources, _destinations, _services;
-        private readonly uint _mask, _serviceMask;
-        private readonly ulong _vrf4, _vrf6, _secret, _host;
+        private readonly byte* _sources, _destinations, _services, _endpoints;
+        private readonly uint _mask, _serviceMask, _endpointMask;
+        private readonly ulong _secret, _host;
 
         public Sieve(Worker w, ref readonly InterfaceRecord itf, bool isIPv6)
         {
@@ -42,12 +43,13 @@ internal static unsafe partial class RouteBurst
             _mask = marks.Mask;
             _services = services.Places;
             _serviceMask = services.PlaceMask;
+            _endpoints = w.Endpoints.Places;
+            _endpointMask = w.Endpoints.PlaceMask;
             _secret = services.AddressSecret;
-            (_vrf4, _vrf6) = (KeyHash.OfVrf4(itf.Vrf), KeyHash.OfVrf6(itf.Vrf));
             _host = itf.HostPort != 0 ? itf.Mac : ulong.MaxValue;
         }
 
-        /// <summary>Whether an IPv4 packet is of no connection, be it one that is gone and remembered, and for no service.</summary>
+        /// <summary>Whether an IPv4 packet is of no connection, be it one that is gone and remembered, for no service and for no backend.</summary>
         /// <param name="data">The frame.</param>
         /// <param name="destination">Its destination address.</param>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -56,7 +58,7 @@ internal static unsafe partial class RouteBurst
             // Flags and offset of fragments, time to live, protocol.
             byte* ip = data + Wire.EthernetHeader;
             uint word = Unsafe.ReadUnaligned<uint>(ip + 6);
-            uint from = KeyHash.OfAddress4(_vrf4, IPv4Header.Source(ip), _secret), to = KeyHash.OfAddress4(_vrf4, destination, _secret);
+            uint from = KeyHash.OfAddress4(IPv4Header.Source(ip), _secret), to = KeyHash.OfAddress4(destination, _secret);
             return (Marks(from, to) | (word & AnyFragment)) == 0 && IsKnown((byte)(word >> 24)) && !IsOfHost(data);
         }
 
@@ -65,13 +67,14 @@ internal static unsafe partial class RouteBurst
         public bool Lets6(byte* data)
         {
             byte* ip = data + Wire.EthernetHeader;
-            uint from = KeyHash.OfAddress6(_vrf6, IPv6Header.Source(ip), _secret), to = KeyHash.OfAddress6(_vrf6, IPv6Header.Destination(ip), _secret);
+            uint from = KeyHash.OfAddress6(IPv6Header.Source(ip), _secret), to = KeyHash.OfAddress6(IPv6Header.Destination(ip), _secret);
             return Marks(from, to) == 0 && IsKnown(ip[6]) && !IsOfHost(data);
         }
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         private uint Marks(uint from, uint to) =>
-            (uint)Volatile.Read(ref _sources[from & _mask]) | Volatile.Read(ref _destinations[to & _mask]) | Volatile.Read(ref _services[to & _serviceMask]);
+            (uint)Volatile.Read(ref _sources[from & _mask]) | Volatile.Read(ref _destinations[to & _mask]) | Volatile.Read(ref _services[to & _serviceMask])
+            | Volatile.Read(ref _endpoints[to & _endpointMask]);
 
         /// <summary>A packet of another protocol may speak of another packet: it is looked at as ever.</summary>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]

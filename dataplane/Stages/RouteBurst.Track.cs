@@ -345,7 +345,7 @@ internal static unsafe partial class RouteBurst
         {
             return false;
         }
-        if (w.Services.MayServe(itf.Vrf, key.IsIPv6, key.Destination)
+        if (w.Services.MayServe(key.IsIPv6, key.Destination)
             && (Foresee(w, entry, in key) || w.Services.FindAddress(itf.Vrf, key.IsIPv6, key.Destination, w.Generation) != 0))
         {
             return false;

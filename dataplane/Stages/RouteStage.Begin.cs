@@ -57,7 +57,7 @@ public static unsafe partial class RouteStage
             Backend = (uint)tracked.Backend,
             Signal = Signal(ref packet),
             Flags = (tracked.IsDsr ? ConnectionFlags.Dsr : 0) | (sources.IsMapping ? ConnectionFlags.EndpointMapped : 0)
-                | (tracked.Frontend == 0 && !sources.IsCall ? ConnectionFlags.ByClient : 0),
+                | (tracked.Frontend == 0 && !sources.IsCall && !sources.IsDirect ? ConnectionFlags.ByClient : 0),
         };
         bool hasPort = HasPort(ref packet);
         ushort own = tracked.To.SourcePort;

@@ -40,7 +40,7 @@ public readonly unsafe struct ConnectionMarks
 
     /// <param name="section">Of <see cref="SizeInBytes"/>, aligned to a cache line, all zero at first.</param>
     /// <param name="capacity">IPv4 connections that the table is for.</param>
-    /// <param name="seed">Makes the hash unpredictable from outside; that of <see cref="ServiceTable"/>, so that one hash does for both.</param>
+    /// <param name="seed">Makes the hash unpredictable from outside; that of <see cref="ServiceTable"/> and <see cref="EndpointSet"/>, so that one hash does for all.</param>
     public ConnectionMarks(byte* section, int capacity, ulong seed)
     {
         _rounds = (uint*)section;
@@ -65,8 +65,8 @@ public readonly unsafe struct ConnectionMarks
     /// <summary>The bits of a hash that are a place.</summary>
     public uint Mask => _places - 1;
 
-    /// <summary>The hash of an address in a VRF.</summary>
-    public uint Hash(ushort vrf, bool isIPv6, IPv6Number address) => KeyHash.OfAddress(vrf, isIPv6, address, _secret);
+    /// <summary>The hash of an address, whatever the VRF.</summary>
+    public uint Hash(bool isIPv6, IPv6Number address) => KeyHash.OfAddress(isIPv6, address, _secret);
 
     /// <summary>False when no entry has a key, nor has had it and is remembered.</summary>
     public bool MayHave(in ConnectionKey key) =>
@@ -110,6 +110,6 @@ public readonly unsafe struct ConnectionMarks
     private uint* Round(bool isIPv6) => _rounds + (isIPv6 ? 1 : 0);
 
     private byte* Place(in ConnectionKey key, bool isSource) => isSource
-        ? Sources(key.IsIPv6) + (Hash(key.Vrf, key.IsIPv6, key.Source) & Mask)
-        : Destinations(key.IsIPv6) + (Hash(key.Vrf, key.IsIPv6, key.Destination) & Mask);
+        ? Sources(key.IsIPv6) + (Hash(key.IsIPv6, key.Source) & Mask)
+        : Destinations(key.IsIPv6) + (Hash(key.IsIPv6, key.Destination) & Mask);
 }

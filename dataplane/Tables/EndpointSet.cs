@@ -45,6 +45,7 @@ public readonly unsafe struct EndpointSet
     private readonly uint _mask;
     private readonly uint _placeMask;
     private readonly ulong _seed;
+    private readonly ulong _secret;
 
     /// <param name="buckets">Of <see cref="SizeInBytes"/>, aligned to a cache line, all zero at first.</param>
     /// <param name="backends">How many backends there may be.</param>
@@ -56,6 +57,7 @@ public readonly unsafe struct EndpointSet
         _places = (byte*)(buckets + BucketsFor(backends));
         _placeMask = PlacesFor(backends) - 1;
         _seed = seed;
+        _secret = KeyHash.AddressSecret(seed);
     }
 
     /// <summary>What a set for a number of backends takes.</summary>
@@ -74,6 +76,11 @@ public readonly unsafe struct EndpointSet
     /// <summary>False when no backend has an address.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public bool MayHave(bool isIPv6, IPv6Number address) => Volatile.Read(ref *Place(isIPv6, address)) != 0;
+
+    /// <summary>What <see cref="MayHave"/> reads, one byte for each hash of an address (<see cref="ConnectionMarks.Hash"/>), by its bits in <see cref="PlaceMask"/>.</summary>
+    internal byte* Places => _places;
+
+    internal uint PlaceMask => _placeMask;
 
     /// <summary>Whether a backend has this port.</summary>
     public bool Contains(in FrontendKey key) => TryLocate(Hash(in key), out _, out _);
@@ -220,5 +227,5 @@ public readonly unsafe struct EndpointSet
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private byte* Place(bool isIPv6, IPv6Number address) =>
-        _places + ((uint)(KeyHash.Mix(address.Low ^ _seed, KeyHash.Golden ^ address.High ^ (isIPv6 ? 1u : 0)) >> 32) & _placeMask);
+        _places + (KeyHash.OfAddress(isIPv6, address, _secret) & _placeMask);
 }

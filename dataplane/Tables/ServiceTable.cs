@@ -121,9 +121,9 @@ public readonly unsafe struct ServiceTable
         return 0;
     }
 
-    /// <summary>False when no frontend has an address, in whatever generation a reader is.</summary>
+    /// <summary>False when no frontend has an address, in whatever VRF, and generation of a reader.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public bool MayServe(ushort vrf, bool isIPv6, IPv6Number address) => Volatile.Read(ref *Place(vrf, isIPv6, address)) != 0;
+    public bool MayServe(bool isIPv6, IPv6Number address) => Volatile.Read(ref *Place(isIPv6, address)) != 0;
 
     /// <summary>What <see cref="MayServe"/> reads, one byte for each hash of an address (<see cref="ConnectionMarks.Hash"/>), by its bits in <see cref="PlaceMask"/>.</summary>
     internal byte* Places => _places;
@@ -304,11 +304,11 @@ public readonly unsafe struct ServiceTable
     /// <summary>One more.</summary>
     private static byte One(byte count) => count == Many ? Many : (byte)(count + 1);
 
-    private byte* Place(in FrontendKey key) => Place(key.Vrf, key.IsIPv6, key.Address);
+    private byte* Place(in FrontendKey key) => Place(key.IsIPv6, key.Address);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private byte* Place(ushort vrf, bool isIPv6, IPv6Number address) =>
-        _places + (KeyHash.OfAddress(vrf, isIPv6, address, _secret) & _placeMask);
+    private byte* Place(bool isIPv6, IPv6Number address) =>
+        _places + (KeyHash.OfAddress(isIPv6, address, _secret) & _placeMask);
 
     private static uint Tag(ulong hash) => (uint)(hash >> 32) | 1;
 }

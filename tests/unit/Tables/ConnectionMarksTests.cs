@@ -219,7 +219,7 @@ public sealed unsafe class ConnectionMarksTests
 
         void Check(byte* places, IPv6Number[] addresses, string what)
         {
-            var expected = new HashSet<uint>(addresses.Select(address => marks.Hash(1, isIPv6, address) & marks.Mask));
+            var expected = new HashSet<uint>(addresses.Select(address => marks.Hash(isIPv6, address) & marks.Mask));
             for (uint place = 0; place <= marks.Mask; place++)
             {
                 Assert.True(expected.Contains(place) == (places[place] != 0), $"{what}, place {place}: {places[place]}");
