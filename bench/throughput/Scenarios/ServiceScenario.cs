@@ -20,7 +20,7 @@ namespace Dataplane.ThroughputBench.Scenarios;
 /// All flows are known connections. Else there is room for few of them, and nobody answers: each packet begins a new connection, in the
 /// place of another one that was not answered.
 /// </param>
-public class ServiceScenario(int flows, bool known = true) : Scenario(known ? "service" : "service, new connections", flows), IOvsWorkload, IVppWorkload, IKernelWorkload
+public class ServiceScenario(int flows, bool known = true) : Scenario(known ? "service" : "service, new connections", flows), IOvsWorkload, IVppServiceWorkload, IKernelWorkload
 {
     /// <summary>The two ports.</summary>
     protected const int Clients = FirstPort, Backends = FirstPort + 1;
@@ -116,10 +116,12 @@ public class ServiceScenario(int flows, bool known = true) : Scenario(known ? "s
 
     public bool IsSettled(OvsProcess ovs) => OvsConnections.Count(ovs) >= Size;
 
-    /// <summary>NAT44 makes no room in a table that is full, and to empty it takes its mappings away too.</summary>
-    public bool FitsVpp => known;
+    IReadOnlyList<VppService> IVppServiceWorkload.VppServices =>
+        [.. Numbers.Select(i => new VppService(Text(ServiceNet + i), ServicePort, Text(BackendNet + i), BackendPort))];
 
-    public bool IsSettled(VppProcess vpp) => VppOutput.Sessions(vpp.Ask("show nat44 summary")) >= Size;
+    int IVppServiceWorkload.VppConnections => Size + LeastConnections;
+
+    public virtual (string Clients, string Backends) VppSides(IReadOnlyList<string> ports) => (ports[0], ports[1]);
 
     public virtual bool FitsKernel(int connections) => known ? Size <= connections / 2 : Size >= 2 * connections;
 
@@ -157,21 +159,14 @@ public class ServiceScenario(int flows, bool known = true) : Scenario(known ? "s
     [
         .. Link(ports[0], ClientSide, Peer(Clients)), .. Link(ports[1], BackendSide, Peer(Backends)),
         $"ip route add {Text(BackendNet)}/16 via {Text(BackendSide)} {ports[1]}",
-        .. VppTranslation(clients: ports[0], backends: ports[1]),
+        VppRouteToClients(ports[0]),
     ];
 
     /// <summary>A link of VPP with its neighbour.</summary>
     protected static string[] Link(string port, uint peer, MacAddress mac) =>
         [$"set interface ip address {port} {Text(peer - 1)}/24", $"set ip neighbor {port} {Text(peer)} {mac} static"];
 
-    /// <summary>NAT44 (endpoint-dependent) with a static mapping for each service: the backends are inside.</summary>
-    protected IEnumerable<string> VppTranslation(string clients, string backends) =>
-    [
-        $"ip route add {Text(ClientNet)}/10 via {Text(ClientSide)} {clients}",
-        string.Create(CultureInfo.InvariantCulture, $"nat44 plugin enable sessions {Size + LeastConnections}"),
-        $"set interface nat44 in {backends} out {clients}",
-        .. Numbers.Select(i => $"nat44 add static mapping udp local {Text(BackendNet + i)} {BackendPort} external {Text(ServiceNet + i)} {ServicePort}"),
-    ];
+    protected static string VppRouteToClients(string port) => $"ip route add {Text(ClientNet)}/10 via {Text(ClientSide)} {port}";
 
     /// <summary>What a frame of a backend is addressed to, and by whom it is sent.</summary>
     protected virtual MacAddress AnswerTo => Mac(Backends);

@@ -10,9 +10,6 @@ public interface IVppWorkload
     /// <param name="ports">Its interfaces, in the order of the engine's ports.</param>
     IEnumerable<string> VppCommands(IReadOnlyList<string> ports);
 
-    /// <summary>Whether it can take part: some workloads it has no equal of.</summary>
-    bool FitsVpp => true;
-
     /// <summary>Whether it has learned what it will.</summary>
     bool IsSettled(VppProcess vpp) => true;
 }
