@@ -462,7 +462,8 @@ usage[bench]='Usage: ./build.sh bench [<what>] [options]
 
 Measures how fast the switch is beside others, run by run in turn, and writes one report: tables in the terminal, and in
 out/bench/ a page with plots (.html) and all figures (.json). Without a name: everything but micro. --quick is short.
-VPP takes part in bridge, overlay and service if a `vpp` with its DPDK plugin is on the path; setup does not install it.
+VPP takes part in bridge, overlay and service if a `vpp` with its plugins dpdk, vxlan, nat and cnat is on the path; setup does
+not install it.
   bridge  packets per second and clocks per packet of a learning bridge between two DPDK ports, beside dpdk-testpmd,
           Open vSwitch and VPP: numbers of addresses, sizes of packets, bursts, workers
   latency the rate without loss by bisection (RFC 2544), and latency at shares of it, from a generator over memif, or by network
@@ -474,8 +475,8 @@ VPP takes part in bridge, overlay and service if a `vpp` with its DPDK plugin is
   overlay as the bridge, of routing (up to a million prefixes, and what they take in memory), and of VXLAN encapsulation and
           decapsulation beside Open vSwitch with DPDK (as root); VPP beside all of it
   service the same of services: addresses and ports rewritten both ways, at up to a million connections; new connections; beside
-          Open vSwitch with DPDK and ct(nat), VPP with NAT44, and Linux with nftables (as root); and with a bridge only, a
-          service, a service over VXLAN
+          Open vSwitch with DPDK and ct(nat), VPP with NAT44 and with cnat, and Linux with nftables (as root); and with a bridge
+          only, a service, a service over VXLAN
   control updates per second through the API (durable or not, visible to a worker), time until visible, memory; packets
           lost while a million entries are pushed (as root); the same load on Open vSwitch
   services  100,000 services of 10 backends each in one batch, then one backend changed: time, memory, until it is visible

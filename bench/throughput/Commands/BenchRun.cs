@@ -123,7 +123,7 @@ internal sealed class BenchRun
         return [new OvsDpdkSubject()];
     }
 
-    /// <summary>VPP, when there is one: Debian has no package of it.</summary>
+    /// <summary>VPP, when there is one: Debian has no package of it. Services it translates by NAT44 and, as a subject of its own, by cnat.</summary>
     public static IEnumerable<Subject> Vpp()
     {
         if (ProgramPath.Find(VppSubject.Program) is not { } program)
@@ -131,7 +131,7 @@ internal sealed class BenchRun
             Progress($"There is no {VppSubject.Program} on the path: left out.");
             return [];
         }
-        return [new VppSubject(program)];
+        return [new VppSubject("VPP", program, new VppNat44(), servicesAlone: false), new VppSubject("VPP cnat", program, new VppCnat(), servicesAlone: true)];
     }
 
     /// <summary>Runs the subjects in turn at each point, and adds what they came to.</summary>

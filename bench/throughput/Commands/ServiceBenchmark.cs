@@ -10,7 +10,7 @@ namespace Dataplane.ThroughputBench.Commands;
 
 /// <summary>
 /// <c>bench service</c>: services by their virtual addresses, with known connections and with nothing but new ones, beside Open vSwitch with ct(nat), VPP
-/// with NAT44 and Linux with nftables; and what a packet costs with more and more of the switch's features on.
+/// with NAT44 and with cnat, and Linux with nftables; and what a packet costs with more and more of the switch's features on.
 /// </summary>
 internal sealed class ServiceBenchmark : Benchmark
 {
@@ -20,7 +20,8 @@ internal sealed class ServiceBenchmark : Benchmark
     private readonly Option<string[]> _only;
 
     public ServiceBenchmark()
-        : base("service", "Packets per second and clocks per packet of services, addresses and ports rewritten both ways; connections begun per second.")
+        : base("service", "Packets per second and clocks per packet of services, addresses and ports rewritten both ways; connections begun per second. Beside Open vSwitch with "
+            + "ct(nat), VPP with NAT44 and with cnat, and Linux with nftables. Open vSwitch and VPP make no room in a full table: they are measured while an emptied one fills.")
     {
         _flows = Add(new Option<int[]>("--flows")
         {

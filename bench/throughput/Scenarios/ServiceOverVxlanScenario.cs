@@ -20,7 +20,7 @@ public sealed class ServiceOverVxlanScenario(int flows) : ServiceScenario(flows)
     private const uint OverlaySide = 0xC0A8_0302;
 
     private const ushort UdpPort = 4789;
-    private const string OvsPhysical = "br-phy";
+    private const string OvsPhysical = "br-phy", VppRouter = "loop0";
 
     /// <summary>Router of the overlay here, and on the other node.</summary>
     private static readonly MacAddress s_here = MacAddress.Parse("02:de:00:00:00:01"), s_there = MacAddress.Parse("02:de:00:00:00:02");
@@ -84,9 +84,11 @@ public sealed class ServiceOverVxlanScenario(int flows) : ServiceScenario(flows)
         Translate(ovs);
     }
 
+    public override (string Clients, string Backends) VppSides(IReadOnlyList<string> ports) => (ports[0], VppRouter);
+
     public override IEnumerable<string> VppCommands(IReadOnlyList<string> ports)
     {
-        const string VppTunnel = "vxlan_tunnel0", VppRouter = "loop0";
+        const string VppTunnel = "vxlan_tunnel0";
         return
         [
             .. Link(ports[0], ClientSide, Peer(Clients)), .. Link(ports[1], BackendSide, Peer(Backends)),
@@ -100,7 +102,7 @@ public sealed class ServiceOverVxlanScenario(int flows) : ServiceScenario(flows)
             $"l2fib add {s_there} {Bridge} {VppTunnel} static",
             .. Link(VppRouter, OverlaySide, s_there),
             $"ip route add {Text(BackendNet)}/16 via {Text(OverlaySide)} {VppRouter}",
-            .. VppTranslation(clients: ports[0], backends: VppRouter),
+            VppRouteToClients(ports[0]),
         ];
     }
 }

@@ -22,7 +22,7 @@ namespace Dataplane.ThroughputBench.Scenarios;
 /// </param>
 /// <param name="mixed">As many packets are between the same hosts and of no connection.</param>
 public class ServiceScenario(int flows, bool known = true, bool mixed = false)
-    : Scenario(mixed ? "service, mixed" : known ? "service" : "service, new connections", flows), IOvsWorkload, IVppWorkload, IKernelWorkload
+    : Scenario(mixed ? "service, mixed" : known ? "service" : "service, new connections", flows), IOvsWorkload, IVppServiceWorkload, IKernelWorkload
 {
     /// <summary>The two ports.</summary>
     protected const int Clients = FirstPort, Backends = FirstPort + 1;
@@ -120,10 +120,15 @@ public class ServiceScenario(int flows, bool known = true, bool mixed = false)
 
     public bool IsSettled(OvsProcess ovs) => OvsConnections.Count(ovs) >= Size;
 
-    /// <summary>NAT44 makes no room in a table that is full, and to empty it takes its mappings away too.</summary>
-    public bool FitsVpp => known && !mixed;
+    /// <summary>It would have connections for those of none, too.</summary>
+    public bool FitsVpp => !mixed;
 
-    public bool IsSettled(VppProcess vpp) => VppOutput.Sessions(vpp.Ask("show nat44 summary")) >= Size;
+    IReadOnlyList<VppService> IVppServiceWorkload.VppServices =>
+        [.. Numbers.Select(i => new VppService(Text(ServiceNet + i), ServicePort, Text(BackendNet + i), BackendPort))];
+
+    int IVppServiceWorkload.VppConnections => Size + LeastConnections;
+
+    public virtual (string Clients, string Backends) VppSides(IReadOnlyList<string> ports) => (ports[0], ports[1]);
 
     public virtual bool FitsKernel(int connections) => !mixed && (known ? Size <= connections / 2 : Size >= 2 * connections);
 
@@ -161,21 +166,14 @@ public class ServiceScenario(int flows, bool known = true, bool mixed = false)
     [
         .. Link(ports[0], ClientSide, Peer(Clients)), .. Link(ports[1], BackendSide, Peer(Backends)),
         $"ip route add {Text(BackendNet)}/16 via {Text(BackendSide)} {ports[1]}",
-        .. VppTranslation(clients: ports[0], backends: ports[1]),
+        VppRouteToClients(ports[0]),
     ];
 
     /// <summary>A link of VPP with its neighbour.</summary>
     protected static string[] Link(string port, uint peer, MacAddress mac) =>
         [$"set interface ip address {port} {Text(peer - 1)}/24", $"set ip neighbor {port} {Text(peer)} {mac} static"];
 
-    /// <summary>NAT44 (endpoint-dependent) with a static mapping for each service: the backends are inside.</summary>
-    protected IEnumerable<string> VppTranslation(string clients, string backends) =>
-    [
-        $"ip route add {Text(ClientNet)}/10 via {Text(ClientSide)} {clients}",
-        string.Create(CultureInfo.InvariantCulture, $"nat44 plugin enable sessions {Size + LeastConnections}"),
-        $"set interface nat44 in {backends} out {clients}",
-        .. Numbers.Select(i => $"nat44 add static mapping udp local {Text(BackendNet + i)} {BackendPort} external {Text(ServiceNet + i)} {ServicePort}"),
-    ];
+    protected static string VppRouteToClients(string port) => $"ip route add {Text(ClientNet)}/10 via {Text(ClientSide)} {port}";
 
     /// <summary>What a frame of a backend is addressed to, and by whom it is sent.</summary>
     protected virtual MacAddress AnswerTo => Mac(Backends);

@@ -14,6 +14,9 @@ public readonly record struct VppCounters(string Name, ulong Received, ulong Sen
 /// <param name="Clocks">TSC clocks per packet, of three digits.</param>
 public readonly record struct VppNode(string Name, ulong Calls, ulong Packets, double Clocks);
 
+/// <summary>Addresses and ports of a UDP packet.</summary>
+public readonly record struct VppFlow(string Source, ushort SourcePort, string Destination, ushort DestinationPort);
+
 /// <summary>Reads what VPP's command line prints.</summary>
 public static partial class VppOutput
 {
@@ -113,6 +116,37 @@ public static partial class VppOutput
     public static int Sessions(string text) =>
         TotalSessions().Match(text) is { Success: true } total ? int.Parse(total.Groups[1].ValueSpan, CultureInfo.InvariantCulture) : 0;
 
+    /// <summary>Reads <c>show cnat timestamp</c>: the sessions there are, each of both directions. One that it has from the start is none of them.</summary>
+    public static int Timestamps(string text) =>
+        TotalTimestamps().Match(text) is { Success: true } total ? int.Parse(total.Groups[1].ValueSpan, CultureInfo.InvariantCulture) - 1 : 0;
+
+    /// <summary>Reads <c>show trace</c>: the UDP packets over IPv4 as a node saw them.</summary>
+    public static IReadOnlyList<VppFlow> Traced(string text, string node)
+    {
+        var flows = new List<VppFlow>();
+        bool isThere = false;
+        Match? addresses = null;
+        foreach (string line in text.Split('\n'))
+        {
+            if (TraceNodeLine().Match(line) is { Success: true } start)
+            {
+                (isThere, addresses) = (start.Groups["node"].Value == node, null);
+            }
+            else if (isThere && UdpAddresses().Match(line) is { Success: true } found)
+            {
+                addresses = found;
+            }
+            else if (addresses is not null && UdpPorts().Match(line) is { Success: true } ports)
+            {
+                flows.Add(new VppFlow(addresses.Groups["source"].Value, Port(ports.Groups["source"]), addresses.Groups["destination"].Value, Port(ports.Groups["destination"])));
+                addresses = null;
+            }
+        }
+        return flows;
+    }
+
+    private static ushort Port(Group number) => ushort.Parse(number.ValueSpan, CultureInfo.InvariantCulture);
+
     private static ulong Count(Group number) => ulong.Parse(number.ValueSpan, CultureInfo.InvariantCulture);
 
     [GeneratedRegex(@"^(?<name>\S+)\s+(?<index>\d+)\s+\S+\s+\d+/\d+/\d+/\d+")]
@@ -126,6 +160,18 @@ public static partial class VppOutput
 
     [GeneratedRegex(@"total sessions: (\d+)")]
     private static partial Regex TotalSessions();
+
+    [GeneratedRegex(@"^\d\d:\d\d:\d\d:\d{6}: (?<node>\S+)\s*$")]
+    private static partial Regex TraceNodeLine();
+
+    [GeneratedRegex(@"^\s+UDP: (?<source>[\d.]+\.\d+) -> (?<destination>[\d.]+\.\d+)\s*$")]
+    private static partial Regex UdpAddresses();
+
+    [GeneratedRegex(@"^\s+UDP: (?<source>\d+) -> (?<destination>\d+)\s*$")]
+    private static partial Regex UdpPorts();
+
+    [GeneratedRegex(@"Total timestamps (\d+)")]
+    private static partial Regex TotalTimestamps();
 
     [GeneratedRegex(@"^Thread (?<number>\d+) ")]
     private static partial Regex ThreadLine();

@@ -10,8 +10,11 @@ internal readonly record struct VppReading(long Time, ulong Received, ulong Sent
 
     public static VppReading Of(VppProcess vpp, IReadOnlyList<string> ports)
     {
-        IEnumerable<VppCounters> counters = VppOutput.Interfaces(vpp.Ask("show interface")).Where(i => ports.Contains(i.Name));
-        long time = Stopwatch.GetTimestamp();
+        long before = Stopwatch.GetTimestamp();
+        string answer = vpp.Ask("show interface");
+        // Of some moment in between.
+        long time = (before + Stopwatch.GetTimestamp()) / 2;
+        IEnumerable<VppCounters> counters = VppOutput.Interfaces(answer).Where(i => ports.Contains(i.Name));
         return counters.Aggregate(new VppReading(time, 0, 0), (sum, i) => new VppReading(time, sum.Received + i.Received, sum.Sent + i.Sent - i.NotSent));
     }
 

@@ -7,13 +7,18 @@ namespace Dataplane.ThroughputBench.Vpp;
 /// VPP on DPDK's ports: one worker on the core that forwards, everything else on the other. It takes vectors of 256 packets, which is what traffic without
 /// end fills; no fewer of them can be asked for.
 /// </summary>
-public sealed class VppSubject(string program) : Subject("VPP")
+/// <param name="name">Short, for tables.</param>
+/// <param name="program">Its path.</param>
+/// <param name="translator">What translates what is sent to services.</param>
+/// <param name="servicesAlone">Whether it takes part only where there are services.</param>
+public sealed class VppSubject(string name, string program, VppTranslator translator, bool servicesAlone) : Subject(name)
 {
     public const string Program = "vpp";
 
     private static readonly TimeSpan s_settleTime = TimeSpan.FromSeconds(90), s_warmUp = TimeSpan.FromSeconds(1);
 
-    private const string Input = "dpdk-input";
+    /// <summary>The node where packets come from.</summary>
+    internal const string Input = "dpdk-input";
 
     /// <summary>Of DPDK itself: its heap, where pages are ordinary ones. The packet buffers are VPP's own.</summary>
     private const int MegabytesOfDpdk = 512;
@@ -25,24 +30,70 @@ public sealed class VppSubject(string program) : Subject("VPP")
     private const int BuffersOnOrdinaryPages = 2;
 
     public override bool CanRun(Scenario scenario, RunSettings settings) =>
-        scenario is IVppWorkload { FitsVpp: true } && settings is { Burst: RunSettings.FullBurst, Workers: 1 } && settings.OtherCore != settings.Cores[0]
+        scenario is IVppWorkload { FitsVpp: true } && (scenario is IVppServiceWorkload || !servicesAlone) && settings is { Burst: RunSettings.FullBurst, Workers: 1 } && settings.OtherCore != settings.Cores[0]
         && (settings.Hugepages || scenario.Packets.BufferBytes <= MostOnOrdinaryPages);
 
-    public override IDisposable Start(RunContext context, CancellationToken cancel) => Launch(context, cancel, out _);
+    public override IDisposable Start(RunContext context, CancellationToken cancel)
+    {
+        VppProcess vpp = Launch(context, cancel, out IReadOnlyList<string> ports);
+        vpp.Do(ports.SelectMany(AcceptAll));
+        vpp.Do(ports.Select(Up));
+        return vpp;
+    }
 
     public override RunResult Run(RunContext context, CancellationToken cancel)
     {
         using VppProcess vpp = Launch(context, cancel, out IReadOnlyList<string> ports);
-        var workload = (IVppWorkload)context.Scenario;
-        for (long end = Environment.TickCount64 + (long)s_settleTime.TotalMilliseconds; !workload.IsSettled(vpp); Sleep(TimeSpan.FromMilliseconds(100), cancel))
+        if (context.Scenario is IVppServiceWorkload { CountsConnections: true } service)
         {
-            if (Environment.TickCount64 > end)
+            vpp.Do([.. AcceptAll(ports[0]), .. ports.Skip(1).Select(Up)]);
+            var time = TimeSpan.FromSeconds(context.Settings.Seconds);
+            return new RunResult
             {
-                throw vpp.Failure($"did not settle: {VppReading.Errors(vpp)}");
+                Windows = VppConnections.Measure(vpp, translator, service, ports, context.Scenario.Size, time, cancel),
+                CommandLine = vpp.CommandLine,
+                Facts = new Dictionary<string, object> { ["counted"] = VppOutput.Errors(vpp.Ask("show errors")) },
+            };
+        }
+        Settle(vpp, context, ports, cancel);
+        return Measure(vpp, context, ports, cancel);
+    }
+
+    /// <summary>
+    /// Traffic on all ports, and all is learned. Of services only the clients' is taken until all connections are there: who answers one that is not begins
+    /// another one.
+    /// </summary>
+    private void Settle(VppProcess vpp, RunContext context, IReadOnlyList<string> ports, CancellationToken cancel)
+    {
+        var service = context.Scenario as IVppServiceWorkload;
+        vpp.Do((service is null ? ports : ports.Take(1)).SelectMany(AcceptAll));
+        vpp.Do(ports.Select(Up));
+        if (service is not null)
+        {
+            Await(() => translator.Connections(vpp) >= context.Scenario.Size);
+            vpp.Do(ports.Skip(1).SelectMany(AcceptAll));
+        }
+        Await(() => ((IVppWorkload)context.Scenario).IsSettled(vpp));
+        Sleep(s_warmUp, cancel);
+        if (service is not null)
+        {
+            VppCheck.Translated(vpp, service, ports, command: null, cancel);
+        }
+
+        void Await(Func<bool> condition)
+        {
+            for (long end = Environment.TickCount64 + (long)s_settleTime.TotalMilliseconds; !condition(); Sleep(TimeSpan.FromMilliseconds(100), cancel))
+            {
+                if (Environment.TickCount64 > end)
+                {
+                    throw vpp.Failure($"did not settle: {VppReading.Errors(vpp)}");
+                }
             }
         }
-        Sleep(s_warmUp, cancel);
+    }
 
+    private static RunResult Measure(VppProcess vpp, RunContext context, IReadOnlyList<string> ports, CancellationToken cancel)
+    {
         var windows = new List<Window>();
         int count = (int)(TimeSpan.FromSeconds(context.Settings.Seconds) / context.Settings.Window);
         double vectors = 0, packets = 0;
@@ -80,12 +131,19 @@ public sealed class VppSubject(string program) : Subject("VPP")
     }
 
     /// <summary>The node that sends by a port.</summary>
-    private static string Output(string port) => $"{port}-tx";
+    internal static string Output(string port) => $"{port}-tx";
 
+    internal static string Up(string port) => $"set interface state {port} up";
+
+    internal static string Down(string port) => $"set interface state {port} down";
+
+    /// <summary>VPP, set up for the workload, its ports down.</summary>
     private VppProcess Launch(RunContext context, CancellationToken cancel, out IReadOnlyList<string> ports)
     {
         var workload = (IVppWorkload)context.Scenario;
-        var vpp = new VppProcess(program, [.. Sections(context), .. workload.VppSections], context.Directory, cancel);
+        var service = workload as IVppServiceWorkload;
+        IEnumerable<string> sections = service is null ? [] : translator.Sections(service);
+        var vpp = new VppProcess(program, [.. Sections(context), .. workload.VppSections, .. sections], context.Directory, cancel);
         try
         {
             // "vpp v26.06-release built by ..."
@@ -95,9 +153,11 @@ public sealed class VppSubject(string program) : Subject("VPP")
             {
                 throw vpp.Failure($"has {ports.Count} of {context.Devices.Count} ports");
             }
-            vpp.Do(ports.SelectMany(AcceptAll));
             vpp.Do(workload.VppCommands(ports));
-            vpp.Do(ports.Select(port => $"set interface state {port} up"));
+            if (service is not null)
+            {
+                vpp.Do(translator.Commands(service, ports));
+            }
             return vpp;
         }
         catch

@@ -96,4 +96,52 @@ public sealed class VppOutputTests
     [InlineData("max translations per thread: 17384 fib 0\ntotal sessions: 1000 (timed out: 0)\ntcp sessions:\n    total: 0 (timed out: 0)", 1000)]
     [InlineData("", 0)]
     public void Sessions_are_all_of_them(string text, int sessions) => Assert.Equal(sessions, VppOutput.Sessions(text));
+
+    [Theory]
+    [InlineData("-- Pool 0 [65536/65536]\n-- Pool 1 [34465/65536]\nTotal timestamps 100001", 100_000)]
+    [InlineData("-- Pool 0 [1/65536]\nTotal timestamps 1", 0)]
+    [InlineData("", 0)]
+    public void Sessions_of_cnat_are_without_the_one_it_has_from_the_start(string text, int sessions) => Assert.Equal(sessions, VppOutput.Timestamps(text));
+
+    [Fact]
+    public void Traced_packets_are_as_the_node_saw_them()
+    {
+        const string Text = """
+            ------------------- Start of thread 1 vpp_wk_0 -------------------
+            Packet 1
+
+            00:00:03:118222: dpdk-input
+              Ethernet0 rx queue 0
+              IP4: 0a:00:00:00:00:01 -> 02:00:00:00:00:01
+              UDP: 10.64.0.7 -> 10.96.0.3
+                tos 0x00, ttl 64, length 46, checksum 0x66b1 dscp CS0 ecn NON_ECN
+                fragment id 0x0000
+              UDP: 10042 -> 80
+                length 26, checksum 0x4c5c
+            00:00:03:118230: cnat-input-ip4
+              found session
+            00:00:03:118234: Ethernet1-tx
+              Ethernet1 tx queue 0
+              IP4: 02:00:00:00:00:02 -> 0a:00:00:00:00:02
+              UDP: 10.64.0.7 -> 10.128.0.3
+                tos 0x00, ttl 63, length 46, checksum 0x6791 dscp CS0 ecn NON_ECN
+                fragment id 0x0000
+              UDP: 10042 -> 8080
+                length 26, checksum 0x2c84
+
+            Packet 2
+
+            00:00:03:118222: dpdk-input
+              Ethernet0 rx queue 0
+              UDP: 10.64.0.7 -> 10.96.0.3
+              UDP: 10043 -> 80
+            00:00:03:118234: ip4-drop
+                fib:0 adj:0 flow:0x00000000
+              UDP: 10.64.0.7 -> 10.96.0.3
+              UDP: 10043 -> 80
+            """;
+        Assert.Equal([new VppFlow("10.64.0.7", 10_042, "10.128.0.3", 8080)], VppOutput.Traced(Text, "Ethernet1-tx"));
+        Assert.Equal(2, VppOutput.Traced(Text, "dpdk-input").Count);
+        Assert.Empty(VppOutput.Traced(Text, "Ethernet0-tx"));
+    }
 }
