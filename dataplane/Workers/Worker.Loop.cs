@@ -12,6 +12,10 @@ namespace Dataplane.Workers;
 /// The poll loop, and what a worker does when there is nothing to do: it spins for a while (the next packet of a busy flow is
 /// microseconds away), then sleeps in epoll until a descriptor of its ports has something. A port that cannot wake it makes it
 /// look every millisecond.
+/// <para>
+/// When many packets come, a few at a time, and all from kernels (TAP devices), it lets some gather before it looks again, as a network card moderates its
+/// interrupts (<c>Worker.Moderate.cs</c>).
+/// </para>
 /// </summary>
 public sealed unsafe partial class Worker
 {
@@ -38,7 +42,7 @@ public sealed unsafe partial class Worker
     private readonly byte* _ready;
     private readonly Epoll _epoll = new();
     private readonly EventFd _wake = new();
-    private readonly ulong _cyclesPerResolution;
+    private readonly ulong _cyclesPerResolution, _cyclesPerMillisecond;
     private Handover?[] _incoming = [];
     private Worker[] _siblings = [];
     private ReceiveSet _published = ReceiveSet.Empty;
@@ -112,6 +116,7 @@ public sealed unsafe partial class Worker
         Quiescence quiescence = Segment.Quiescence;
         quiescence.Online(Index);
         WarmUp();
+        CpuAffinity.SetTimerSlack(1);
         (_lastPoll, _longestPoll) = (Shim.dps_rdtsc(), 0);
         long allocated = GC.GetAllocatedBytesForCurrentThread();
         ulong idleSince = 0;
@@ -128,6 +133,10 @@ public sealed unsafe partial class Worker
             if (work != 0)
             {
                 idleSince = 0;
+                if (!busyPoll && ComeInFew(work))
+                {
+                    LetGather(quiescence);
+                }
                 continue;
             }
             if (busyPoll)
@@ -447,6 +456,8 @@ public sealed unsafe partial class Worker
         _ = Libc.readv(-1, null, 0);
         _ = Libc.writev(-1, null, 0);
         _ = Libc.Errno();
+        timespec none = default;
+        _ = Libc.nanosleep(&none, null);
         _wake.Signal();
         _ = _epoll.Wait(_ready, 1, 0);
         _wake.Drain();
