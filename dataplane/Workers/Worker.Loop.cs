@@ -14,7 +14,7 @@ namespace Dataplane.Workers;
 /// look every millisecond.
 /// <para>
 /// When many packets come, a few at a time, and all from kernels (TAP devices), it lets some gather before it looks again, as a network card moderates its
-/// interrupts (<c>Worker.Moderate.cs</c>).
+/// interrupts (<see cref="Moderation"/>).
 /// </para>
 /// </summary>
 public sealed unsafe partial class Worker
@@ -42,7 +42,7 @@ public sealed unsafe partial class Worker
     private readonly byte* _ready;
     private readonly Epoll _epoll = new();
     private readonly EventFd _wake = new();
-    private readonly ulong _cyclesPerResolution, _cyclesPerMillisecond;
+    private readonly ulong _cyclesPerResolution;
     private Handover?[] _incoming = [];
     private Worker[] _siblings = [];
     private ReceiveSet _published = ReceiveSet.Empty;
@@ -54,6 +54,7 @@ public sealed unsafe partial class Worker
     private ulong _lastPoll;
     private ulong _longestPoll;
     private int _sinceFds;
+    private Moderation _moderation;
     private int _sleeping;
     private volatile bool _stopping;
 
@@ -133,7 +134,8 @@ public sealed unsafe partial class Worker
             if (work != 0)
             {
                 idleSince = 0;
-                if (!busyPoll && ComeInFew(work))
+                // A queue that is polled fills faster than a kernel sends.
+                if (!busyPoll && _set.Polled.Length == 0 && _moderation.IsEarly(work, _clockCycles))
                 {
                     LetGather(quiescence);
                 }
@@ -418,6 +420,20 @@ public sealed unsafe partial class Worker
         }
         Volatile.Write(ref _sleeping, 0);
         Disarm(set);
+    }
+
+    /// <summary>Leaves the CPU to others for a moment. The worker reads nothing meanwhile, so no writer waits for it.</summary>
+    private void LetGather(Quiescence quiescence)
+    {
+        _record->BusyCycles += Shim.dps_rdtsc() - _lastPoll;
+        _foundWork = false;
+        _record->Sleeps++;
+        quiescence.Offline(Index);
+        var time = new timespec { tv_nsec = Moderation.GatherTime };
+        _ = Libc.nanosleep(&time, null);
+        quiescence.Online(Index);
+        RefreshClock();
+        _lastPoll = _clockCycles;
     }
 
     private static void Disarm(ReceiveSet set)
