@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Dataplane.Interop.Dpdk;
 using Dataplane.Interop.Linux;
 using Dataplane.Packets;
@@ -15,12 +16,16 @@ namespace Dataplane.Ports;
 /// A packet is read into a small buffer and what does not fit into a spare large one, by one readv; the large buffer is
 /// only replaced when it was used.
 /// </para>
+/// <para>
+/// What is written are packets as they are, and where several of a flow follow each other, one large packet in their place
+/// (<see cref="CoalescedPacket"/>): a write costs the kernel's way up to a socket, some microseconds, however many there are in it.
+/// </para>
 /// </summary>
 public sealed unsafe class TapPort : EnginePort
 {
     private const int HeaderSize = 12; // virtio_net_hdr with num_buffers
-    private const int MaxSegments = 64;
-    private const int EINTR = 4, EAGAIN = 11, ENOMEM = 12, EFAULT = 14, ENOBUFS = 105;
+    private const int MaxParts = CoalescedPacket.MaxPackets + 2;
+    private const int EINTR = 4, EAGAIN = 11, ENOMEM = 12, EFAULT = 14, EINVAL = 22, EMSGSIZE = 90, ENOBUFS = 105;
 
     private readonly int[] _fds;
     private readonly MbufPool _small;
@@ -29,6 +34,9 @@ public sealed unsafe class TapPort : EnginePort
     private readonly nint[] _spareLarge;
     private readonly int[] _refused;
     private int _open;
+
+    /// <summary>What the kernel has not refused yet. Any worker may find out; all find the same.</summary>
+    private bool _takesLarge = true, _takesDatagrams = true;
 
     /// <param name="index">Index of the port in the segment.</param>
     /// <param name="name">For messages.</param>
@@ -135,39 +143,70 @@ public sealed unsafe class TapPort : EnginePort
     {
         int fd = _fds[queue];
         virtio_net_hdr none = default;
-        iovec* parts = stackalloc iovec[MaxSegments + 1];
+        Unsafe.SkipInit(out CoalescedPacket large);
+        iovec* parts = stackalloc iovec[MaxParts];
         int refused = 0;
         ulong refusedBytes = 0;
         int i = 0;
-        for (; i < count; i++)
+        while (i < count)
         {
             rte_mbuf* mbuf = mbufs[i];
-            parts[0] = new iovec { iov_base = Offload.IsPending(mbuf) ? &Offload.Meta(mbuf)->Vnet : &none, iov_len = HeaderSize };
-            int used = 1;
-            for (rte_mbuf* part = mbuf; part != null && used <= MaxSegments; part = part->next)
+            int packets = i + 1 < count && _takesLarge ? large.Collect(mbufs + i, count - i, _takesDatagrams) : 1;
+            int used;
+            if (packets > 1)
             {
-                parts[used++] = new iovec { iov_base = Mbuf.Data(part), iov_len = part->data_len };
+                used = Gather(&large, mbufs + i, packets, parts);
             }
-            nint sent = Libc.writev(fd, parts, used);
-            if (sent >= 0)
+            else
             {
+                parts[0] = new iovec { iov_base = Offload.IsPending(mbuf) ? &Offload.Meta(mbuf)->Vnet : &none, iov_len = HeaderSize };
+                used = 1;
+                for (rte_mbuf* part = mbuf; part != null && used < MaxParts; part = part->next)
+                {
+                    parts[used++] = new iovec { iov_base = Mbuf.Data(part), iov_len = part->data_len };
+                }
+            }
+            if (Libc.writev(fd, parts, used) >= 0)
+            {
+                i += packets;
                 continue;
             }
             int error = Libc.Errno();
             if (error == EINTR)
             {
-                i--;
                 continue;
             }
             if (error is EAGAIN or ENOBUFS)
             {
                 break; // the caller counts the rest as "queue full"
             }
-            refused++; // EIO: the interface is down; EBADFD: it is gone; EINVAL: the kernel rejects the packet
-            refusedBytes += mbuf->pkt_len;
+            if (packets > 1 && error is EINVAL or EMSGSIZE)
+            {
+                // A kernel that does not know this kind of large packet (datagrams: before Linux 6.2): one by one from now on.
+                (_takesDatagrams, _takesLarge) = (false, large.IsUdp);
+                continue;
+            }
+            refused += packets; // EIO: the interface is down; EBADFD: it is gone; EINVAL: the kernel rejects the packet
+            for (; packets > 0; packets--)
+            {
+                refusedBytes += mbufs[i++]->pkt_len;
+            }
         }
         Shim.dps_mbuf_free_bulk(mbufs, (uint)i);
         return new TxResult(i, refused, refusedBytes);
+    }
+
+    /// <summary>The pieces of a large packet: its headers, and the payloads of those it takes the place of.</summary>
+    private static int Gather(CoalescedPacket* large, rte_mbuf** mbufs, int packets, iovec* parts)
+    {
+        int header = large->HeaderLength;
+        parts[0] = new iovec { iov_base = &large->Vnet, iov_len = HeaderSize };
+        parts[1] = new iovec { iov_base = large->Header, iov_len = (nuint)header };
+        for (int i = 0; i < packets; i++)
+        {
+            parts[2 + i] = new iovec { iov_base = Mbuf.Data(mbufs[i]) + header, iov_len = (nuint)(mbufs[i]->data_len - header) };
+        }
+        return 2 + packets;
     }
 
     public override void Dispose()

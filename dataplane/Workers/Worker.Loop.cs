@@ -12,6 +12,10 @@ namespace Dataplane.Workers;
 /// The poll loop, and what a worker does when there is nothing to do: it spins for a while (the next packet of a busy flow is
 /// microseconds away), then sleeps in epoll until a descriptor of its ports has something. A port that cannot wake it makes it
 /// look every millisecond.
+/// <para>
+/// When many packets come, a few at a time, and all from kernels (TAP devices), it lets some gather before it looks again, as a network card moderates its
+/// interrupts (<see cref="Moderation"/>).
+/// </para>
 /// </summary>
 public sealed unsafe partial class Worker
 {
@@ -50,6 +54,7 @@ public sealed unsafe partial class Worker
     private ulong _lastPoll;
     private ulong _longestPoll;
     private int _sinceFds;
+    private Moderation _moderation;
     private int _sleeping;
     private volatile bool _stopping;
 
@@ -112,6 +117,7 @@ public sealed unsafe partial class Worker
         Quiescence quiescence = Segment.Quiescence;
         quiescence.Online(Index);
         WarmUp();
+        CpuAffinity.SetTimerSlack(1);
         (_lastPoll, _longestPoll) = (Shim.dps_rdtsc(), 0);
         long allocated = GC.GetAllocatedBytesForCurrentThread();
         ulong idleSince = 0;
@@ -128,6 +134,11 @@ public sealed unsafe partial class Worker
             if (work != 0)
             {
                 idleSince = 0;
+                // A queue that is polled fills faster than a kernel sends.
+                if (!busyPoll && _set.Polled.Length == 0 && _moderation.IsEarly(work, _clockCycles))
+                {
+                    LetGather(quiescence);
+                }
                 continue;
             }
             if (busyPoll)
@@ -411,6 +422,20 @@ public sealed unsafe partial class Worker
         Disarm(set);
     }
 
+    /// <summary>Leaves the CPU to others for a moment. The worker reads nothing meanwhile, so no writer waits for it.</summary>
+    private void LetGather(Quiescence quiescence)
+    {
+        _record->BusyCycles += Shim.dps_rdtsc() - _lastPoll;
+        _foundWork = false;
+        _record->Sleeps++;
+        quiescence.Offline(Index);
+        var time = new timespec { tv_nsec = Moderation.GatherTime };
+        _ = Libc.nanosleep(&time, null);
+        quiescence.Online(Index);
+        RefreshClock();
+        _lastPoll = _clockCycles;
+    }
+
     private static void Disarm(ReceiveSet set)
     {
         foreach (ref readonly RxQueue queue in set.Polled.AsSpan())
@@ -447,6 +472,8 @@ public sealed unsafe partial class Worker
         _ = Libc.readv(-1, null, 0);
         _ = Libc.writev(-1, null, 0);
         _ = Libc.Errno();
+        timespec none = default;
+        _ = Libc.nanosleep(&none, null);
         _wake.Signal();
         _ = _epoll.Wait(_ready, 1, 0);
         _wake.Drain();

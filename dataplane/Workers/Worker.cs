@@ -100,6 +100,7 @@ public sealed unsafe partial class Worker : OwnCacheLines, IDisposable
         Tunnels = new TunnelState(segment);
         Watcher = new PacketWatch(segment, index, clock);
         _cyclesPerResolution = (ulong)(clock.Resolution * (decimal)Shim.dps_tsc_hz() / 1_000_000_000);
+        _moderation = new Moderation(Shim.dps_tsc_hz() / 1000);
         RefreshClock();
     }
 

@@ -40,6 +40,10 @@ public static unsafe partial class Libc
     [LibraryImport(Name)]
     public static partial int poll(pollfd* fds, nuint count, int timeout);
 
+    /// <summary>nanosleep(2): 0, or -1 with an errno (EINTR), and then what is left of the time, unless <paramref name="left"/> is null.</summary>
+    [LibraryImport(Name)]
+    public static partial int nanosleep(timespec* time, timespec* left);
+
     /// <summary>close(2). The number is free afterwards whatever it returns.</summary>
     [LibraryImport(Name)]
     public static partial int close(int fd);
@@ -54,6 +58,17 @@ public unsafe struct iovec
 
     /// <summary>Bytes.</summary>
     public nuint iov_len;
+}
+
+/// <summary>A time; timespec(3).</summary>
+[StructLayout(LayoutKind.Sequential)]
+public struct timespec
+{
+    /// <summary>Seconds.</summary>
+    public nint tv_sec;
+
+    /// <summary>Nanoseconds, less than a second.</summary>
+    public nint tv_nsec;
 }
 
 /// <summary>A descriptor to wait for; poll(2).</summary>

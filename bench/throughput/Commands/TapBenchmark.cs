@@ -28,7 +28,8 @@ internal sealed class TapBenchmark : Benchmark
             throw new BenchException("containers are network namespaces, which only root makes");
         }
         int streams = options.GetValue(_streams), workers = options.GetValue(_workers);
-        List<(string Name, Func<string, ContainerNetwork> Make)> networks = [(SwitchNetwork.Name, directory => new SwitchNetwork(directory, workers, run.Cancel))];
+        List<(string Name, Func<string, ContainerNetwork> Make)> networks =
+            [.. run.Engines().Select(engine => (engine.Name, (Func<string, ContainerNetwork>)(directory => new SwitchNetwork(directory, engine.Program, workers, run.Cancel))))];
         if (run.Options.Peers)
         {
             networks.Add((KernelNetwork.Name, _ => new KernelNetwork()));

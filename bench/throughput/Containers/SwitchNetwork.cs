@@ -5,15 +5,17 @@ namespace Dataplane.ThroughputBench.Containers;
 /// <summary>Our switch as it is installed, with its defaults, and a TAP device in each container.</summary>
 public sealed class SwitchNetwork : ContainerNetwork
 {
-    public const string Name = "dataplane";
-
     private readonly DaemonSubject? _daemon;
 
-    public SwitchNetwork(string directory, int workers, CancellationToken cancel)
+    /// <param name="directory">For the daemon's files.</param>
+    /// <param name="engine">Path of the engine.</param>
+    /// <param name="workers">Its workers.</param>
+    /// <param name="cancel">Ends the start.</param>
+    public SwitchNetwork(string directory, string engine, int workers, CancellationToken cancel)
     {
         try
         {
-            _daemon = new DaemonSubject(directory, ["--workers", workers.ToString(System.Globalization.CultureInfo.InvariantCulture)], cancel);
+            _daemon = new DaemonSubject(directory, ["--engine", engine, "--workers", workers.ToString(System.Globalization.CultureInfo.InvariantCulture)], cancel);
             _daemon.MakeNetwork();
             _daemon.MakeContainers([First, Second], [$"{FirstAddress}/{PrefixLength}", $"{SecondAddress}/{PrefixLength}"]);
             Version = _daemon.Version;

@@ -64,6 +64,18 @@ public sealed unsafe partial class TapWire : IDisposable
         return packets;
     }
 
+    /// <summary>Has the kernel refuse messages that are longer (EMSGSIZE), while some shorter ones still find room.</summary>
+    /// <param name="bytes">At least 4,608.</param>
+    public void LimitMessages(int bytes)
+    {
+        const int SolSocket = 1, SendBuffer = 7;
+        int half = bytes / 2; // the kernel doubles it
+        foreach (int fd in SwitchFds)
+        {
+            Assert.Equal(0, setsockopt(fd, SolSocket, SendBuffer, &half, sizeof(int)));
+        }
+    }
+
     /// <summary>Takes the device away from under the switch.</summary>
     public void Dispose()
     {
@@ -79,4 +91,7 @@ public sealed unsafe partial class TapWire : IDisposable
 
     [LibraryImport("libc")]
     private static partial int socketpair(int domain, int type, int protocol, int* pair);
+
+    [LibraryImport("libc")]
+    private static partial int setsockopt(int fd, int level, int option, void* value, uint length);
 }

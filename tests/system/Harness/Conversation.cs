@@ -115,6 +115,48 @@ public sealed class Conversation
         echo.GetAwaiter().GetResult();
     }
 
+    /// <summary>
+    /// Sends numbered datagrams of one size as fast as they go. Fails unless what arrives are such datagrams, one at a time, unchanged and in
+    /// their order, and they are not few.
+    /// </summary>
+    public void FloodUdp(int size, int count)
+    {
+        using Socket server = Inside(_to, SocketType.Dgram, ProtocolType.Udp);
+        server.Bind(new IPEndPoint(_to.Any, Port));
+        server.ReceiveBufferSize = 4 << 20;
+        server.ReceiveTimeout = 2000;
+        using Socket client = Inside(_from, SocketType.Dgram, ProtocolType.Udp);
+        client.Connect(new IPEndPoint(IPAddress.Parse(_to.Address), Port));
+        Task sent = Task.Run(() =>
+        {
+            byte[] datagram = Payload(size);
+            for (int number = 0; number < count; number++)
+            {
+                BitConverter.TryWriteBytes(datagram, number);
+                client.Send(datagram);
+            }
+        });
+        byte[] expected = Payload(size), buffer = new byte[65536];
+        int arrived = 0, last = -1;
+        try
+        {
+            while (last < count - 1)
+            {
+                int n = server.Receive(buffer);
+                int number = BitConverter.ToInt32(buffer);
+                Assert.True(number > last, $"datagram {number} came behind {last}");
+                BitConverter.TryWriteBytes(expected, number);
+                Assert.True(buffer.AsSpan(0, n).SequenceEqual(expected), $"datagram {number} of {size} bytes came changed, as {n} bytes");
+                (last, arrived) = (number, arrived + 1);
+            }
+        }
+        catch (SocketException e) when (e.SocketErrorCode == SocketError.TimedOut)
+        {
+        }
+        sent.GetAwaiter().GetResult();
+        Assert.True(arrived > count / 10, $"{arrived} of {count} datagrams arrived");
+    }
+
     /// <summary>Sends datagrams of some sizes, and removes those that come back, until none does for a while.</summary>
     private static void Echo(Socket client, HashSet<int> sizes)
     {

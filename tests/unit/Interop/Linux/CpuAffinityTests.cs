@@ -62,6 +62,14 @@ public sealed class CpuAffinityTests
     });
 
     [Fact]
+    public void A_thread_is_woken_as_exactly_as_it_asks() => OnThread(() =>
+    {
+        CpuAffinity.SetTimerSlack(1234);
+        Assert.Equal("1234\n", File.ReadAllText($"/proc/{LinuxProcess.ThreadId}/timerslack_ns"));
+        Assert.Throws<ArgumentOutOfRangeException>(() => CpuAffinity.SetTimerSlack(0));
+    });
+
+    [Fact]
     public void A_cpu_has_a_numa_node()
     {
         Assert.InRange(CpuAffinity.NodeOf(CpuAffinity.Get()[0]), 0, 1023);
