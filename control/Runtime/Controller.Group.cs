@@ -30,8 +30,8 @@ public sealed partial class Controller
 
     private readonly ConcurrentQueue<WaitingBatch> _waiting = new();
 
-    /// <summary>Set when a batch has come, and when the disk is done with a group.</summary>
-    private readonly ManualResetEventSlim _news = new();
+    /// <summary>Set when a batch has come, and when the disk is done with a group. Who waits for it sleeps: the CPU is wanted elsewhere.</summary>
+    private readonly ManualResetEventSlim _news = new(initialState: false, spinCount: 0);
 
     /// <summary>Whether the store took what it was given last.</summary>
     private bool _storeTakes = true;
