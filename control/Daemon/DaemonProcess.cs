@@ -97,6 +97,7 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
             }
             takenOver = await StartEngineAsync(supervisor);
             using var controller = new Controller(segment, store, link, new TapDevices(), new PciPorts(SystemFiles.Machine, _pci), TimeProvider.System, logging.CreateLogger<Controller>());
+            using var collector = new IdleCollector(controller);
             keepEngine = await ServeAsync(controller, store as EtcdStore, supervisor, segment, link);
             if (!keepEngine)
             {
