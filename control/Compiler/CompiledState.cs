@@ -115,7 +115,10 @@ public sealed record CompiledNeighbours(IReadOnlyList<CompiledNeighbour> Set, IR
 public readonly record struct HostRoute(int Port, State.Cidr Prefix);
 
 /// <summary>What a change makes of the host's routes.</summary>
-public sealed record CompiledHostRoutes(IReadOnlyList<HostRoute> Add, IReadOnlyList<HostRoute> Remove);
+public sealed record CompiledHostRoutes(IReadOnlyList<HostRoute> Add, IReadOnlyList<HostRoute> Remove)
+{
+    public static CompiledHostRoutes None { get; } = new([], []);
+}
 
 /// <summary>A route that changes.</summary>
 /// <param name="Key">Its prefix.</param>

@@ -21,9 +21,14 @@ internal static class HostRouteCompiler
     /// <summary>What a change makes of them; null when any of them may be another one.</summary>
     public static CompiledHostRoutes? Changed(StateChange change)
     {
+        bool moved = !ReferenceEquals(change.Before.Topology, change.After.Topology);
+        if (!moved && !change.Has(Kind.Route))
+        {
+            return CompiledHostRoutes.None;
+        }
         Dictionary<(string, bool), int> before = Leads(change.Before.Topology), after = before;
         HashSet<HostRoute> old = [], now = [];
-        if (!ReferenceEquals(change.Before.Topology, change.After.Topology))
+        if (moved)
         {
             after = Leads(change.After.Topology);
             if (before.Any(lead => after.GetValueOrDefault(lead.Key, lead.Value) != lead.Value) || after.Keys.Any(vrf => !before.ContainsKey(vrf)))

@@ -14,9 +14,13 @@ internal static class NeighbourCompiler
     /// <summary>What a change makes of them.</summary>
     public static CompiledNeighbours Changed(StateChange change)
     {
+        bool moved = !ReferenceEquals(change.Before.Topology, change.After.Topology);
+        if (!moved && !change.Has(Kind.Neighbour))
+        {
+            return CompiledNeighbours.None;
+        }
         var set = new Dictionary<LinkAddress, CompiledNeighbour>();
         var remove = new HashSet<LinkAddress>();
-        bool moved = !ReferenceEquals(change.Before.Topology, change.After.Topology);
         if (moved)
         {
             foreach (CompiledNeighbour one in OfDevices(change.After))

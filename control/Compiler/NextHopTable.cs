@@ -141,6 +141,11 @@ public sealed class NextHopTable
     /// <summary>Removes what no route uses, also what another process left. Within a commit. Gives how many.</summary>
     public int Sweep()
     {
+        if (_unused.Count == 0)
+        {
+            _found.Clear();
+            return 0;
+        }
         // Groups first: with them their members may lose their last use.
         List<Entry> gone = [.. _unused.Where(e => e is { Group: >= 0, Uses: 0 })];
         foreach (Entry group in gone)

@@ -44,6 +44,10 @@ internal static class RouteCompiler
         {
             return null;
         }
+        if (!moved && !change.Has(Kind.Route))
+        {
+            return [];
+        }
         Dictionary<RouteKey, RouteTarget> before = [], after = [];
         var keys = new HashSet<RouteKey>();
         if (moved)

@@ -54,7 +54,7 @@ public static class StateCompiler
     /// <param name="node">This node's name.</param>
     public static CompiledChange Compile(StateChange change, CompiledState before, bool everything, string node = "")
     {
-        bool records = everything || change.Changes.Any(c => c.Kind is Kind.Network or Kind.Policy or Kind.Port or Kind.TunnelPeer);
+        bool records = everything || change.Has(Kind.Network) || change.Has(Kind.Policy) || change.Has(Kind.Port) || change.Has(Kind.TunnelPeer);
         CompiledState after = records ? Compile(change.After, node) : InnerTables(change.After, node, before);
         return everything
             ? new CompiledChange(after, Records: true, Macs: null, Neighbours: null, Routes: null, Services: null, HostRoutes: null)

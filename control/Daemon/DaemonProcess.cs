@@ -24,6 +24,9 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
 {
     private static readonly TimeSpan ReconcileInterval = TimeSpan.FromSeconds(1), EventInterval = TimeSpan.FromMilliseconds(250), StorePatience = TimeSpan.FromSeconds(8), StorePatienceWithCopy = TimeSpan.FromSeconds(1);
 
+    /// <summary>Threads of the pool that may wait for something else than a CPU.</summary>
+    private const int ThreadsThatWait = 3;
+
     private readonly ILogger _log = logging.CreateLogger("Daemon");
     private readonly StopRequests _stop = new();
     private readonly PciBinder _pci = PciBinder.Of(options.Paths);
@@ -43,6 +46,7 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
     /// <exception cref="DaemonException">It cannot run.</exception>
     public async Task RunAsync()
     {
+        LeaveThreads();
         if (Preflight.Problems(options) is { Count: > 0 } missing)
         {
             throw new DaemonException(string.Join("\nerror: ", missing));
@@ -68,6 +72,16 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
         }
     }
 
+    /// <summary>
+    /// While a batch is saved two threads of the pool wait for the disk, and one more for a device now and then. On a machine with two
+    /// CPUs the pool has no others by itself, and what comes meanwhile would not even be read.
+    /// </summary>
+    private static void LeaveThreads()
+    {
+        ThreadPool.GetMinThreads(out int workers, out int completions);
+        ThreadPool.SetMinThreads(Math.Max(workers, Environment.ProcessorCount + ThreadsThatWait), completions);
+    }
+
     private async Task RunLockedAsync()
     {
         using IStateStore store = OpenStore();
@@ -83,6 +97,7 @@ internal sealed partial class DaemonProcess(DaemonOptions options, ILoggerFactor
             }
             takenOver = await StartEngineAsync(supervisor);
             using var controller = new Controller(segment, store, link, new TapDevices(), new PciPorts(SystemFiles.Machine, _pci), TimeProvider.System, logging.CreateLogger<Controller>());
+            using var collector = new IdleCollector(controller);
             keepEngine = await ServeAsync(controller, store as EtcdStore, supervisor, segment, link);
             if (!keepEngine)
             {

@@ -30,11 +30,22 @@ public sealed partial class Controller
 
     private readonly ConcurrentQueue<WaitingBatch> _waiting = new();
 
-    /// <summary>Set when a batch has come, and when the disk is done with a group.</summary>
-    private readonly ManualResetEventSlim _news = new();
+    /// <summary>Set when a batch has come, and when the disk is done with a group. Who waits for it sleeps: the CPU is wanted elsewhere.</summary>
+    private readonly ManualResetEventSlim _news = new(initialState: false, spinCount: 0);
 
     /// <summary>Whether the store took what it was given last.</summary>
     private bool _storeTakes = true;
+
+    private long _begun;
+
+    /// <summary>Raised when a batch is done and no other one has come. Not to be held up.</summary>
+    public event Action? Idle;
+
+    /// <summary>Batches that have come so far.</summary>
+    public long Begun => Volatile.Read(ref _begun);
+
+    /// <summary>Whether nothing is being changed, and nothing waits for its turn.</summary>
+    public bool IsIdle => _waiting.IsEmpty && _gate.CurrentCount > 0;
 
     /// <summary>Commits a batch, or with <paramref name="dryRun"/> tells what it would change. Batches have their turns in the order of the calls.</summary>
     /// <param name="batch">What to change.</param>
@@ -48,6 +59,7 @@ public sealed partial class Controller
             return await InTurn(() => Commit(batch, dryRun), cancel);
         }
         var waiting = new WaitingBatch(batch);
+        Interlocked.Increment(ref _begun);
         _waiting.Enqueue(waiting);
         _news.Set();
         try
@@ -72,6 +84,10 @@ public sealed partial class Controller
         finally
         {
             _gate.Release();
+            if (IsIdle)
+            {
+                Idle?.Invoke();
+            }
         }
         return await waiting.Result;
     }

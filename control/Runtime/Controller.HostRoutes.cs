@@ -22,7 +22,7 @@ public sealed partial class Controller
             RouteHostAgain();
             return;
         }
-        foreach (IGrouping<int, (Cidr Prefix, bool Add)> port in change.Add.Select(r => (r.Port, r.Prefix, Add: true))
+        foreach (IGrouping<int, (Cidr Prefix, bool Add)> port in change.Add.Count + change.Remove.Count == 0 ? [] : change.Add.Select(r => (r.Port, r.Prefix, Add: true))
             .Concat(change.Remove.Select(r => (r.Port, r.Prefix, Add: false))).GroupBy(r => r.Port, r => (r.Prefix, r.Add)))
         {
             if (_live.TryGetValue(port.Key, out LivePort? live) && live.HostRoutesKnown)

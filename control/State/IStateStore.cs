@@ -9,11 +9,14 @@ namespace Dataplane.Control.State;
 /// <param name="Changes">Everything that the two differ in, so that nobody needs to compare the rest.</param>
 public sealed record StateChange(DesiredState Before, DesiredState After, IReadOnlyList<ResourceChange> Changes)
 {
+    /// <summary>A bit for each kind that is among them: most batches have resources of one, and are asked for all.</summary>
+    private uint Kinds { get; } = KindsOf(Changes);
+
     /// <summary>The way back.</summary>
     public StateChange Reversed => new(After, Before, [.. Changes.Select(c => c.Reversed)]);
 
     /// <summary>Those of a kind.</summary>
-    public IEnumerable<ResourceChange> Of(Kind kind) => Changes.Where(c => c.Kind == kind);
+    public IEnumerable<ResourceChange> Of(Kind kind) => Has(kind) ? Changes.Where(c => c.Kind == kind) : [];
 
     /// <summary>
     /// Whether it relies on more than what it names: prefixes of networks must not overlap, nor addresses of services, and what others
@@ -22,7 +25,17 @@ public sealed record StateChange(DesiredState Before, DesiredState After, IReadO
     public bool ReliesOnAll => Changes.Any(c => c.Kind is Kind.Network or Kind.Service || (c.Kind == Kind.Policy && c.After is null));
 
     /// <summary>Whether resources of a kind are among them.</summary>
-    public bool Has(Kind kind) => Changes.Any(c => c.Kind == kind);
+    public bool Has(Kind kind) => (Kinds >> (int)kind & 1) != 0;
+
+    private static uint KindsOf(IReadOnlyList<ResourceChange> changes)
+    {
+        uint kinds = 0;
+        for (int i = 0; i < changes.Count; i++)
+        {
+            kinds |= 1u << (int)changes[i].Kind;
+        }
+        return kinds;
+    }
 }
 
 /// <summary>Where desired state survives the control process. Used by one caller at a time.</summary>

@@ -107,6 +107,10 @@ public static partial class Validation
         /// <summary>Backends refer to ports of their service, and differ from each other.</summary>
         private void CarryBackends(DesiredState after)
         {
+            if (Services.Count + Backends.Count == 0)
+            {
+                return;
+            }
             Servers.UnionWith(Services);
             Servers.UnionWith(Backends.Select(b => ResourceKeys.SplitBackend(b).Service));
             Backends.UnionWith(Services.SelectMany(s => after.Services.BackendsOf(s).Keys));

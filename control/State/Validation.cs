@@ -32,20 +32,20 @@ public static partial class Validation
         DesiredState before, DesiredState after, IReadOnlyList<Resource> wanted, IReadOnlyList<ResourceKey> deleted, ProblemCollector problems)
     {
         Touched touched = Touched.By(before, after, wanted, deleted);
-        foreach (string name in touched.Networks)
+        foreach (string name in InOrder(touched.Networks))
         {
             CheckNetwork(after, after.Networks[name].Spec, problems);
         }
-        foreach (string name in touched.Overlays)
+        foreach (string name in InOrder(touched.Overlays))
         {
             Network network = after.Networks[name].Spec;
             CheckVtep(after, network, network.Vxlan, (field, message, fix) => problems.Add(Kind.Network, name, field, message, fix));
         }
-        foreach (string name in touched.Policies)
+        foreach (string name in InOrder(touched.Policies))
         {
             CheckPolicy(after.Policies[name], problems);
         }
-        foreach (string name in touched.Ports)
+        foreach (string name in InOrder(touched.Ports))
         {
             CheckPort(after, after.Ports[name].Spec, problems);
         }
@@ -53,7 +53,7 @@ public static partial class Validation
         {
             CheckStaticMac(after, mac, problems);
         }
-        foreach (string name in touched.Peers)
+        foreach (string name in InOrder(touched.Peers))
         {
             CheckPeer(after, after.Peers[name].Spec, problems);
         }
@@ -61,7 +61,7 @@ public static partial class Validation
         {
             CheckNeighbour(after, neighbour, problems);
         }
-        foreach (string name in touched.Routes)
+        foreach (string name in InOrder(touched.Routes))
         {
             CheckRoute(after, after.Routes[name], problems);
         }
@@ -77,7 +77,7 @@ public static partial class Validation
         {
             CheckBackendsDiffer(after, service, problems);
         }
-        foreach (string name in touched.Published)
+        foreach (string name in InOrder(touched.Published))
         {
             CheckPublished(after, after.Services.Published[name], problems);
         }
@@ -87,6 +87,9 @@ public static partial class Validation
         }
         CheckDeleted(after, deleted, problems);
     }
+
+    /// <summary>An enumeration of a sorted set makes a stack, be there nothing in it.</summary>
+    private static IEnumerable<string> InOrder(SortedSet<string> names) => names.Count > 0 ? names : [];
 
     private static void CheckName(Kind kind, string name, ProblemCollector problems)
     {

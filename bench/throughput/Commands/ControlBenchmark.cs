@@ -86,7 +86,7 @@ internal sealed class ControlBenchmark : Benchmark
     /// <summary>With a worker as it is by default: there are no packets, so it sleeps, and leaves its CPU to the client.</summary>
     private static async Task<IReadOnlyList<LoadResult>> LoadAsync(ControlLoad load, string directory, CancellationToken cancel)
     {
-        string capacity = ((2 * load.Entries) + WarmUp + (4 * load.Singles) + (PacedBatches * PacedBatch)).ToString(CultureInfo.InvariantCulture);
+        string capacity = ((2 * load.Entries) + WarmUp + (4 * load.Singles) + (2 * PacedBatches * PacedBatch)).ToString(CultureInfo.InvariantCulture);
         using var daemon = new DaemonSubject(directory, ["--mac-capacity", capacity], cancel);
         daemon.MakeNetwork();
         using var probe = new VisibilityProbe(daemon.IsVisible);
@@ -95,6 +95,7 @@ internal sealed class ControlBenchmark : Benchmark
         // First calls compile code, and some more of them compile it well.
         await updates.SingleAsync(2 * load.Singles);
         await updates.PushAsync(Math.Min(WarmUp, entries) / load.Batch * load.Batch, load.Batch);
+        await updates.PacedAsync(PacedBatches, PacedBatch, PacedRate);
         return
         [
             Show(await updates.SingleAsync(load.Singles)),

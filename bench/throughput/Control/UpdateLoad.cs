@@ -50,24 +50,12 @@ public sealed class UpdateLoad(DaemonSubject daemon, VisibilityProbe probe, Canc
         var begun = new long[batches.Count];
         var acknowledged = new TimeSpan[batches.Count];
         var visible = new Task<long>[batches.Count];
+        GC.Collect(); // nor what this program does about its own memory
         probe.Pause = interval is null ? VisibilityProbe.Loosely : VisibilityProbe.Closely;
         TimeSpan cpu = daemon.Cpu;
         long start = Stopwatch.GetTimestamp();
         using AsyncDuplexStreamingCall<PushRequest, PushResponse> call = daemon.Resources.Push(cancellationToken: cancel);
-        Task send = Task.Run(async () =>
-        {
-            for (int i = 0; i < batches.Count; i++)
-            {
-                if (interval is { } pace && Stopwatch.GetElapsedTime(start) is var late && pace * i > late)
-                {
-                    await Task.Delay((pace * i) - late, cancel);
-                }
-                begun[i] = Stopwatch.GetTimestamp();
-                visible[i] = probe.When(batches[i].Last);
-                await call.RequestStream.WriteAsync(batches[i].Request, cancel);
-            }
-            await call.RequestStream.CompleteAsync();
-        }, cancel);
+        Task send = interval is { } pace ? Task.Factory.StartNew(() => SendAll(pace), cancel, TaskCreationOptions.LongRunning, TaskScheduler.Default) : Task.Run(SendAllAsync, cancel);
         for (int i = 0; i < batches.Count; i++)
         {
             if (!await call.ResponseStream.MoveNext(cancel).WaitAsync(Patience, cancel))
@@ -86,6 +74,33 @@ public sealed class UpdateLoad(DaemonSubject daemon, VisibilityProbe probe, Canc
         TimeSpan all = Stopwatch.GetElapsedTime(start);
         return new LoadResult(name, count, count / all.TotalSeconds, (daemon.Cpu - cpu).TotalMicroseconds / count, Latencies.Of(acknowledged),
             Latencies.Of(visible.Select((v, i) => Stopwatch.GetElapsedTime(begun[i], v.Result))));
+
+        async Task SendAsync(int i)
+        {
+            begun[i] = Stopwatch.GetTimestamp();
+            visible[i] = probe.When(batches[i].Last);
+            await call.RequestStream.WriteAsync(batches[i].Request, cancel);
+        }
+
+        async Task SendAllAsync()
+        {
+            for (int i = 0; i < batches.Count; i++)
+            {
+                await SendAsync(i);
+            }
+            await call.RequestStream.CompleteAsync();
+        }
+
+        // In a thread of its own: the runtime's timers have the kernel's tick, of several milliseconds, which sends batches in pairs.
+        void SendAll(TimeSpan pace)
+        {
+            for (int i = 0; i < batches.Count; i++)
+            {
+                Microseconds.Sleep((pace * i) - Stopwatch.GetElapsedTime(start));
+                SendAsync(i).GetAwaiter().GetResult();
+            }
+            call.RequestStream.CompleteAsync().GetAwaiter().GetResult();
+        }
     }
 
     private async Task<LoadResult> CallsAsync(string name, int count, int batch)
@@ -95,6 +110,7 @@ public sealed class UpdateLoad(DaemonSubject daemon, VisibilityProbe probe, Canc
         probe.Pause = VisibilityProbe.Closely;
         List<(ApplyRequest Request, ulong Last)> requests = [.. Enumerable.Range(0, count / batch).Select(_ => Make(batch) is var (resources, last)
             ? (new ApplyRequest { Resources = { resources } }, last) : default)];
+        GC.Collect();
         TimeSpan cpu = daemon.Cpu;
         long start = Stopwatch.GetTimestamp();
         foreach ((ApplyRequest request, ulong last) in requests)

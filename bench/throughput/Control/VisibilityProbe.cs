@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Runtime.InteropServices;
 
 namespace Dataplane.ThroughputBench.Control;
 
@@ -7,11 +6,11 @@ namespace Dataplane.ThroughputBench.Control;
 /// Looks at the segment, as a worker would, until addresses are there, and notes when. A thread of its own that sleeps between two
 /// looks: one that spins would take the CPU from the daemon it measures.
 /// </summary>
-public sealed partial class VisibilityProbe : IDisposable
+public sealed class VisibilityProbe : IDisposable
 {
     private readonly Func<ulong, bool> _isVisible;
     private readonly Queue<(ulong Mac, TaskCompletionSource<long> Seen)> _waiting = new();
-    private readonly ManualResetEventSlim _work = new();
+    private readonly ManualResetEventSlim _work = new(initialState: false, spinCount: 0);
     private readonly Thread _thread;
     private volatile bool _stop;
     private volatile uint _pause = Closely;
@@ -82,12 +81,9 @@ public sealed partial class VisibilityProbe : IDisposable
                     next.Seen.TrySetCanceled();
                     return;
                 }
-                _ = usleep(_pause);
+                Microseconds.Sleep(_pause);
             }
             next.Seen.SetResult(Stopwatch.GetTimestamp());
         }
     }
-
-    [LibraryImport("libc")]
-    private static partial int usleep(uint microseconds);
 }

@@ -110,6 +110,22 @@ public sealed class GroupCommitTests : IDisposable
         AssertConsistent("01 02 03");
     }
 
+    /// <summary>Who waits for a quiet moment is told of it, and only then.</summary>
+    [Fact]
+    public async Task ItIsIdleWhenTheLastOneIsDurable()
+    {
+        int idle = 0;
+        _bench.Controller.Idle += () => Interlocked.Increment(ref idle);
+        long before = _bench.Controller.Begun;
+        Task<CommitResult>[] calls = [Begun(), Commit(Macs(2)), Commit(Macs(3))];
+        Assert.True(SpinWait.SpinUntil(() => IsVisible(3), s_patience));
+        Assert.Equal((false, 0, before + 3), (_bench.Controller.IsIdle, Volatile.Read(ref idle), _bench.Controller.Begun));
+        _disk.Set();
+        await Task.WhenAll(calls);
+        Assert.True(SpinWait.SpinUntil(() => Volatile.Read(ref idle) > 0, s_patience));
+        Assert.True(_bench.Controller.IsIdle);
+    }
+
     /// <summary>Nor is any other batch shown before it is saved until the store takes one.</summary>
     [Fact]
     public async Task WhatCannotBeSavedIsTakenBackAndWithItWhatWasShownBehind()
