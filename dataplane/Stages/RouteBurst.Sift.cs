@@ -37,15 +37,15 @@ internal static unsafe partial class RouteBurst
         public Sieve(Worker w, ref readonly InterfaceRecord itf, bool isIPv6)
         {
             ConnectionMarks marks = w.Connections.Marks;
-            ServiceTable services = w.Services;
+            AddressPlaces services = w.Services.Places, endpoints = w.Endpoints.Places;
             _sources = marks.Sources(isIPv6);
             _destinations = marks.Destinations(isIPv6);
             _mask = marks.Mask;
-            _services = services.Places;
-            _serviceMask = services.PlaceMask;
-            _endpoints = w.Endpoints.Places;
-            _endpointMask = w.Endpoints.PlaceMask;
-            _secret = services.AddressSecret;
+            _services = services.Counts;
+            _serviceMask = services.Mask;
+            _endpoints = endpoints.Counts;
+            _endpointMask = endpoints.Mask;
+            _secret = services.Secret;
             _host = itf.HostPort != 0 ? itf.Mac : ulong.MaxValue;
         }
 

@@ -32,20 +32,14 @@ public unsafe struct EndpointBucket
 /// room for the keys of all backends in two generations at less than half load.
 /// </para>
 /// <para>
-/// The set also counts how many entries have an address that hashes to a place (<see cref="MayHave"/>), as <see cref="ServiceTable"/> does.
+/// The addresses of entries are counted, too (<see cref="AddressPlaces"/>).
 /// </para>
 /// </summary>
 public readonly unsafe struct EndpointSet
 {
-    /// <summary>A count that has come so far says nothing any more, and stays.</summary>
-    private const byte Many = byte.MaxValue;
-
     private readonly EndpointBucket* _buckets;
-    private readonly byte* _places;
     private readonly uint _mask;
-    private readonly uint _placeMask;
     private readonly ulong _seed;
-    private readonly ulong _secret;
 
     /// <param name="buckets">Of <see cref="SizeInBytes"/>, aligned to a cache line, all zero at first.</param>
     /// <param name="backends">How many backends there may be.</param>
@@ -54,20 +48,16 @@ public readonly unsafe struct EndpointSet
     {
         _buckets = buckets;
         _mask = BucketsFor(backends) - 1;
-        _places = (byte*)(buckets + BucketsFor(backends));
-        _placeMask = PlacesFor(backends) - 1;
+        Places = new AddressPlaces((byte*)(buckets + BucketsFor(backends)), backends, seed);
         _seed = seed;
-        _secret = KeyHash.AddressSecret(seed);
     }
 
     /// <summary>What a set for a number of backends takes.</summary>
-    public static ulong SizeInBytes(int backends) => ((ulong)EndpointBucket.SizeInBytes * BucketsFor(backends)) + PlacesFor(backends);
-
-    private static uint PlacesFor(int backends) => BitOperations.RoundUpToPowerOf2(Math.Clamp((uint)backends * 4, 4096, 1 << 20));
+    public static ulong SizeInBytes(int backends) => ((ulong)EndpointBucket.SizeInBytes * BucketsFor(backends)) + AddressPlaces.SizeInBytes(backends);
 
     private static uint BucketsFor(int backends) => BitOperations.RoundUpToPowerOf2((((uint)backends * 4) + EndpointBucket.Ways - 1) / EndpointBucket.Ways);
 
-    /// <summary>Where the key of a backend's port begins: an address is the same in all VRFs, for a service may be in several of them.</summary>
+    /// <summary>The key of a backend's port. It is the same in all VRFs, for a service may be in several of them.</summary>
     public static FrontendKey Key(byte protocol, bool isIPv6, IPv6Number address, ushort port) => FrontendKey.Of(0, protocol, isIPv6, address, port);
 
     /// <inheritdoc cref="Key(byte, bool, IPv6Number, ushort)"/>
@@ -75,12 +65,10 @@ public readonly unsafe struct EndpointSet
 
     /// <summary>False when no backend has an address.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public bool MayHave(bool isIPv6, IPv6Number address) => Volatile.Read(ref *Place(isIPv6, address)) != 0;
+    public bool MayHave(bool isIPv6, IPv6Number address) => Places.MayHave(isIPv6, address);
 
-    /// <summary>What <see cref="MayHave"/> reads, one byte for each hash of an address (<see cref="ConnectionMarks.Hash"/>), by its bits in <see cref="PlaceMask"/>.</summary>
-    internal byte* Places => _places;
-
-    internal uint PlaceMask => _placeMask;
+    /// <summary>What <see cref="MayHave"/> reads.</summary>
+    internal AddressPlaces Places { get; }
 
     /// <summary>Whether a backend has this port.</summary>
     public bool Contains(in FrontendKey key) => TryLocate(Hash(in key), out _, out _);
@@ -94,8 +82,7 @@ public readonly unsafe struct EndpointSet
             _buckets[at].Counts[way]++;
             return;
         }
-        byte* place = Place(key.IsIPv6, key.Address);
-        Volatile.Write(ref *place, One(*place));
+        Places.Add(in key);
         for (at = Home(hash); ; at = (at + 1) & _mask)
         {
             EndpointBucket* bucket = _buckets + at;
@@ -124,11 +111,7 @@ public readonly unsafe struct EndpointSet
         {
             Volatile.Write(ref _buckets[step].Passed, _buckets[step].Passed - 1);
         }
-        byte* place = Place(key.IsIPv6, key.Address);
-        if (*place is not (0 or Many))
-        {
-            Volatile.Write(ref *place, (byte)(*place - 1));
-        }
+        Places.Remove(in key);
     }
 
     /// <summary>Counts again what a writer may have left that died. Readers find all of these keys at every instant, and no others in the end.</summary>
@@ -137,7 +120,7 @@ public readonly unsafe struct EndpointSet
     {
         var counts = new uint[(_mask + 1) * EndpointBucket.Ways];
         var passed = new uint[_mask + 1];
-        var places = new byte[_placeMask + 1];
+        byte[] places = Places.None();
         foreach (FrontendKey key in keys)
         {
             ulong hash = Hash(in key);
@@ -154,8 +137,7 @@ public readonly unsafe struct EndpointSet
             {
                 passed[step]++;
             }
-            ref byte place = ref places[Place(key.IsIPv6, key.Address) - _places];
-            place = One(place);
+            Places.Add(places, in key);
         }
         for (uint at = 0; at <= _mask; at++)
         {
@@ -173,10 +155,7 @@ public readonly unsafe struct EndpointSet
         {
             Volatile.Write(ref _buckets[at].Passed, passed[at]);
         }
-        for (uint at = 0; at <= _placeMask; at++)
-        {
-            Volatile.Write(ref _places[at], places[at]);
-        }
+        Places.Replace(places);
     }
 
     /// <summary>Different keys in the set.</summary>
@@ -221,11 +200,4 @@ public readonly unsafe struct EndpointSet
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static uint Match(EndpointBucket* bucket, uint tag) =>
         Vector256.Equals(Vector256.Load(bucket->Tags), Vector256.Create(tag)).ExtractMostSignificantBits() & ((1u << EndpointBucket.Ways) - 1);
-
-    /// <summary>One more.</summary>
-    private static byte One(byte count) => count == Many ? Many : (byte)(count + 1);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private byte* Place(bool isIPv6, IPv6Number address) =>
-        _places + (KeyHash.OfAddress(isIPv6, address, _secret) & _placeMask);
 }

@@ -38,23 +38,17 @@ public unsafe struct ServiceBucket
 /// cannot fail.
 /// </para>
 /// <para>
-/// Most packets are for no service, and would cost two look-ups: one of their port, and one of their address as such. So the table also counts
-/// how many keys have an address that hashes to a place (<see cref="MayServe"/>). The places of a few thousand addresses fit into a processor's
-/// first cache, and where there is none there is nothing to look up.
+/// Most packets are for no service, and would cost two look-ups: one of their port, and one of their address as such. So the addresses of keys are
+/// counted, too (<see cref="AddressPlaces"/>).
 /// </para>
 /// </summary>
 public readonly unsafe struct ServiceTable
 {
-    /// <summary>A count that has come so far says nothing any more, and stays.</summary>
-    private const byte Many = byte.MaxValue;
-
     private readonly ServiceBucket* _buckets;
-    private readonly byte* _places;
-    private readonly uint _placeMask;
     private readonly Versioned<FrontendRecord>* _frontends;
     private readonly uint _count;
     private readonly uint _mask;
-    private readonly ulong _seed, _secret;
+    private readonly ulong _seed;
 
     /// <param name="buckets">Of <see cref="SizeInBytes"/>, aligned to a cache line, all zero at first.</param>
     /// <param name="frontends">The records by index.</param>
@@ -66,16 +60,12 @@ public readonly unsafe struct ServiceTable
         _frontends = frontends;
         _count = (uint)count;
         _mask = (uint)BucketsFor(count) - 1;
-        _places = (byte*)(buckets + BucketsFor(count));
-        _placeMask = PlacesFor(count) - 1;
+        Places = new AddressPlaces((byte*)(buckets + BucketsFor(count)), count, seed);
         _seed = seed;
-        _secret = KeyHash.AddressSecret(seed);
     }
 
     /// <summary>What a table for a number of frontends takes.</summary>
-    public static ulong SizeInBytes(int frontends) => ((ulong)ServiceBucket.SizeInBytes * (ulong)BucketsFor(frontends)) + PlacesFor(frontends);
-
-    private static uint PlacesFor(int frontends) => BitOperations.RoundUpToPowerOf2(Math.Clamp((uint)frontends * 4, 4096, 1 << 20));
+    public static ulong SizeInBytes(int frontends) => ((ulong)ServiceBucket.SizeInBytes * (ulong)BucketsFor(frontends)) + AddressPlaces.SizeInBytes(frontends);
 
     /// <summary>Buckets for a number of frontends, a power of two.</summary>
     public static int BucketsFor(int frontends) => (int)BitOperations.RoundUpToPowerOf2((((uint)frontends * 4) + ServiceBucket.Ways - 1) / ServiceBucket.Ways);
@@ -123,15 +113,10 @@ public readonly unsafe struct ServiceTable
 
     /// <summary>False when no frontend has an address, in whatever VRF, and generation of a reader.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public bool MayServe(bool isIPv6, IPv6Number address) => Volatile.Read(ref *Place(isIPv6, address)) != 0;
+    public bool MayServe(bool isIPv6, IPv6Number address) => Places.MayHave(isIPv6, address);
 
-    /// <summary>What <see cref="MayServe"/> reads, one byte for each hash of an address (<see cref="ConnectionMarks.Hash"/>), by its bits in <see cref="PlaceMask"/>.</summary>
-    internal byte* Places => _places;
-
-    internal uint PlaceMask => _placeMask;
-
-    /// <summary>See <see cref="KeyHash.AddressSecret"/>.</summary>
-    internal ulong AddressSecret => _secret;
+    /// <summary>What <see cref="MayServe"/> reads.</summary>
+    internal AddressPlaces Places { get; }
 
     /// <summary>The frontend that stands for an address of services (<see cref="FrontendFlags.Address"/>), 0 when there is none.</summary>
     public int FindAddress(ushort vrf, bool isIPv6, IPv6Number address, ulong generation) =>
@@ -145,8 +130,7 @@ public readonly unsafe struct ServiceTable
         {
             return;
         }
-        byte* place = Place(in key);
-        Volatile.Write(ref *place, One(*place));
+        Places.Add(in key);
         for (uint at = (uint)hash & _mask; ; at = (at + 1) & _mask)
         {
             ServiceBucket* bucket = _buckets + at;
@@ -175,11 +159,7 @@ public readonly unsafe struct ServiceTable
         {
             Volatile.Write(ref _buckets[step].Passed, _buckets[step].Passed - 1);
         }
-        byte* place = Place(in key);
-        if (*place is not (0 or Many))
-        {
-            Volatile.Write(ref *place, (byte)(*place - 1));
-        }
+        Places.Remove(in key);
     }
 
     /// <summary>Sees to it that every frontend of a generation is found, whatever a writer left that died.</summary>
@@ -202,7 +182,7 @@ public readonly unsafe struct ServiceTable
     public void Sweep(ulong generation)
     {
         var passed = new uint[_mask + 1];
-        var places = new byte[_placeMask + 1];
+        byte[] places = Places.None();
         var found = new bool[_count];
         for (uint at = 0; at <= _mask; at++)
         {
@@ -218,10 +198,7 @@ public readonly unsafe struct ServiceTable
         {
             Volatile.Write(ref _buckets[at].Passed, passed[at]);
         }
-        for (uint at = 0; at <= _placeMask; at++)
-        {
-            Volatile.Write(ref _places[at], places[at]);
-        }
+        Places.Replace(places);
     }
 
     /// <summary>Entries in the table.</summary>
@@ -269,8 +246,7 @@ public readonly unsafe struct ServiceTable
         {
             passed[step]++;
         }
-        ref byte place = ref places[Place(in frontend.Key) - _places];
-        place = One(place);
+        Places.Add(places, in frontend.Key);
         return found[index] = true;
     }
 
@@ -300,15 +276,6 @@ public readonly unsafe struct ServiceTable
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static uint Match(ServiceBucket* bucket, uint tag) =>
         Vector256.Equals(Vector256.Load(bucket->Tags), Vector256.Create(tag)).ExtractMostSignificantBits() & ((1u << ServiceBucket.Ways) - 1);
-
-    /// <summary>One more.</summary>
-    private static byte One(byte count) => count == Many ? Many : (byte)(count + 1);
-
-    private byte* Place(in FrontendKey key) => Place(key.IsIPv6, key.Address);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private byte* Place(bool isIPv6, IPv6Number address) =>
-        _places + (KeyHash.OfAddress(isIPv6, address, _secret) & _placeMask);
 
     private static uint Tag(ulong hash) => (uint)(hash >> 32) | 1;
 }

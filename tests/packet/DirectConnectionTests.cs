@@ -2,6 +2,7 @@ using Dataplane.Memory;
 using Dataplane.PacketTests.Harness;
 using Dataplane.Packets;
 using static Dataplane.PacketTests.Harness.RouteLab;
+using static Dataplane.PacketTests.Harness.ServiceNet;
 
 namespace Dataplane.PacketTests;
 
@@ -11,12 +12,6 @@ namespace Dataplane.PacketTests;
 /// </summary>
 public sealed class DirectConnectionTests
 {
-    /// <summary>Clients are on port 1, backends on port 2.</summary>
-    private sealed record Net(string Client, string Vip, string Backend, string Second)
-    {
-        public static Net Of(bool v6) => v6 ? new("fd00:1::2", "fd96::1", "fd00:2::10", "fd00:2::11") : new("10.0.1.2", "10.96.0.1", "10.0.2.10", "10.0.2.11");
-    }
-
     public static TheoryData<byte, bool, bool> Orders => new()
     {
         { 6, false, false }, { 6, true, false }, { 17, false, false }, { 17, true, false }, { 132, false, false }, { 132, true, false },
@@ -26,7 +21,7 @@ public sealed class DirectConnectionTests
     [Theory, MemberData(nameof(Orders))]
     public void Each_connection_has_its_own_answers(byte protocol, bool v6, bool directFirst)
     {
-        Net net = Net.Of(v6);
+        ServiceNet net = Of(v6);
         using RouteLab lab = Lab();
         AssertAnswers(lab, net, protocol, directFirst);
     }
@@ -35,12 +30,12 @@ public sealed class DirectConnectionTests
     [Theory, MemberData(nameof(Orders))]
     public void So_it_has_at_a_backend_that_is_masqueraded(byte protocol, bool v6, bool directFirst)
     {
-        Net net = Net.Of(v6);
+        ServiceNet net = Of(v6);
         using RouteLab lab = Lab().Masquerade(2, 1, v6 ? ["fd00:1::1"] : ["10.0.1.1"]);
         AssertAnswers(lab, net, protocol, directFirst);
     }
 
-    private static void AssertAnswers(RouteLab lab, Net net, byte protocol, bool directFirst)
+    private static void AssertAnswers(RouteLab lab, ServiceNet net, byte protocol, bool directFirst)
     {
         lab.Service(protocol, At(net.Vip, 80), At(net.Backend, 8080));
         (string To, int Port) service = (net.Vip, 80), direct = (net.Backend, 8080);
@@ -77,7 +72,7 @@ public sealed class DirectConnectionTests
     [Theory, InlineData(false), InlineData(true)]
     public void What_goes_on_already_keeps_its_port(bool v6)
     {
-        Net net = Net.Of(v6);
+        ServiceNet net = Of(v6);
         using RouteLab lab = Lab();
         foreach (bool isService in new[] { false, true })
         {
@@ -99,7 +94,7 @@ public sealed class DirectConnectionTests
     [Theory, InlineData(Ip.Tcp, false), InlineData(Ip.Tcp, true), InlineData(Ip.Udp, false), InlineData(Ip.Udp, true)]
     public void What_is_for_no_backend_is_not_known(byte protocol, bool v6)
     {
-        Net net = Net.Of(v6);
+        ServiceNet net = Of(v6);
         using RouteLab lab = Lab().Service(protocol, At(net.Vip, 80), At(net.Backend, 8080));
         byte other = protocol == Ip.Tcp ? Ip.Udp : Ip.Tcp;
         Pass(lab, First(protocol, net.Client, net.Backend, 40000, 8081));
@@ -117,7 +112,7 @@ public sealed class DirectConnectionTests
     [Fact]
     public void A_full_table_stops_none_of_them()
     {
-        Net net = Net.Of(false);
+        ServiceNet net = Of(false);
         using RouteLab lab = Lab(new SegmentOptions { MaxWorkers = 1, MaxPorts = 16, MacCapacity = 64, ConnectionCapacity = 1024 }).Service(Ip.Tcp, At(net.Vip, 80), At(net.Backend, 8080));
         for (int port = 2000; port < 4000; port++)
         {
@@ -144,31 +139,4 @@ public sealed class DirectConnectionTests
     }
 
     private static int Connections(RouteLab lab) => (int)lab.Switch.Segment.Connections.Statistics().Connections;
-
-    private static RouteLab Lab(SegmentOptions? options = null) => new RouteLab(options: options).Routed(1, "10.0.1.1/24", "fd00:1::1/64").Routed(2, "10.0.2.1/24", "fd00:2::1/64")
-        .Neighbour(1, "10.0.1.2").Neighbour(1, "fd00:1::2")
-        .Neighbour(2, "10.0.2.10", PeerMac(2, 10)).Neighbour(2, "10.0.2.11", PeerMac(2, 11))
-        .Neighbour(2, "fd00:2::10", PeerMac(2, 10)).Neighbour(2, "fd00:2::11", PeerMac(2, 11))
-        .Tracks();
-
-    private static Ip First(byte protocol, string source, string destination, int from, int to) => protocol switch
-    {
-        Ip.Tcp => Ip.OfTcp(source, destination, from, to, Inet.Syn, [2, 4, 5, 180]),
-        Ip.Udp => Ip.OfUdp(source, destination, from, to),
-        _ => Ip.OfSctp(source, destination, from, to, SctpHeader.Init, 16),
-    };
-
-    private static Ip Next(byte protocol, string source, string destination, int from, int to) => protocol switch
-    {
-        Ip.Tcp => Ip.OfTcp(source, destination, from, to, Inet.Ack, payload: 30),
-        Ip.Udp => Ip.OfUdp(source, destination, from, to, 30),
-        _ => Ip.OfSctp(source, destination, from, to, 0, 28),
-    };
-
-    private static Ip Answer(byte protocol, string backend, string client, ushort to) => protocol switch
-    {
-        Ip.Tcp => Ip.OfTcp(backend, client, 8080, to, Inet.Syn | Inet.Ack, [2, 4, 5, 180]),
-        Ip.Udp => Ip.OfUdp(backend, client, 8080, to, 77),
-        _ => Ip.OfSctp(backend, client, 8080, to, SctpHeader.InitAck, 20),
-    };
 }

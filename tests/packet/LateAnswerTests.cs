@@ -3,6 +3,7 @@ using Dataplane.PacketTests.Harness;
 using Dataplane.Packets;
 using Dataplane.Tables;
 using static Dataplane.PacketTests.Harness.RouteLab;
+using static Dataplane.PacketTests.Harness.ServiceNet;
 
 namespace Dataplane.PacketTests;
 
@@ -12,12 +13,6 @@ namespace Dataplane.PacketTests;
 /// </summary>
 public sealed class LateAnswerTests
 {
-    /// <summary>Clients are on port 1, backends on port 2.</summary>
-    private sealed record Net(string Client, string Vip, string Backend, string Second)
-    {
-        public static Net Of(bool v6) => v6 ? new("fd00:1::2", "fd96::1", "fd00:2::10", "fd00:2::11") : new("10.0.1.2", "10.96.0.1", "10.0.2.10", "10.0.2.11");
-    }
-
     private const byte Syn = Inet.Syn, Ack = Inet.Ack, Fin = Inet.Fin, Rst = 4;
 
     public static TheoryData<byte, bool> Protocols => new() { { 6, false }, { 6, true }, { 17, false }, { 17, true }, { 132, false }, { 132, true } };
@@ -25,7 +20,7 @@ public sealed class LateAnswerTests
     [Theory, MemberData(nameof(Protocols))]
     public void A_late_answer_ends_here(byte protocol, bool v6)
     {
-        Net net = Net.Of(v6);
+        ServiceNet net = Of(v6);
         using RouteLab lab = Forgotten(net, protocol);
         lab.Send(2, Answer(protocol, net.Backend, net.Client));
         Assert.Empty(lab.Take(1));
@@ -46,7 +41,7 @@ public sealed class LateAnswerTests
     [Theory, InlineData(Ack, false), InlineData(Ack, true), InlineData(Fin | Ack, false), InlineData(Fin | Ack, true), InlineData(Rst, false), InlineData(Rst, true)]
     public void However_late_it_is(byte flags, bool v6)
     {
-        Net net = Net.Of(v6);
+        ServiceNet net = Of(v6);
         using RouteLab lab = Forgotten(net, Ip.Tcp);
         lab.Switch.Clock.Advance(TimeSpan.FromHours(1));
         lab.Send(2, Ip.OfTcp(net.Backend, net.Client, 8080, 40000, flags, payload: flags == Ack ? 100 : 0));
@@ -59,7 +54,7 @@ public sealed class LateAnswerTests
     [Theory, MemberData(nameof(Protocols))]
     public void Another_connection_between_the_same_ports_goes_its_way(byte protocol, bool v6)
     {
-        Net net = Net.Of(v6);
+        ServiceNet net = Of(v6);
         using RouteLab lab = Forgotten(net, protocol);
         lab.Switch.Clock.Advance(TimeSpan.FromSeconds(ConnectionTimes.Late));
         (int From, Ip Packet)[] packets =
@@ -79,7 +74,7 @@ public sealed class LateAnswerTests
     [Theory, InlineData(6, false), InlineData(6, true), InlineData(132, false), InlineData(132, true)]
     public void A_backend_may_call_its_client(byte protocol, bool v6)
     {
-        Net net = Net.Of(v6);
+        ServiceNet net = Of(v6);
         using RouteLab lab = Forgotten(net, protocol);
         foreach (Ip packet in (Ip[])[First(protocol, net.Backend, net.Client, 8080, 40000), Next(protocol, net.Backend, net.Client, 8080, 40000)])
         {
@@ -92,7 +87,7 @@ public sealed class LateAnswerTests
     [Theory, MemberData(nameof(Protocols))]
     public void What_never_was_a_services_goes_its_way(byte protocol, bool v6)
     {
-        Net net = Net.Of(v6);
+        ServiceNet net = Of(v6);
         using RouteLab lab = Forgotten(net, protocol);
         foreach (Ip packet in (Ip[])[Next(protocol, net.Backend, net.Client, 8080, 40001), Next(protocol, net.Backend, net.Client, 8081, 40000), Next(protocol, net.Second, net.Client, 8080, 40000)])
         {
@@ -105,7 +100,7 @@ public sealed class LateAnswerTests
     [Theory, MemberData(nameof(Protocols))]
     public void The_client_may_begin_anew(byte protocol, bool v6)
     {
-        Net net = Net.Of(v6);
+        ServiceNet net = Of(v6);
         using RouteLab lab = Forgotten(net, protocol);
         lab.Send(1, First(protocol, net.Client, net.Vip, 40000, 80));
         Assert.Equal(First(protocol, net.Client, net.Backend, 40000, 8080) with { Ttl = 63 }, lab.TakeOne(2));
@@ -117,7 +112,7 @@ public sealed class LateAnswerTests
     [Theory, InlineData(false), InlineData(true)]
     public void So_does_an_error_about_it(bool v6)
     {
-        Net net = Net.Of(v6);
+        ServiceNet net = Of(v6);
         using RouteLab lab = Forgotten(net, Ip.Udp);
         Ip error = Ip.OfIcmp(net.Backend, net.Client, v6 ? (byte)1 : (byte)3, v6 ? (byte)4 : (byte)3, [0, 0, 0, 0, .. First(Ip.Udp, net.Client, net.Backend, 40000, 8080).ToBytes()]);
         lab.Send(2, error);
@@ -132,7 +127,7 @@ public sealed class LateAnswerTests
     [Theory, InlineData(false, false), InlineData(true, false), InlineData(false, true), InlineData(true, true)]
     public void A_client_that_tries_again_gets_another_backend(bool v6, bool isAnswered)
     {
-        Net net = Net.Of(v6);
+        ServiceNet net = Of(v6);
         using RouteLab lab = Lab().Service(Ip.Tcp, At(net.Vip, 80), At(net.Backend, 8080));
         Ip first = First(Ip.Tcp, net.Client, net.Vip, 40000, 80);
         lab.Send(1, first);
@@ -148,7 +143,7 @@ public sealed class LateAnswerTests
     }
 
     /// <summary>A service that the client has begun a connection to, which is gone.</summary>
-    private static RouteLab Forgotten(Net net, byte protocol)
+    private static RouteLab Forgotten(ServiceNet net, byte protocol)
     {
         RouteLab lab = Lab().Service(protocol, At(net.Vip, 80), At(net.Backend, 8080));
         lab.Send(1, First(protocol, net.Client, net.Vip, 40000, 80));
@@ -162,31 +157,6 @@ public sealed class LateAnswerTests
         return lab;
     }
 
-    private static RouteLab Lab() => new RouteLab().Routed(1, "10.0.1.1/24", "fd00:1::1/64").Routed(2, "10.0.2.1/24", "fd00:2::1/64")
-        .Neighbour(1, "10.0.1.2").Neighbour(1, "fd00:1::2")
-        .Neighbour(2, "10.0.2.10", PeerMac(2, 10)).Neighbour(2, "10.0.2.11", PeerMac(2, 11))
-        .Neighbour(2, "fd00:2::10", PeerMac(2, 10)).Neighbour(2, "fd00:2::11", PeerMac(2, 11))
-        .Tracks();
-
-    private static Ip First(byte protocol, string source, string destination, int from, int to) => protocol switch
-    {
-        Ip.Tcp => Ip.OfTcp(source, destination, from, to, Syn, [2, 4, 5, 180]),
-        Ip.Udp => Ip.OfUdp(source, destination, from, to),
-        _ => Ip.OfSctp(source, destination, from, to, SctpHeader.Init, 16),
-    };
-
-    private static Ip Next(byte protocol, string source, string destination, int from, int to) => protocol switch
-    {
-        Ip.Tcp => Ip.OfTcp(source, destination, from, to, Ack, payload: 30),
-        Ip.Udp => Ip.OfUdp(source, destination, from, to, 30),
-        _ => Ip.OfSctp(source, destination, from, to, 0, 28),
-    };
-
     /// <summary>What the backend answers to the first packet.</summary>
-    private static Ip Answer(byte protocol, string backend, string client) => protocol switch
-    {
-        Ip.Tcp => Ip.OfTcp(backend, client, 8080, 40000, Syn | Ack, [2, 4, 5, 180]),
-        Ip.Udp => Ip.OfUdp(backend, client, 8080, 40000, 77),
-        _ => Ip.OfSctp(backend, client, 8080, 40000, SctpHeader.InitAck, 20),
-    };
+    private static Ip Answer(byte protocol, string backend, string client) => ServiceNet.Answer(protocol, backend, client, 40000);
 }
