@@ -18,6 +18,7 @@ internal static class PortAddCommand
     private static readonly Option<bool> DefaultRoute = Flag("--default-route", "Default route by way of the network's gateway");
     private static readonly Option<string[]> Via = Texts("--via", "Next hop of the default route in place of the network's gateway", "ADDRESS");
     private static readonly Option<bool> Host = Flag("--host", "The host's own port: it has the network's gateway addresses");
+    private static readonly Option<string> Netdev = Text("--netdev", "Network device of this machine in place of a TAP; it stays the kernel's, too", "NAME");
     private static readonly Option<string> DpdkDevice = Text("--dpdk", "DPDK device in place of a TAP: 0000:03:02.0, net_null0, net_memif0,role=server", "DEVARGS");
     private static readonly Option<bool> Bind = Flag("--bind", "Take the PCI device of --dpdk from the kernel's driver, and give it back with the port");
     private static readonly Option<string> PcapRx = Text("--pcap-rx", "Receive from this capture file in place of a TAP", "FILE");
@@ -45,7 +46,7 @@ internal static class PortAddCommand
     {
         var command = new Command("add", "Create a port, and its TAP device unless another kind of device is named")
         {
-            Name, Options.Network, RoutedPort, Vrf, Netns, Device, Address, PeerAddress, Mac, DefaultRoute, Via, Host, DpdkDevice, Bind, PcapRx, PcapTx, PcapLoop, InMemory,
+            Name, Options.Network, RoutedPort, Vrf, Netns, Device, Address, PeerAddress, Mac, DefaultRoute, Via, Host, Netdev, DpdkDevice, Bind, PcapRx, PcapTx, PcapLoop, InMemory,
             AccessVlan, Trunk, Native, Isolated, Hairpin, BpduGuard, Disabled, NoLearning, LearnLimit, NoFloodUnicast, NoFloodMulticast,
             NoFloodBroadcast, StormPps, StormBurst, PolicyName, Mtu, Options.DryRun, Options.Output,
         };
@@ -57,7 +58,7 @@ internal static class PortAddCommand
                 "dataplane port add pod7 --network blue --netns /proc/4711/ns/net --address 172.18.0.7/16 --isolated",
                 "dataplane port add uplink --network blue --dpdk 0000:03:02.0 --bind",
                 "dataplane port add uplink --network trunked --dpdk 0000:03:02.0 --trunk 10,20-29 --native-vlan 1",
-                "dataplane port add uplink --dpdk net_af_packet0,iface=eth1 --routed --address 192.0.2.10/24",
+                "dataplane port add uplink --netdev eth1 --routed --address 192.0.2.10/24",
                 "dataplane port add replay --network blue --pcap-rx /tmp/in.pcap --pcap-tx /tmp/out.pcap");
     }
 
@@ -125,6 +126,11 @@ internal static class PortAddCommand
         if (tapOptions.Any(o => Options.IsGiven(parsed, o)))
         {
             kinds.Add("a TAP device (" + string.Join(", ", tapOptions.Where(o => Options.IsGiven(parsed, o)).Select(o => o.Name)) + ")");
+        }
+        if (parsed.GetValue(Netdev) is { } netdev)
+        {
+            kinds.Add("--netdev");
+            port.Netdev = new Netdev { Device = netdev };
         }
         if (parsed.GetValue(DpdkDevice) is { } devargs)
         {

@@ -7,7 +7,7 @@ namespace Dataplane.Control.Compiler;
 /// <summary>What the engine is to attach to a port.</summary>
 public enum DeviceKind
 {
-    Tap, Dpdk, Pcap, Memory,
+    Tap, Netdev, Dpdk, Pcap, Memory,
 }
 
 /// <summary>The device behind a port, with every default filled in.</summary>
@@ -15,10 +15,10 @@ public sealed record DeviceSpec
 {
     public required DeviceKind Kind { get; init; }
 
-    /// <summary>Name of the TAP device, or of the DPDK device.</summary>
+    /// <summary>Name of the TAP device, the network device, or the DPDK device.</summary>
     public required string Device { get; init; }
 
-    /// <summary>What the engine's Attach takes: "tap:eth0", "dpdk:net_null0", "pcap:rx=…,tx=…", "memory:name".</summary>
+    /// <summary>What the engine's Attach takes: "tap:eth0", "netdev:eth1", "dpdk:net_null0", "pcap:rx=…,tx=…", "memory:name".</summary>
     public required string EngineSpec { get; init; }
 
     /// <summary>Largest layer-3 packet in bytes.</summary>

@@ -205,6 +205,7 @@ public static class StateCompiler
                 DefaultRoutes = [.. port.DefaultRoutesInForce(network)],
                 RouterMac = port.IsHost && network?.Router is not null ? network.SecondMac : null,
             },
+            Port.AttachmentOneofCase.Netdev => spec with { Kind = DeviceKind.Netdev, EngineSpec = $"netdev:{device}" },
             Port.AttachmentOneofCase.Dpdk => spec with { Kind = DeviceKind.Dpdk, EngineSpec = $"dpdk:{port.Dpdk.Devargs}", Bind = port.Dpdk.Bind },
             Port.AttachmentOneofCase.Pcap => spec with { Kind = DeviceKind.Pcap, EngineSpec = PcapSpec(port.Pcap) },
             _ => spec,

@@ -45,7 +45,7 @@ internal static class ClusterPlan
         {
             Port = new Port
             {
-                Name = UplinkPort, Dpdk = new Dpdk { Devargs = $"net_af_packet0,iface={UnderlayDevice}" },
+                Name = UplinkPort, Netdev = new Netdev { Device = UnderlayDevice },
                 Routed = new Routed { Addresses = { Underlay(number) + "/24" } },
             },
         };

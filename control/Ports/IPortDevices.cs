@@ -6,7 +6,9 @@ namespace Dataplane.Control.Ports;
 /// <summary>Makes the kernel's side of ports: TAP devices in network namespaces.</summary>
 public interface IPortDevices
 {
-    /// <summary>What would keep <see cref="Create"/> from succeeding, as far as one can see without trying; else null.</summary>
+    /// <summary>
+    /// What would keep <see cref="Create"/>, or the engine from opening a network device, from succeeding, as far as one can see without trying; else null.
+    /// </summary>
     DeviceProblem? Probe(DeviceSpec spec);
 
     /// <summary>Makes a device and sets it up: address, MTU, IP addresses, up, routes. All of it or nothing.</summary>

@@ -14,6 +14,10 @@ public sealed class TapDevices : IPortDevices
 
     public DeviceProblem? Probe(DeviceSpec spec)
     {
+        if (spec.Kind == DeviceKind.Netdev)
+        {
+            return ProbeNetdev(spec);
+        }
         try
         {
             using NetNs? ns = TapNamespace.Open(spec.Netns);
@@ -24,6 +28,19 @@ public sealed class TapDevices : IPortDevices
         {
             return TapNamespace.Explain(spec.Netns, e);
         }
+    }
+
+    private static DeviceProblem? ProbeNetdev(DeviceSpec spec)
+    {
+        using Netlink netlink = Netlink.Open();
+        return netlink.FindLink(spec.Device) switch
+        {
+            null => new DeviceProblem("netdev.device", $"there is no network device \"{spec.Device}\"", "`ip link` lists those that there are"),
+            { Mtu: int mtu } when mtu < spec.Mtu => new DeviceProblem(
+                "mtu", $"network device \"{spec.Device}\" sends packets of {mtu} bytes at most, and the port those of {spec.Mtu}",
+                $"give the port an MTU of {mtu}, or the device a larger one (ip link set {spec.Device} mtu {spec.Mtu})"),
+            _ => null,
+        };
     }
 
     public IPortDevice Create(DeviceSpec spec, int queues)

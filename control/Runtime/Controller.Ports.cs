@@ -37,6 +37,7 @@ public sealed partial class Controller
         public string AttachmentField => Wanted?.Device.Kind switch
         {
             DeviceKind.Tap => "tap",
+            DeviceKind.Netdev => "netdev.device",
             DeviceKind.Dpdk => "dpdk.devargs",
             DeviceKind.Pcap => "pcap",
             _ => "",
@@ -73,7 +74,7 @@ public sealed partial class Controller
         foreach (PortStep step in steps.Where(s => s.Action is PortAction.Create or PortAction.Replace))
         {
             DeviceSpec device = step.Wanted!.Device;
-            if ((device.Kind == DeviceKind.Tap ? _devices.Probe(device) : _pci.Probe(device)) is { } problem)
+            if ((device.Kind is DeviceKind.Tap or DeviceKind.Netdev ? _devices.Probe(device) : _pci.Probe(device)) is { } problem)
             {
                 problems.Add(Kind.Port, step.Name, problem.Field, problem.Message, problem.Fix, StatusCode.FailedPrecondition);
             }

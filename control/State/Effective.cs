@@ -126,11 +126,12 @@ public static partial class Effective
         /// <summary>Address of the switch on the link of a routed port.</summary>
         public MacAddress RoutedMacInForce => MacAddress.TryParse(port.Routed?.Mac, out MacAddress mac) ? mac : Derive("routed", port.Name);
 
-        /// <summary>Name of the TAP device, or what DPDK calls the device.</summary>
+        /// <summary>Name of the TAP device or of the network device, or what DPDK calls the device.</summary>
         public string DeviceInForce => port.AttachmentCase switch
         {
             Port.AttachmentOneofCase.Tap when port.Tap.Device.Length > 0 => port.Tap.Device,
             Port.AttachmentOneofCase.Tap => port.Tap.Netns.Length > 0 ? "eth0" : port.Name,
+            Port.AttachmentOneofCase.Netdev => port.Netdev.Device,
             Port.AttachmentOneofCase.Dpdk => port.Dpdk.Devargs.Split(',', 2)[0],
             Port.AttachmentOneofCase.Pcap => "pcap",
             Port.AttachmentOneofCase.Memory => "memory",

@@ -56,6 +56,9 @@ public static partial class Validation
             case Port.AttachmentOneofCase.Tap:
                 CheckTap(state, port, port.Tap, network, report);
                 break;
+            case Port.AttachmentOneofCase.Netdev:
+                CheckNetdev(state, port, report);
+                break;
             case Port.AttachmentOneofCase.Dpdk:
                 CheckDpdk(state, port, report);
                 break;
@@ -65,7 +68,7 @@ public static partial class Validation
             case Port.AttachmentOneofCase.Memory:
                 break;
             default:
-                report("tap", "has nothing attached", "give one of tap, dpdk, pcap, memory (tap: {} is a TAP device with all defaults)");
+                report("tap", "has nothing attached", "give one of tap, netdev, dpdk, pcap, memory (tap: {} is a TAP device with all defaults)");
                 break;
         }
     }
@@ -197,6 +200,21 @@ public static partial class Validation
         {
             report("tap.default_route", addresses.Count == 0 ? "a default route needs an address" : $"network \"{network.Name}\" has no gateway for it",
                 addresses.Count == 0 ? "set tap.addresses" : "set the network's gateways, or tap.gateways");
+        }
+    }
+
+    private static void CheckNetdev(DesiredState state, Port port, Report report)
+    {
+        string device = port.Netdev.Device;
+        if (DeviceNameProblem(device) is { } name)
+        {
+            report("netdev.device", name, "give the name of a network device, such as eth1");
+            return;
+        }
+        foreach (PortEntry other in state.Ports.Values.Where(p => p.Spec.Name != port.Name && p.Spec.DeviceInForce == device
+            && (p.Spec.Netdev is not null || p.Spec.Tap is { Netns.Length: 0 })))
+        {
+            report("netdev.device", $"device \"{device}\" belongs to port \"{other.Spec.Name}\"");
         }
     }
 

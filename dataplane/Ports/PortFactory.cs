@@ -1,4 +1,5 @@
 using Dataplane.Interop.Dpdk;
+using Dataplane.Interop.Linux;
 using Dataplane.Workers;
 
 namespace Dataplane.Ports;
@@ -14,7 +15,7 @@ public static class PortFactory
     /// <param name="mac">Address of a TAP's kernel side.</param>
     /// <param name="fds">A TAP's descriptors; owned by the port when this returns, by the caller when it throws.</param>
     /// <exception cref="FormatException">The specification is wrong. Names the port, as all of these do.</exception>
-    /// <exception cref="IOException">A file is in the way.</exception>
+    /// <exception cref="IOException">A file is in the way, or a network device is not there or must not be opened.</exception>
     /// <exception cref="DpdkException">DPDK or its driver refuses the device. Nothing of it is left.</exception>
     public static EnginePort Create(Engine engine, int index, string name, PortSpec spec, int mtu, ulong mac, int[] fds)
     {
@@ -27,6 +28,20 @@ public static class PortFactory
                     throw new ArgumentException($"port \"{name}\": a TAP needs one descriptor per worker, got {fds.Length} for {workers}", nameof(fds));
                 }
                 return new TapPort(index, name, fds, engine.Small, engine.Large, mac);
+            case PortKind.Netdev:
+                NoDescriptors(name, fds);
+                try
+                {
+                    return NetdevPort.Open(index, name, spec.Argument, engine.Small, engine.Large, workers, mtu);
+                }
+                catch (LinuxException e)
+                {
+                    throw new IOException($"port \"{name}\": {e.Message}", e);
+                }
+                catch (FormatException e)
+                {
+                    throw new FormatException($"port \"{name}\": {e.Message}", e);
+                }
             case PortKind.Memory:
                 NoDescriptors(name, fds);
                 return new MemoryPort(index, name, engine.Small, engine.Large);

@@ -4,17 +4,18 @@ namespace Dataplane.Ports;
 public enum PortKind
 {
     Tap,
+    Netdev,
     Dpdk,
     Pcap,
     Memory,
 }
 
 /// <summary>
-/// The device behind a port, as text: <c>tap:NAME</c>, <c>dpdk:DEVARGS</c> (a PCI address or a virtual device with its
+/// The device behind a port, as text: <c>tap:NAME</c>, <c>netdev:NAME</c>, <c>dpdk:DEVARGS</c> (a PCI address or a virtual device with its
 /// arguments, as DPDK's <c>--vdev</c> takes them), <c>xdp:NETDEV</c>, <c>pcap:rx=FILE,tx=FILE</c>, <c>memory:NAME</c>.
 /// </summary>
 /// <param name="Kind">Who drives it.</param>
-/// <param name="Argument">A TAP's name, or DPDK's device arguments.</param>
+/// <param name="Argument">A device's name, or DPDK's device arguments.</param>
 public readonly record struct PortSpec(PortKind Kind, string Argument)
 {
     /// <exception cref="FormatException">Says what is wrong and what is possible.</exception>
@@ -25,16 +26,17 @@ public readonly record struct PortSpec(PortKind Kind, string Argument)
         string argument = colon < 0 ? "" : text[(colon + 1)..];
         if (argument.Length == 0)
         {
-            throw new FormatException($"\"{text}\" names no device: tap:NAME, dpdk:DEVARGS, xdp:NETDEV, pcap:rx=FILE,tx=FILE or memory:NAME");
+            throw new FormatException($"\"{text}\" names no device: tap:NAME, netdev:NAME, dpdk:DEVARGS, xdp:NETDEV, pcap:rx=FILE,tx=FILE or memory:NAME");
         }
         return kind switch
         {
             "tap" => new PortSpec(PortKind.Tap, argument),
+            "netdev" => new PortSpec(PortKind.Netdev, argument),
             "dpdk" => new PortSpec(PortKind.Dpdk, argument),
             "xdp" => new PortSpec(PortKind.Dpdk, $"net_af_xdp_{argument},iface={argument}"),
             "pcap" => new PortSpec(PortKind.Pcap, argument),
             "memory" => new PortSpec(PortKind.Memory, argument),
-            _ => throw new FormatException($"\"{kind}\" is not a kind of port: tap, dpdk, xdp, pcap or memory"),
+            _ => throw new FormatException($"\"{kind}\" is not a kind of port: tap, netdev, dpdk, xdp, pcap or memory"),
         };
     }
 

@@ -471,6 +471,8 @@ public sealed unsafe partial class Worker
         }
         _ = Libc.readv(-1, null, 0);
         _ = Libc.writev(-1, null, 0);
+        _ = Libc.recvmmsg(-1, null, 0, 0, null);
+        _ = Libc.getsockname(-1, null, null);
         _ = Libc.Errno();
         timespec none = default;
         _ = Libc.nanosleep(&none, null);

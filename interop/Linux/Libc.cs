@@ -36,6 +36,14 @@ public static unsafe partial class Libc
     [LibraryImport(Name)]
     public static partial nint writev(int fd, iovec* vectors, int count);
 
+    /// <summary>recvmmsg(2): messages received, or -1 with an errno.</summary>
+    [LibraryImport(Name)]
+    public static partial int recvmmsg(int fd, mmsghdr* messages, uint count, int flags, timespec* timeout);
+
+    /// <summary>getsockname(2): 0, or -1 with an errno.</summary>
+    [LibraryImport(Name)]
+    public static partial int getsockname(int fd, void* address, uint* length);
+
     /// <summary>poll(2); the timeout is in milliseconds, -1 for ever. May return -1 with EINTR.</summary>
     [LibraryImport(Name)]
     public static partial int poll(pollfd* fds, nuint count, int timeout);
@@ -58,6 +66,25 @@ public unsafe struct iovec
 
     /// <summary>Bytes.</summary>
     public nuint iov_len;
+}
+
+/// <summary>A message of recvmmsg(2), 64-bit layout; msghdr and its length.</summary>
+[StructLayout(LayoutKind.Sequential)]
+public unsafe struct mmsghdr
+{
+    public void* msg_name;
+    public uint msg_namelen;
+    public iovec* msg_iov;
+    public nuint msg_iovlen;
+    public void* msg_control;
+
+    /// <summary>Bytes; the room before the call, what is there behind it.</summary>
+    public nuint msg_controllen;
+    public int msg_flags;
+    private readonly int _padding;
+
+    /// <summary>Bytes received.</summary>
+    public uint msg_len;
 }
 
 /// <summary>A time; timespec(3).</summary>

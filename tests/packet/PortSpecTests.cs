@@ -29,8 +29,8 @@ public sealed class PortSpecTests : IDisposable
     [InlineData("memory:m", PortKind.Memory, "m")]
     public void Is(string text, PortKind kind, string argument) => Assert.Equal(new PortSpec(kind, argument), PortSpec.Parse(text));
 
-    private const string NoDevice = "names no device: tap:NAME, dpdk:DEVARGS, xdp:NETDEV, pcap:rx=FILE,tx=FILE or memory:NAME";
-    private const string NoKind = "is not a kind of port: tap, dpdk, xdp, pcap or memory";
+    private const string NoDevice = "names no device: tap:NAME, netdev:NAME, dpdk:DEVARGS, xdp:NETDEV, pcap:rx=FILE,tx=FILE or memory:NAME";
+    private const string NoKind = "is not a kind of port: tap, netdev, dpdk, xdp, pcap or memory";
 
     [Theory]
     [InlineData("", "\"\" " + NoDevice)]

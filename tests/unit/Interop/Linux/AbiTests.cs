@@ -24,6 +24,9 @@ public sealed unsafe class AbiTests
         #include <sys/uio.h>
         #include <sys/un.h>
         #include <net/if.h>
+        #include <linux/if_arp.h>
+        #include <linux/if_ether.h>
+        #include <linux/if_packet.h>
         #include <linux/if_tun.h>
         #include <linux/virtio_net.h>
         #include <linux/rtnetlink.h>
@@ -101,6 +104,42 @@ public sealed unsafe class AbiTests
             ["SOCK_NONBLOCK"] = SeqPacketSocket.SOCK_NONBLOCK,
             ["SOCK_CLOEXEC"] = SeqPacketSocket.SOCK_CLOEXEC,
             ["SO_PEERCRED"] = SeqPacketSocket.SO_PEERCRED,
+
+            ["sizeof(struct mmsghdr)"] = sizeof(mmsghdr),
+            ["offsetof(struct mmsghdr, msg_hdr.msg_control)"] = Offset<mmsghdr>("msg_control"),
+            ["offsetof(struct mmsghdr, msg_hdr.msg_flags)"] = Offset<mmsghdr>("msg_flags"),
+            ["offsetof(struct mmsghdr, msg_len)"] = Offset<mmsghdr>("msg_len"),
+            ["sizeof(struct sockaddr_ll)"] = sizeof(PacketSocket.sockaddr_ll),
+            ["offsetof(struct sockaddr_ll, sll_ifindex)"] = Offset<PacketSocket.sockaddr_ll>("sll_ifindex"),
+            ["offsetof(struct sockaddr_ll, sll_hatype)"] = Offset<PacketSocket.sockaddr_ll>("sll_hatype"),
+            ["sizeof(struct packet_mreq)"] = sizeof(PacketSocket.packet_mreq),
+            ["sizeof(struct tpacket_auxdata)"] = sizeof(PacketMessages.tpacket_auxdata),
+            ["offsetof(struct tpacket_auxdata, tp_vlan_tci)"] = Offset<PacketMessages.tpacket_auxdata>("tp_vlan_tci"),
+            ["offsetof(struct tpacket_auxdata, tp_vlan_tpid)"] = Offset<PacketMessages.tpacket_auxdata>("tp_vlan_tpid"),
+            ["CMSG_SPACE(sizeof(struct tpacket_auxdata))"] = PacketMessages.ControlSize,
+            ["TP_STATUS_VLAN_VALID"] = PacketMessages.TP_STATUS_VLAN_VALID,
+            ["TP_STATUS_VLAN_TPID_VALID"] = PacketMessages.TP_STATUS_VLAN_TPID_VALID,
+            ["sizeof(struct virtio_net_hdr)"] = PacketSocket.HeaderSize,
+            ["AF_PACKET"] = PacketSocket.AF_PACKET,
+            ["SOCK_RAW"] = PacketSocket.SOCK_RAW,
+            ["ETH_P_ALL"] = PacketSocket.ETH_P_ALL,
+            ["ARPHRD_ETHER"] = PacketSocket.ARPHRD_ETHER,
+            ["SOL_SOCKET"] = PacketSocket.SOL_SOCKET,
+            ["SO_SNDBUF"] = PacketSocket.SO_SNDBUF,
+            ["SO_RCVBUF"] = PacketSocket.SO_RCVBUF,
+            ["SO_SNDBUFFORCE"] = PacketSocket.SO_SNDBUFFORCE,
+            ["SO_RCVBUFFORCE"] = PacketSocket.SO_RCVBUFFORCE,
+            ["SOL_PACKET"] = PacketSocket.SOL_PACKET,
+            ["PACKET_ADD_MEMBERSHIP"] = PacketSocket.PACKET_ADD_MEMBERSHIP,
+            ["PACKET_AUXDATA"] = PacketSocket.PACKET_AUXDATA,
+            ["PACKET_VNET_HDR"] = PacketSocket.PACKET_VNET_HDR,
+            ["PACKET_FANOUT"] = PacketSocket.PACKET_FANOUT,
+            ["PACKET_FANOUT_HASH"] = PacketSocket.PACKET_FANOUT_HASH,
+            ["PACKET_FANOUT_FLAG_UNIQUEID"] = PacketSocket.PACKET_FANOUT_FLAG_UNIQUEID,
+            ["PACKET_IGNORE_OUTGOING"] = PacketSocket.PACKET_IGNORE_OUTGOING,
+            ["PACKET_MR_PROMISC"] = PacketSocket.PACKET_MR_PROMISC,
+            ["MSG_TRUNC"] = PacketSocket.MSG_TRUNC,
+            ["MSG_DONTWAIT"] = PacketSocket.MSG_DONTWAIT,
 
             ["sizeof(struct statx)"] = sizeof(statx_t),
             ["offsetof(struct statx, stx_mode)"] = Offset<statx_t>("stx_mode"),
