@@ -118,6 +118,7 @@ public unsafe struct CoalescedPacket
         public byte* Data;
         public int Network, Transport, HeaderLength, Payload;
         public bool IsIPv6, IsUdp;
+        /// <summary>There is no checksum of the transport to verify.</summary>
         private bool _isPending;
 
         /// <summary>Nothing may come behind it.</summary>
@@ -162,12 +163,14 @@ public unsafe struct CoalescedPacket
                 return false;
             }
 
+            // Outer headers of this switch: it may give them a checksum as well as none, and knows that one is right.
+            bool isOurs = (mbuf->ol_flags & Offload.EncapsulatedFlag) != 0;
             int header;
             ushort checksum;
             if (protocol == Wire.ProtocolUdp)
             {
                 header = transport + UdpHeader.Length;
-                if (end <= header || Wire.Load16(data + transport + 4) != end - transport || Wire.Load16(data + transport + UdpChecksum) == 0)
+                if (end <= header || Wire.Load16(data + transport + 4) != end - transport || (!isOurs && Wire.Load16(data + transport + UdpChecksum) == 0))
                 {
                     return false;
                 }
@@ -204,7 +207,7 @@ public unsafe struct CoalescedPacket
                 Payload = end - header,
                 IsIPv6 = type == Wire.EtherTypeIPv6,
                 IsUdp = checksum == UdpChecksum,
-                _isPending = isPending,
+                _isPending = isPending || isOurs,
             };
             return true;
         }

@@ -52,8 +52,9 @@ public static unsafe class SoftwareOffload
     /// <param name="segments">Receives them; <paramref name="capacity"/> entries.</param>
     /// <param name="count">How many were made; 0 unless the result is <see cref="OffloadResult.Done"/>.</param>
     /// <param name="limit">Bytes of the largest frame.</param>
+    /// <param name="summed">Whether checksums of the transport are made. Datagrams that never left this machine's memory may do without (RFC 768).</param>
     public static OffloadResult Segment(rte_mbuf* packet, MbufPool small, MbufPool large, rte_mbuf** segments, int capacity, out int count,
-        uint limit = uint.MaxValue)
+        uint limit = uint.MaxValue, bool summed = true)
     {
         count = 0;
         if (!Layout.TryRead(packet, out Layout layout))
@@ -98,7 +99,7 @@ public static unsafe class SoftwareOffload
             segment->data_len = (ushort)(layout.HeaderLength + length);
             segment->pkt_len = layout.HeaderLength + length;
             segment->port = packet->port;
-            layout.Rewrite(data, i, offset, length, last: i == pieces - 1);
+            layout.Rewrite(data, i, offset, length, last: i == pieces - 1, summed);
         }
         count = (int)pieces;
         return OffloadResult.Done;
@@ -236,7 +237,7 @@ public static unsafe class SoftwareOffload
         }
 
         /// <summary>Makes a copy of the headers those of segment <paramref name="index"/>.</summary>
-        public readonly void Rewrite(byte* data, uint index, uint offset, uint length, bool last)
+        public readonly void Rewrite(byte* data, uint index, uint offset, uint length, bool last, bool summed)
         {
             byte* ip = data + _ip;
             byte* transport = data + _transport;
@@ -280,6 +281,10 @@ public static unsafe class SoftwareOffload
                 protocol = Wire.ProtocolUdp;
             }
             *(ushort*)field = 0;
+            if (!summed)
+            {
+                return;
+            }
             // The rest of the pseudo-header: protocol and length, as 16-bit words in network order (RFC 793, 3.1; RFC 8200, 8.1).
             pseudo += (ulong)protocol << 8;
             pseudo += System.Buffers.Binary.BinaryPrimitives.ReverseEndianness((ushort)transportLength);

@@ -17,6 +17,9 @@ namespace Dataplane.Ports;
 /// </summary>
 public sealed unsafe class NetdevPort : KernelPort
 {
+    /// <summary>Bytes received at once after which there is no more asked for: each large packet may become some forty.</summary>
+    private const uint EnoughBytes = 128 * 1024;
+
     private readonly int[] _fds;
     private readonly MbufPool _small;
     private readonly MbufPool _large;
@@ -67,7 +70,8 @@ public sealed unsafe class NetdevPort : KernelPort
     {
         Queue q = _queues[queue];
         int fd = _fds[queue], n = 0;
-        while (n < count)
+        uint bytes = 0;
+        while (n < count && bytes < EnoughBytes)
         {
             int wanted = MakeReady(q, Math.Min(count - n, PacketMessages.Capacity));
             if (wanted == 0)
@@ -92,6 +96,7 @@ public sealed unsafe class NetdevPort : KernelPort
             {
                 if (TryTake(q, queue, i, out rte_mbuf* packet))
                 {
+                    bytes += packet->pkt_len;
                     mbufs[n++] = packet;
                 }
             }

@@ -120,13 +120,50 @@ public static unsafe class DecapsulateStage
         {
             return false;
         }
+        if ((mbuf->ol_flags & Offload.SegmentFlag) != 0 && Offload.Meta(mbuf)->Vnet.csum_start == udp)
+        {
+            TakeDatagrams(w, state, port, vrf, mbuf);
+            return true;
+        }
+        TakeOne(w, state, port, vrf, mbuf);
+        return true;
+    }
+
+    private static void TakeOne(Worker w, TunnelState state, int port, ushort vrf, rte_mbuf* mbuf)
+    {
         mbuf = Unwrap(w, state, port, vrf, mbuf, out int tunnel);
         if (mbuf != null)
         {
             w.Counters(port)->Consumed++;
             w.Inject(tunnel, mbuf);
         }
-        return true;
+    }
+
+    /// <summary>
+    /// Outer packets that a kernel gave as one, because a device's receive offload put them together or a sender on this machine never took them
+    /// apart. They count as the packets that they are.
+    /// </summary>
+    private static void TakeDatagrams(Worker w, TunnelState state, int port, ushort vrf, rte_mbuf* mbuf)
+    {
+        rte_mbuf** datagrams = state.Segments;
+        uint before = mbuf->pkt_len, after = 0;
+        OffloadResult result = SoftwareOffload.Segment(mbuf, w.Small, w.Large, datagrams, OutputStage.MaxSegments, out int count, summed: false);
+        if (result != OffloadResult.Done)
+        {
+            w.Drop(port, mbuf, result == OffloadResult.NoBuffer ? DropReason.NoBuffer : DropReason.BadOffload);
+            return;
+        }
+        w.Watcher.StepOf(mbuf, TraceStep.Segmented, port, (ulong)count);
+        w.Free(mbuf);
+        for (int i = 0; i < count; i++)
+        {
+            after += datagrams[i]->pkt_len;
+            datagrams[i]->ol_flags |= Offload.TrustedFlag;
+            TakeOne(w, state, port, vrf, datagrams[i]);
+        }
+        PortCounters* counters = w.Counters(port);
+        counters->RxPackets += (uint)count - 1;
+        counters->RxBytes += after - before;
     }
 
     /// <summary>Where the UDP header of a packet stands, 0 when it has none that can be read: it is not UDP, or a later fragment.</summary>
@@ -426,7 +463,7 @@ public static unsafe class DecapsulateStage
             mbuf->ol_flags = (mbuf->ol_flags & ~Offload.PendingMask) | Offload.TrustedFlag;
             return DropReason.Count;
         }
-        // What may be in front of the inner frame's payload is the frame's own; several datagrams in one are nobody's.
+        // What may be in front of the inner frame's payload is the frame's own.
         if (vnet.csum_start < outer.Length + Wire.EthernetHeader || (uint)vnet.csum_start + vnet.csum_offset + 2 > mbuf->pkt_len)
         {
             return DropReason.BadOffload;
