@@ -13,12 +13,14 @@ internal sealed class TapBenchmark : Benchmark
     private static readonly TimeSpan IdleTime = TimeSpan.FromSeconds(2);
 
     private readonly Option<int> _streams, _workers;
+    private readonly Option<bool> _nodes;
 
     public TapBenchmark()
         : base("tap", "TCP, small UDP packets, round trips and idle CPU between two containers, beside Linux bridge + veth and Open vSwitch in user space.")
     {
         _streams = Add(new Option<int>("--streams") { Description = "TCP streams at once, besides one", DefaultValueFactory = _ => 8 });
         _workers = Add(new Option<int>("--workers") { Description = "Workers of our switch", DefaultValueFactory = _ => 1 });
+        _nodes = Add(new Option<bool>("--nodes") { Description = "Two containers on two nodes, by VXLAN over a link of the kernel, beside Linux bridge + vxlan" });
     }
 
     public override void Measure(BenchRun run, ParseResult options)
@@ -28,9 +30,15 @@ internal sealed class TapBenchmark : Benchmark
             throw new BenchException("containers are network namespaces, which only root makes");
         }
         int streams = options.GetValue(_streams), workers = options.GetValue(_workers);
+        bool nodes = options.GetValue(_nodes);
         List<(string Name, Func<string, ContainerNetwork> Make)> networks =
-            [.. run.Engines().Select(engine => (engine.Name, (Func<string, ContainerNetwork>)(directory => new SwitchNetwork(directory, engine.Program, workers, run.Cancel))))];
-        if (run.Options.Peers)
+            [.. run.Engines().Select(engine => (engine.Name, (Func<string, ContainerNetwork>)(directory => nodes
+                ? new SwitchNodes(directory, engine.Program, workers, run.Cancel) : new SwitchNetwork(directory, engine.Program, workers, run.Cancel))))];
+        if (run.Options.Peers && nodes)
+        {
+            networks.Add((KernelNodes.Name, _ => new KernelNodes()));
+        }
+        else if (run.Options.Peers)
         {
             networks.Add((KernelNetwork.Name, _ => new KernelNetwork()));
             networks.Add((OvsNetwork.Name, directory => new OvsNetwork(directory, run.Cancel)));
@@ -54,7 +62,7 @@ internal sealed class TapBenchmark : Benchmark
                 BenchRun.Progress($"run {i}/{run.Options.Runs}  {name,-20} {result.Last(TapFigure.TcpOne),5:0.0} Gb/s, {result.Last(TapFigure.Udp) / 1e3,6:0} k packets/s, {result.Last(TapFigure.RoundTripMedian),5:0} µs");
             }
         }
-        run.Add(TapSection.Of(results, run.Options));
+        run.Add(TapSection.Of(results, run.Options, nodes ? "Two containers on two nodes" : "Two containers"));
     }
 
     private static IEnumerable<(TapFigure Figure, double Value)> MeasureOne(ContainerNetwork network, int streams, int seconds, string directory, CancellationToken cancel)

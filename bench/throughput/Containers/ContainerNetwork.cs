@@ -27,6 +27,12 @@ public abstract class ContainerNetwork : IDisposable
 
     public string Second { get; }
 
+    /// <summary>Of the containers' devices, with what a tunnel's headers leave of 1,500 bytes (RFC 7348: 50 bytes).</summary>
+    protected const int TunnelledMtu = 1450;
+
+    /// <summary>VXLAN network identifier between two nodes.</summary>
+    protected const int Vni = 7;
+
     /// <summary>Version of what connects them.</summary>
     public abstract string Version { get; }
 

@@ -18,6 +18,7 @@ public sealed class DaemonSubject : IDisposable
     public const string Network = "bench";
     private const int NetworkIndex = 1;
     private static readonly TimeSpan StartTime = TimeSpan.FromSeconds(60);
+    private static int s_count;
 
     private readonly ChildProcess _process;
     private readonly GrpcChannel _channel;
@@ -35,19 +36,26 @@ public sealed class DaemonSubject : IDisposable
     /// <param name="directory">For its files.</param>
     /// <param name="options">Options of <c>dataplane run</c>.</param>
     /// <param name="cancel">Ends the start.</param>
-    public DaemonSubject(string directory, IReadOnlyList<string> options, CancellationToken cancel)
+    /// <param name="ns">Name of the network namespace that it runs in; this process's own without one.</param>
+    public DaemonSubject(string directory, IReadOnlyList<string> options, CancellationToken cancel, string? ns = null)
     {
         string program = Path.Combine(Repository.Root, "out", "control", "dataplane");
         if (!File.Exists(program))
         {
             throw new BenchException($"there is no daemon at {program}: build it with `./build.sh build`");
         }
-        string instance = string.Create(CultureInfo.InvariantCulture, $"control-{Environment.ProcessId}");
+        string instance = string.Create(CultureInfo.InvariantCulture, $"control-{Environment.ProcessId}-{Interlocked.Increment(ref s_count)}");
         // One of its own: the daemon removes it at its end.
         string files = Path.Combine(directory, "run");
+        // nsenter becomes the program: its process id is the daemon's.
+        string[] command = [program, "run", "--instance", instance, .. options];
+        if (ns is not null)
+        {
+            command = ["/usr/bin/nsenter", $"--net=/run/netns/{ns}", "--", .. command];
+        }
         _process = new ChildProcess(
-            program,
-            ["run", "--instance", instance, .. options],
+            command[0],
+            command[1..],
             directory,
             new Dictionary<string, string> { ["DATAPLANE_RUN_DIR"] = files });
         _channel = GrpcChannel.ForAddress("http://localhost", new GrpcChannelOptions

@@ -8,7 +8,7 @@ namespace Dataplane.ThroughputBench.Report;
 /// <summary>The part of a report about two containers. A row is a figure, a column what connects them: so ratios stand side by side.</summary>
 internal static class TapSection
 {
-    public static Section Of(IReadOnlyList<TapResult> results, CommonValues options)
+    public static Section Of(IReadOnlyList<TapResult> results, CommonValues options, string title)
     {
         TapResult ours = results[0];
         (string Name, TapFigure Figure, string Format, double Unit)[] rows =
@@ -27,7 +27,7 @@ internal static class TapSection
         ];
         return new Section
         {
-            Title = "Two containers",
+            Title = title,
             Conditions = Text($"{options.Runs} runs of {options.Seconds} s per figure, in turn; iperf3 for TCP, sendmmsg and recvmmsg for UDP, one byte and one back over TCP for round trips. The switches run with their defaults. Ratios are ours over theirs."),
             Columns = ["", .. results.Select(r => $"{r.Name}\nbest | median | spread"), .. results.Skip(1).Select(r => $"× {r.Name}\nbest | median")],
             Rows =

@@ -20,7 +20,7 @@ public sealed class FlannelNode : IDisposable
             $$"""
             ports:
             - name: uplink
-              dpdk: {devargs: "net_af_packet0,iface={{Underlay.Device}}"}
+              netdev: {device: {{Underlay.Device}}}
               routed: {addresses: [{{PublicIP}}/24, "2001:db8::{{number}}/64"]}
             - name: dp0
               network: flannel

@@ -19,7 +19,7 @@ public sealed class Overlay
     /// <param name="ipv6Underlay">Outer packets are IPv6.</param>
     /// <param name="podMtu">Of the containers' network; that of the overlay is what the underlay leaves.</param>
     /// <param name="uplink">By what it reaches the underlay.</param>
-    public Overlay(Switch on, int number, bool ipv6Underlay, int podMtu, UplinkKind uplink = UplinkKind.Packet)
+    public Overlay(Switch on, int number, bool ipv6Underlay, int podMtu, UplinkKind uplink = UplinkKind.Netdev)
     {
         _uplink = uplink;
         Switch = on;
@@ -120,8 +120,15 @@ public sealed class Overlay
 
     private string UplinkPort() => _uplink == UplinkKind.HostTap
         ? $"{{name: uplink, tap: {{addresses: [172.31.{Number}.1/24]}}, routed: {{addresses: [{EndPoint(Number)}/24]}}}}"
-        : $"{{name: uplink, dpdk: {{devargs: \"{(_uplink == UplinkKind.Xdp ? "net_af_xdp0" : "net_af_packet0")},iface={Underlay.Device}\"}}, "
+        : $"{{name: uplink, {Device()}, "
             + $"routed: {{addresses: [\"{EndPoint(Number)}{(IPv6Underlay ? "/64" : "/24")}\"]}}}}";
+
+    private string Device() => _uplink switch
+    {
+        UplinkKind.Xdp => $"dpdk: {{devargs: \"net_af_xdp0,iface={Underlay.Device}\"}}",
+        UplinkKind.Packet => $"dpdk: {{devargs: \"net_af_packet0,iface={Underlay.Device}\"}}",
+        _ => $"netdev: {{device: {Underlay.Device}}}",
+    };
 
     private string PodPort(string name, int host, Namespace pod) =>
         $"{{name: {name}, network: pods, tap: {{netns: {pod.Name}, addresses: [10.244.{Number}.{host}/24, \"fd00:10:{Number}::{host}/64\"], default_route: true}}}}";

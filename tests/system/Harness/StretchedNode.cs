@@ -18,7 +18,7 @@ public sealed class StretchedNode
         on.Apply($$"""
             ports:
             - name: uplink
-              dpdk: {devargs: "net_af_packet0,iface={{Underlay.Device}}"}
+              netdev: {device: {{Underlay.Device}}}
               routed: {addresses: [{{UnderlayAddress(number)}}/24]}
             - {name: pod, network: shared, tap: {netns: {{pod.Name}}, addresses: ["{{Address(number)}}/24", "{{IPv6Of(number)}}/64"]} }
             networks:

@@ -15,7 +15,7 @@ public class SwitchVtepNodes : RoutedPair
     {
     }
 
-    protected SwitchVtepNodes(bool ipv6Underlay, UplinkKind uplink = UplinkKind.Packet) : base(ipv6Underlay)
+    protected SwitchVtepNodes(bool ipv6Underlay, UplinkKind uplink = UplinkKind.Netdev) : base(ipv6Underlay)
     {
         _wire = Own(new Wire());
         Switches = [Own(new Switch()), Own(new Switch())];

@@ -2,10 +2,11 @@ using Dataplane.SystemTests.Harness;
 
 namespace Dataplane.SystemTests;
 
-/// <summary>Other ports for the underlay than AF_PACKET, which the other tests have.</summary>
+/// <summary>Other ports for the underlay than a network device, which the other tests have.</summary>
 public sealed class UplinkTests
 {
     [Theory]
+    [InlineData(UplinkKind.Packet)]
     [InlineData(UplinkKind.Xdp)]
     [InlineData(UplinkKind.HostTap)]
     public void ContainersReachEachOther(UplinkKind uplink)
