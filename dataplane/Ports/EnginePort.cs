@@ -59,6 +59,11 @@ public abstract unsafe class EnginePort(int index, string name) : IDisposable
     /// <summary>errno of the failure that took the device away, 0 while it is there.</summary>
     public int LostError { get; protected set; }
 
+    /// <summary>Looks whether the device is there, about once a second, where nothing tells that it went away; then sets <see cref="LostError"/>.</summary>
+    public virtual void CheckDevice(int queue)
+    {
+    }
+
     /// <summary>Receives up to <paramref name="count"/> packets.</summary>
     public abstract int Rx(int queue, rte_mbuf** mbufs, int count);
 

@@ -20,7 +20,7 @@ namespace Dataplane.Ports;
 public abstract unsafe class KernelPort : EnginePort
 {
     private const int MaxParts = CoalescedPacket.MaxPackets + 2;
-    protected const int EINTR = 4, EAGAIN = 11, ENOMEM = 12, EFAULT = 14, EINVAL = 22, EMSGSIZE = 90, ENETDOWN = 100, ENOBUFS = 105;
+    protected const int EINTR = 4, EAGAIN = 11, ENOMEM = 12, EFAULT = 14, ENODEV = 19, EINVAL = 22, EMSGSIZE = 90, ENETDOWN = 100, ENOBUFS = 105;
 
     private readonly int[] _fds;
     private readonly int[] _refused;

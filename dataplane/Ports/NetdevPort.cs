@@ -33,7 +33,7 @@ public sealed unsafe class NetdevPort : KernelPort
     }
 
     private NetdevPort(int index, string name, int[] fds, MbufPool small, MbufPool large, ulong mac)
-        : base(index, name, fds, PacketSocket.HeaderSize, mac)
+        : base(index, name, fds, NetdevSockets.HeaderSize, mac)
     {
         _fds = fds;
         _small = small;
@@ -57,7 +57,7 @@ public sealed unsafe class NetdevPort : KernelPort
     /// <exception cref="FormatException">The device's MTU is smaller than the port's.</exception>
     public static NetdevPort Open(int index, string name, string device, MbufPool small, MbufPool large, int workers, int mtu)
     {
-        using PacketSocket sockets = PacketSocket.Open(device, workers);
+        using NetdevSockets sockets = NetdevSockets.Open(device, workers);
         if (mtu > sockets.Device.Mtu)
         {
             throw new FormatException($"packets of {mtu} bytes, and network device \"{device}\" sends {sockets.Device.Mtu} at most: give the port an MTU of {sockets.Device.Mtu}, or the device a larger one (ip link set {device} mtu {mtu})");
@@ -86,9 +86,9 @@ public sealed unsafe class NetdevPort : KernelPort
                 {
                     continue;
                 }
-                if (error is not (EAGAIN or ENOMEM or ENOBUFS) && (error != ENETDOWN || !PacketSocket.HasDevice(fd)))
+                if (error is not (EAGAIN or ENOMEM or ENOBUFS or ENETDOWN))
                 {
-                    LostError = error; // a device that is only down may come up again
+                    LostError = error; // one that is only down may come up again, or go away without a word
                 }
                 break;
             }
@@ -106,6 +106,14 @@ public sealed unsafe class NetdevPort : KernelPort
             }
         }
         return n;
+    }
+
+    public override void CheckDevice(int queue)
+    {
+        if (!NetdevSockets.HasDevice(_fds[queue]))
+        {
+            LostError = ENODEV;
+        }
     }
 
     protected override void ReleaseSpares(int queue)

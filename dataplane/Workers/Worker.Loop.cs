@@ -130,6 +130,7 @@ public sealed unsafe partial class Worker
                 second = NowSeconds;
                 _record->AllocatedBytes = (ulong)(GC.GetAllocatedBytesForCurrentThread() - allocated);
                 _record->LastSeen = Storm.Now;
+                CheckDevices();
             }
             if (work != 0)
             {
@@ -481,6 +482,21 @@ public sealed unsafe partial class Worker
         _wake.Drain();
         _ = _epoll.TryRemove(-1);
         PollOnce();
+    }
+
+    private void CheckDevices()
+    {
+        foreach (ref readonly RxQueue queue in _set.ByFd.AsSpan())
+        {
+            if (queue.Port.LostError == 0)
+            {
+                queue.Port.CheckDevice(queue.Queue);
+                if (queue.Port.LostError != 0)
+                {
+                    Lose(queue.Port, queue.Queue);
+                }
+            }
+        }
     }
 
     /// <summary>A device went away under its port: stop looking at it, and say so.</summary>

@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 namespace Dataplane.Interop.Linux;
 
 /// <summary>
-/// Messages of a <see cref="PacketSocket"/> that are received together: for each a <see cref="virtio_net_hdr"/>, two buffers of the caller's,
+/// Messages of a <see cref="NetdevSockets"/> that are received together: for each a <see cref="virtio_net_hdr"/>, two buffers of the caller's,
 /// and control data. Receiving allocates nothing.
 /// </summary>
 public sealed unsafe class PacketMessages : IDisposable
@@ -27,7 +27,7 @@ public sealed unsafe class PacketMessages : IDisposable
         for (int i = 0; i < Capacity; i++)
         {
             Message* message = _messages + i;
-            message->Header = new iovec { iov_base = &message->Vnet, iov_len = PacketSocket.HeaderSize };
+            message->Header = new iovec { iov_base = &message->Vnet, iov_len = NetdevSockets.HeaderSize };
             _headers[i] = new mmsghdr { msg_iov = &message->Header, msg_iovlen = Parts, msg_control = &message->Control, msg_controllen = ControlSize };
         }
     }
@@ -54,14 +54,14 @@ public sealed unsafe class PacketMessages : IDisposable
         {
             _headers[i].msg_controllen = ControlSize;
         }
-        return Libc.recvmmsg(fd, _headers, (uint)count, PacketSocket.MSG_DONTWAIT, null);
+        return Libc.recvmmsg(fd, _headers, (uint)count, NetdevSockets.MSG_DONTWAIT, null);
     }
 
     /// <summary>Bytes of a received packet, without its virtio-net header.</summary>
-    public uint Length(int index) => Math.Max(_headers[index].msg_len, PacketSocket.HeaderSize) - PacketSocket.HeaderSize;
+    public uint Length(int index) => Math.Max(_headers[index].msg_len, NetdevSockets.HeaderSize) - NetdevSockets.HeaderSize;
 
     /// <summary>Whether the packet is as it was sent: all of it fitted.</summary>
-    public bool IsWhole(int index) => (_headers[index].msg_flags & PacketSocket.MSG_TRUNC) == 0 && _headers[index].msg_len >= PacketSocket.HeaderSize;
+    public bool IsWhole(int index) => (_headers[index].msg_flags & NetdevSockets.MSG_TRUNC) == 0 && _headers[index].msg_len >= NetdevSockets.HeaderSize;
 
     /// <summary>What was left to be done with a received packet.</summary>
     public ref virtio_net_hdr Vnet(int index) => ref _messages[index].Vnet;
@@ -74,7 +74,7 @@ public sealed unsafe class PacketMessages : IDisposable
         tag = 0;
         ControlData* control = &_messages[index].Control;
         if (_headers[index].msg_controllen < (nuint)(sizeof(SeqPacketSocket.cmsghdr) + sizeof(tpacket_auxdata))
-            || control->Header.cmsg_level != PacketSocket.SOL_PACKET || control->Header.cmsg_type != PacketSocket.PACKET_AUXDATA
+            || control->Header.cmsg_level != NetdevSockets.SOL_PACKET || control->Header.cmsg_type != NetdevSockets.PACKET_AUXDATA
             || (control->Data.tp_status & TP_STATUS_VLAN_VALID) == 0)
         {
             return false;

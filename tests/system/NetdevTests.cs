@@ -9,7 +9,7 @@ namespace Dataplane.SystemTests;
 /// </summary>
 public sealed class NetdevTests : IDisposable
 {
-    private const string Device = "eth1", Wire = "wire0";
+    private const string Device = "eth1", Wire = "wire0", WireMac = "02:00:00:00:99:01";
 
     private readonly Switch _switch = new("--workers", "2");
     private readonly Namespace _wire;
@@ -60,31 +60,41 @@ public sealed class NetdevTests : IDisposable
         Assert.Equal(0ul, _switch.Api.Drops("uplink", "source-on-other-port"));
     }
 
-    /// <summary>Tags are taken off by the device of the other end's kernel and told beside the packet.</summary>
+    /// <summary>The kernel takes a tag off before a socket sees the packet, and tells it beside.</summary>
     [Fact]
     public void TagsArePutBack()
     {
         _switch.Apply("networks: [{name: trunked, subnets: [10.153.0.0/16], vlan_filtering: true}]");
         _switch.Apply($"ports: [{{name: uplink, network: trunked, netdev: {{device: {Device}}}, trunk: {{vlans: [\"10\", \"20\"]}}}}]");
+        var wire = new Station("uplink", _wire, Wire, "", WireMac);
+        var inside = new Dictionary<int, Station>();
         foreach (int vlan in new[] { 10, 20, 30 })
         {
-            _wire.Do("ip", "link", "add", "link", Wire, "name", $"v{vlan}", "type", "vlan", "id", $"{vlan}");
-            _wire.Do("ip", "address", "add", $"10.153.{vlan}.1/24", "dev", $"v{vlan}");
-            _wire.Do("ip", "link", "set", $"v{vlan}", "up");
             Namespace container = _switch.Container($"c{vlan}");
             _switch.Apply($"ports: [{{name: c{vlan}, network: trunked, access_vlan: {vlan}, tap: {{netns: {container.Name}, addresses: [10.153.{vlan}.2/16]}}}}]");
-            var inside = new Station($"c{vlan}", container, "eth0", $"10.153.{vlan}.2", _switch.Api.PortStatus($"c{vlan}").Mac);
-            if (vlan == 30)
-            {
-                Ping.DoesNotReach(inside, "10.153.30.1");
-                continue;
-            }
-            var outside = new Station("uplink", _wire, $"v{vlan}", $"10.153.{vlan}.1", "");
-            Ping.Reaches(inside, outside.Address, 8000);
-            new Conversation(inside, outside).StreamTcp(1 << 24);
-            new Conversation(outside, inside).StreamTcp(1 << 24);
+            inside[vlan] = new Station($"c{vlan}", container, "eth0", $"10.153.{vlan}.2", _switch.Api.PortStatus($"c{vlan}").Mac);
         }
+        using Recording at10 = inside[10].Record(), at20 = inside[20].Record(), atWire = wire.Record();
+        using RawSocket from = wire.OpenRaw(), from10 = inside[10].OpenRaw(), from30 = inside[30].OpenRaw();
+
+        from.Send(Frame.Tag(Frame.Of(Frame.Broadcast, WireMac, 30), 30));
+        from.Send(Frame.Of(Frame.Broadcast, WireMac, 1));
+        from.Send(Frame.Tag(Frame.Of(Frame.Broadcast, WireMac, 10), 10));
+        from.Send(Frame.Tag(Frame.Of(Frame.Broadcast, WireMac, 20), 20));
+        at10.WaitFor(Frame.Of(Frame.Broadcast, WireMac, 10));
+        at20.WaitFor(Frame.Of(Frame.Broadcast, WireMac, 20));
+        Assert.Equal([10u], Numbers(at10));
+        Assert.Equal([20u], Numbers(at20));
+        Assert.Equal((1ul, 1ul), (_switch.Api.Drops("uplink", "vlan-not-allowed"), _switch.Api.Drops("uplink", "vlan-untagged")));
+
+        from30.Send(Frame.Of(Frame.Broadcast, inside[30].Mac, 31));
+        from10.Send(Frame.Of(Frame.Broadcast, inside[10].Mac, 11));
+        atWire.WaitFor(Frame.Tag(Frame.Of(Frame.Broadcast, inside[10].Mac, 11), 10));
+        Assert.DoesNotContain(31u, Numbers(atWire));
         Accounts.Balance(_switch);
+
+        static IEnumerable<uint> Numbers(Recording recording) =>
+            recording.Frames.Select(f => Frame.IsOurs(f, out uint number) ? number : 0).Where(n => n != 0);
     }
 
     /// <summary>Two workers share the packets by their flows, so none overtakes another of its flow.</summary>
@@ -179,13 +189,13 @@ public sealed class NetdevTests : IDisposable
         _switch.WaitFor("uplink", PortStatus.Types.State.Up);
         string address = $"10.{subnet}.0.200";
         _wire.Do("ip", "address", "add", $"{address}/16", "dev", Wire);
-        outside = new Station("uplink", _wire, Wire, address, _wire.Do("cat", $"/sys/class/net/{Wire}/address").Trim());
+        outside = new Station("uplink", _wire, Wire, address, WireMac);
         return lan;
     }
 
     private void AddDevice()
     {
-        _switch.Host.Do("ip", "link", "add", Device, "type", "veth", "peer", "name", Wire, "netns", _wire.Name);
+        _switch.Host.Do("ip", "link", "add", Device, "type", "veth", "peer", "name", Wire, "address", WireMac, "netns", _wire.Name);
         _switch.Host.Do("ip", "link", "set", Device, "up");
         _wire.Do("ip", "link", "set", Wire, "up");
     }

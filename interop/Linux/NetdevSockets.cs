@@ -9,7 +9,7 @@ namespace Dataplane.Interop.Linux;
 /// packets by their flows (PACKET_FANOUT_HASH).
 /// </summary>
 /// <remarks>A VLAN tag that the device took off is in the message's control data (PACKET_AUXDATA).</remarks>
-public sealed unsafe partial class PacketSocket : IDisposable
+public sealed unsafe partial class NetdevSockets : IDisposable
 {
     /// <summary>Bytes of the virtio-net header in front of each message: without the number of buffers.</summary>
     public const int HeaderSize = 10;
@@ -24,12 +24,12 @@ public sealed unsafe partial class PacketSocket : IDisposable
     internal const int SOL_SOCKET = 1, SO_SNDBUF = 7, SO_RCVBUF = 8, SO_SNDBUFFORCE = 32, SO_RCVBUFFORCE = 33;
     internal const int SOL_PACKET = 263, PACKET_ADD_MEMBERSHIP = 1, PACKET_AUXDATA = 8, PACKET_VNET_HDR = 15, PACKET_FANOUT = 18,
         PACKET_IGNORE_OUTGOING = 23;
-    internal const int PACKET_MR_PROMISC = 1, PACKET_FANOUT_HASH = 0, PACKET_FANOUT_FLAG_UNIQUEID = 0x2000, ARPHRD_ETHER = 1;
+    internal const int PACKET_MR_PROMISC = 1, PACKET_FANOUT_HASH = 0, PACKET_FANOUT_FLAG_UNIQUEID = 0x2000, PACKET_FANOUT_FLAG_IGNORE_OUTGOING = 0x4000, ARPHRD_ETHER = 1;
     internal const int MSG_TRUNC = 0x20, MSG_DONTWAIT = 0x40;
 
     private readonly List<FileDescriptor> _sockets = [];
 
-    private PacketSocket(LinkInfo device)
+    private NetdevSockets(LinkInfo device)
     {
         Device = device;
     }
@@ -41,13 +41,13 @@ public sealed unsafe partial class PacketSocket : IDisposable
     /// <param name="name">The device, in the calling thread's network namespace.</param>
     /// <param name="count">How many, at least one.</param>
     /// <exception cref="LinuxException">ENODEV: there is no such device. EPERM: this needs CAP_NET_RAW.</exception>
-    public static PacketSocket Open(string name, int count)
+    public static NetdevSockets Open(string name, int count)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(count, 1);
         using Netlink netlink = Netlink.Open();
         LinkInfo device = netlink.FindLink(name)
             ?? throw new LinuxException(Errno.ENODEV, $"open network device '{name}'", "'ip link' lists those that there are.");
-        var opened = new PacketSocket(device);
+        var opened = new NetdevSockets(device);
         try
         {
             int group = 0;
@@ -146,7 +146,9 @@ public sealed unsafe partial class PacketSocket : IDisposable
     private static void Join(FileDescriptor socket, LinkInfo device, ref int group)
     {
         string what = $"share packets of network device '{device.Name}'";
-        int value = group | ((PACKET_FANOUT_HASH | (group == 0 ? PACKET_FANOUT_FLAG_UNIQUEID : 0)) << 16);
+        // What holds for a socket alone does not for the group.
+        const int Type = PACKET_FANOUT_HASH | PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
+        int value = group | ((Type | (group == 0 ? PACKET_FANOUT_FLAG_UNIQUEID : 0)) << 16);
         Set(socket, SOL_PACKET, PACKET_FANOUT, value, what);
         if (group == 0)
         {
@@ -160,7 +162,7 @@ public sealed unsafe partial class PacketSocket : IDisposable
     private static void Set(FileDescriptor socket, int level, int option, int value, string what)
     {
         if (SeqPacketSocket.setsockopt(socket, level, option, &value, sizeof(int)) < 0)
-            throw LinuxException.Last($"{what}: option {option}");
+            throw LinuxException.Last($"{what}: option {option}", "Linux 5.11 or later is needed.");
     }
 
     /// <summary>More than net.core.rmem_max and wmem_max allow takes CAP_NET_ADMIN; without it they are as large as may be.</summary>
