@@ -11,7 +11,10 @@ namespace Dataplane.Tables;
 /// </summary>
 internal static class ConnectionDelta
 {
-    public static ushort Of(IPv6Number source, IPv6Number destination, IPv6Number newSource, IPv6Number newDestination) =>
+    public static ushort Of4(uint source, uint destination, uint newSource, uint newDestination) =>
+        Native((ulong)~source + ~destination + newSource + newDestination);
+
+    public static ushort Of6(IPv6Number source, IPv6Number destination, IPv6Number newSource, IPv6Number newDestination) =>
         Native(Words(~source.High) + Words(~source.Low) + Words(~destination.High) + Words(~destination.Low)
             + Words(newSource.High) + Words(newSource.Low) + Words(newDestination.High) + Words(newDestination.Low));
 

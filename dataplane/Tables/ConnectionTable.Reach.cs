@@ -16,7 +16,7 @@ public sealed unsafe partial class ConnectionTable
         ConnectionHead* head = slots.At(index);
         // As long as nobody has taken the slot anew the key is the one of this life.
         uint home = slots.Home(Hash(slots.Key(head)));
-        if (Interlocked.CompareExchange(ref head->Control, remembers ? ConnectionControl.Gone(control) : ConnectionControl.Free(control), control) != control)
+        if (CompareExchange(ref head->Control, remembers ? ConnectionControl.Gone(control) : ConnectionControl.Free(control), control) != control)
         {
             return false;
         }
@@ -40,7 +40,7 @@ public sealed unsafe partial class ConnectionTable
     }
 
     /// <summary>Makes a home reach at least so far. After taking the slot and before proposing it: see <see cref="LowerReach"/>.</summary>
-    private static bool TryReach(in ConnectionSlots slots, uint home, uint distance)
+    private bool TryReach(in ConnectionSlots slots, uint home, uint distance)
     {
         ref ulong way = ref slots.At(home)->Way;
         for (int attempt = 0; attempt < Patience; attempt++)
@@ -51,7 +51,7 @@ public sealed unsafe partial class ConnectionTable
                 return true;
             }
             ulong raised = (was & ~ConnectionWay.PlaceMask) | Math.Max(distance, (uint)ConnectionWay.Reach(was));
-            if (Interlocked.CompareExchange(ref way, raised, was) == was)
+            if (CompareExchange(ref way, raised, was) == was)
             {
                 return true;
             }
@@ -71,7 +71,7 @@ public sealed unsafe partial class ConnectionTable
         {
             return;
         }
-        Interlocked.Or(ref way, ConnectionWay.Lowering);
+        Or(ref way, ConnectionWay.Lowering);
         reach = ConnectionWay.Reach(Volatile.Read(ref way));
         while (reach > 0 && !Needs(in slots, home, reach))
         {
@@ -81,7 +81,7 @@ public sealed unsafe partial class ConnectionTable
         {
             ulong was = Volatile.Read(ref way);
             if ((was & ConnectionWay.Lowering) == 0
-                || Interlocked.CompareExchange(ref way, (was & ~ConnectionWay.PlaceMask) | (uint)reach, was) == was)
+                || CompareExchange(ref way, (was & ~ConnectionWay.PlaceMask) | (uint)reach, was) == was)
             {
                 return;
             }

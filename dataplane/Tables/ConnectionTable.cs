@@ -135,7 +135,7 @@ public sealed unsafe partial class ConnectionTable
     public ConnectionHandle Find(in ConnectionKey key, ulong hash)
     {
         ref readonly ConnectionSlots slots = ref Slots(key.IsIPv6);
-        return Locate(in slots, in key, hash, out uint index, out ulong control) && ConnectionControl.Phase(control) == ConnectionPhase.Valid
+        return Locate(in slots, in key, slots.Home(hash), out uint index, out ulong control) && ConnectionControl.Phase(control) == ConnectionPhase.Valid
             ? new ConnectionHandle(index, key.IsIPv6, control)
             : default;
     }
@@ -191,9 +191,8 @@ public sealed unsafe partial class ConnectionTable
         KeyHash.Mix(KeyHash.Mix(source.High ^ _secret0, source.Low ^ _secret1) ^ flow, KeyHash.Mix(destination.High ^ _secret1, destination.Low ^ _secret0) | 1);
 
     /// <summary>The slot of a key, of an entry or a proposed one.</summary>
-    private static bool Locate(in ConnectionSlots slots, in ConnectionKey key, ulong hash, out uint index, out ulong control)
+    private static bool Locate(in ConnectionSlots slots, in ConnectionKey key, uint home, out uint index, out ulong control)
     {
-        uint home = slots.Home(hash);
         int reach = ConnectionWay.Reach(Volatile.Read(ref slots.At(home)->Way));
         for (index = home; index <= home + (uint)reach; index++)
         {
