@@ -21,6 +21,9 @@ internal static class ConnectionDelta
     public static ushort Of(ushort source, ushort destination, ushort newSource, ushort newDestination) =>
         Native((ulong)(ushort)~source + (ushort)~destination + newSource + newDestination);
 
+    /// <summary>What takes back what a replacement does.</summary>
+    public static ushort Reversed(ushort delta) => delta == ushort.MaxValue ? delta : (ushort)~delta;
+
     private static ulong Words(ulong number) => (number >> 48) + ((number >> 32) & 0xFFFF) + ((number >> 16) & 0xFFFF) + (number & 0xFFFF);
 
     private static ushort Native(ulong sum) => BitConverter.IsLittleEndian ? BinaryPrimitives.ReverseEndianness(Checksum.Fold(sum)) : Checksum.Fold(sum);

@@ -16,13 +16,28 @@ namespace Dataplane.Tables;
 /// </summary>
 public sealed unsafe partial class ConnectionTable
 {
+    private bool _isAlone;
+    /// <summary>Slots that others have taken, less those that they have freed: while there are no others it stays as it is.</summary>
+    private long _others4, _others6;
+
     /// <summary>Not a slot.</summary>
     private const uint None = uint.MaxValue;
 
     /// <summary>
     /// Whether nobody else changes the table until this is said again. Only the owner of this object says it, of itself, between two polls.
     /// </summary>
-    public bool IsAlone { get; set; }
+    public bool IsAlone
+    {
+        get => _isAlone;
+        set
+        {
+            if (value && !_isAlone)
+            {
+                (_others4, _others6) = (SlotsInUse(false) - _mine->Slots4, SlotsInUse(true) - _mine->Slots6);
+            }
+            _isAlone = value;
+        }
+    }
 
     /// <summary>Whether housekeeping changes the table, or is about to.</summary>
     internal bool IsClaimed => Volatile.Read(ref _all[_writers - 1].Claimed) != 0;
@@ -61,8 +76,8 @@ public sealed unsafe partial class ConnectionTable
         Taken taken = Occupy(in slots, at, home, way), replyTaken = Occupy(in slots, replyAt, replyHome, 0);
         // Nobody reads what is in a slot that is being written.
         Volatile.WriteBarrier();
-        Fill(in slots, replyAt, in reply, in original, at, in owner, now);
-        Fill(in slots, at, in original, in reply, replyAt, in owner, now);
+        Fill(in slots, replyAt, in reply, in original, at, in owner, first.Deltas.Reversed, now);
+        Fill(in slots, at, in original, in reply, replyAt, in owner, first.Deltas, now);
         ulong control = ConnectionControl.With(ConnectionControl.With(taken.Control, ConnectionPhase.Valid), first.State, first.Flags);
         ulong replyControl = ConnectionControl.With(ConnectionControl.With(replyTaken.Control, ConnectionPhase.Valid), first.State, first.ReplyFlags);
         Volatile.Write(ref slots.At(replyAt)->Control, replyControl);
@@ -130,7 +145,12 @@ public sealed unsafe partial class ConnectionTable
     {
         ConnectionHead* head = slots.At(index);
         ulong free = head->Control, control = ConnectionControl.Taken(free);
-        uint forgets = ConnectionControl.IsGone(free) ? slots.Home(Hash(slots.Key(head))) : index;
+        uint forgets = index;
+        if (ConnectionControl.IsGone(free))
+        {
+            forgets = HomeOf(in slots, head);
+            Prefetch(slots.At(forgets));
+        }
         head->Control = control;
         head->Way = (head->Way & ConnectionWay.PlaceMask) | way;
         ulong* homeWay = &slots.At(home)->Way;

@@ -62,14 +62,14 @@ public sealed unsafe partial class ConnectionTable
         var first = new First(in connection);
         var owner = new ConnectionOwner { Frontend = connection.Frontend, Backend = connection.Backend };
         Mark(in connection, in first);
-        Fill(in slots, original.Index, in connection.Original, in connection.Reply, reply.Index, in owner, now);
+        Fill(in slots, original.Index, in connection.Original, in connection.Reply, reply.Index, in owner, first.Deltas, now);
         if (!Propose(in slots, ref original, first.State, first.Flags, in connection.Original, home))
         {
             // Not proposed yet, and so nobody else's to take.
             Withdraw(in slots, reply);
             return InsertResult.Exists;
         }
-        Fill(in slots, reply.Index, in connection.Reply, in connection.Original, original.Index, in owner, now);
+        Fill(in slots, reply.Index, in connection.Reply, in connection.Original, original.Index, in owner, first.Deltas.Reversed, now);
         if (!Propose(in slots, ref reply, first.State, first.ReplyFlags, in connection.Reply, replyHome))
         {
             Withdraw(in slots, original);
@@ -90,15 +90,30 @@ public sealed unsafe partial class ConnectionTable
         return InsertResult.Inserted;
     }
 
+    /// <summary>What replacing addresses and ports does to checksums: see <see cref="ConnectionEntry.AddressDelta"/>.</summary>
+    private readonly record struct Deltas(ushort Address, ushort Port)
+    {
+        public static Deltas Of(in ConnectionKey key, in ConnectionKey other) => new(
+            key.IsIPv6
+                ? ConnectionDelta.Of6(key.Source, key.Destination, other.Destination, other.Source)
+                : ConnectionDelta.Of4((uint)key.Source.Low, (uint)key.Destination.Low, (uint)other.Destination.Low, (uint)other.Source.Low),
+            ConnectionDelta.Of(key.SourcePort, key.DestinationPort, other.DestinationPort, other.SourcePort));
+
+        /// <summary>Of the other direction.</summary>
+        public Deltas Reversed => new(ConnectionDelta.Reversed(Address), ConnectionDelta.Reversed(Port));
+    }
+
     /// <summary>What the entries of a connection begin with.</summary>
     private readonly struct First
     {
         public readonly ConnectionState State;
         public readonly ConnectionFlags Flags, ReplyFlags;
         public readonly bool IsConnection;
+        public readonly Deltas Deltas;
 
         public First(in NewConnection connection)
         {
+            Deltas = Deltas.Of(in connection.Original, in connection.Reply);
             IsConnection = connection.Original.Kind == ConnectionKind.Connection;
             State = IsConnection ? ConnectionTracking.Begin(connection.Original.Protocol, connection.Signal) : ConnectionState.None;
             ConnectionFlags flags = RewriteFlags(in connection) | (connection.Flags & ConnectionFlags.OfCaller);
@@ -161,14 +176,13 @@ public sealed unsafe partial class ConnectionTable
     }
 
     /// <summary>Writes all of an entry but its control word, whose phase lets nobody read it.</summary>
-    private static void Fill(in ConnectionSlots slots, uint index, in ConnectionKey key, in ConnectionKey other, uint partner, in ConnectionOwner owner, uint now)
+    private static void Fill(in ConnectionSlots slots, uint index, in ConnectionKey key, in ConnectionKey other, uint partner, in ConnectionOwner owner, Deltas deltas, uint now)
     {
         ConnectionHead* head = slots.At(index);
         head->Flow = key.Flow;
         head->LastSeen = now;
         head->Partner = partner;
         slots.Owner(head) = owner;
-        ushort ports = ConnectionDelta.Of(key.SourcePort, key.DestinationPort, other.DestinationPort, other.SourcePort);
         if (slots.IsIPv6)
         {
             var slot = (ConnectionSlot6*)head;
@@ -179,8 +193,8 @@ public sealed unsafe partial class ConnectionTable
             to.Destination = other.Source;
             to.SourcePort = other.DestinationPort;
             to.DestinationPort = other.SourcePort;
-            to.AddressDelta = ConnectionDelta.Of6(key.Source, key.Destination, other.Destination, other.Source);
-            to.PortDelta = ports;
+            to.AddressDelta = deltas.Address;
+            to.PortDelta = deltas.Port;
         }
         else
         {
@@ -191,8 +205,8 @@ public sealed unsafe partial class ConnectionTable
             to.Destination = (uint)other.Source.Low;
             to.SourcePort = other.DestinationPort;
             to.DestinationPort = other.SourcePort;
-            to.AddressDelta = ConnectionDelta.Of4((uint)key.Source.Low, (uint)key.Destination.Low, to.Source, to.Destination);
-            to.PortDelta = ports;
+            to.AddressDelta = deltas.Address;
+            to.PortDelta = deltas.Port;
         }
     }
 
@@ -215,7 +229,7 @@ public sealed unsafe partial class ConnectionTable
                     continue;
                 }
                 CountSlots(in slots, 1);
-                taken = new Taken(index, mine, ConnectionControl.IsGone(free) ? slots.Home(Hash(slots.Key(slots.At(index)))) : index);
+                taken = new Taken(index, mine, ConnectionControl.IsGone(free) ? HomeOf(in slots, slots.At(index)) : index);
                 if (TryWriteWay(in slots, index, way) && TryReach(in slots, home, index - home))
                 {
                     return true;

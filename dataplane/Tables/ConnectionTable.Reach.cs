@@ -15,7 +15,7 @@ public sealed unsafe partial class ConnectionTable
     {
         ConnectionHead* head = slots.At(index);
         // As long as nobody has taken the slot anew the key is the one of this life.
-        uint home = slots.Home(Hash(slots.Key(head)));
+        uint home = HomeOf(in slots, head);
         if (CompareExchange(ref head->Control, remembers ? ConnectionControl.Gone(control) : ConnectionControl.Free(control), control) != control)
         {
             return false;
@@ -97,8 +97,8 @@ public sealed unsafe partial class ConnectionTable
         {
             return false;
         }
-        ConnectionKey key = slots.Key(head);
+        uint other = HomeOf(in slots, head);
         Volatile.ReadBarrier();
-        return !ConnectionControl.MeansKey(control) || (uint)Volatile.Read(ref head->Control) != (uint)control || slots.Home(Hash(in key)) == home;
+        return other == home || !ConnectionControl.MeansKey(control) || (uint)Volatile.Read(ref head->Control) != (uint)control;
     }
 }

@@ -90,7 +90,7 @@ public sealed unsafe partial class ConnectionTable
         {
             return false;
         }
-        Fill(in slots, taken.Index, in key, in other, taken.Index, in owner, now);
+        Fill(in slots, taken.Index, in key, in other, taken.Index, in owner, Deltas.Of(in key, in other), now);
         return Propose(in slots, ref taken, ConnectionState.None, ConnectionFlags.HalfOpen, in key, home) && TryPublish(in slots, ref taken);
     }
 }
