@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using Dataplane.Memory;
 
@@ -98,27 +99,32 @@ public sealed unsafe partial class ConnectionTable
     /// <param name="index">The slot.</param>
     private static bool TryLocate(in ConnectionSlots slots, in ConnectionKey key, uint home, uint except, out uint index)
     {
-        uint free = None, at = home, end = home + (uint)ConnectionWay.Reach(slots.At(home)->Way);
-        for (; at <= end; at++)
+        // Whether a slot is taken is as good as random, so it is no branch: a bit for each that is free.
+        ulong free = 0;
+        uint seen = (uint)ConnectionWay.Reach(slots.At(home)->Way) + 1;
+        for (uint i = 0; i < seen; i++)
         {
-            ConnectionHead* head = slots.At(at);
-            if (!ConnectionControl.HasKey(head->Control))
+            ConnectionHead* head = slots.At(home + i);
+            ulong control = head->Control;
+            free |= ((~control >> 1) & 1) << (int)i;
+            if (slots.Matches(head, in key) && ConnectionControl.HasKey(control))
             {
-                free = free == None && at != except ? at : free;
-            }
-            else if (slots.Matches(head, in key))
-            {
-                index = at;
+                index = home + i;
                 return true;
             }
         }
-        for (; free == None && at < home + Window; at++)
+        free = Without(free, home, except);
+        for (; free == 0 && seen < Window; seen++)
         {
-            free = !ConnectionControl.HasKey(slots.At(at)->Control) && at != except ? at : None;
+            free = Without(((~slots.At(home + seen)->Control >> 1) & 1) << (int)seen, home, except);
         }
-        index = free;
+        index = free == 0 ? None : home + (uint)BitOperations.TrailingZeroCount(free);
         return false;
     }
+
+    /// <summary>Bits of slots without that of one of them, should it be among them.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static ulong Without(ulong bits, uint home, uint except) => except - home < Window ? bits & ~(1ul << (int)(except - home)) : bits;
 
     /// <summary>Makes room in a window all of whose slots are taken.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
@@ -144,11 +150,11 @@ public sealed unsafe partial class ConnectionTable
     private Taken Occupy(in ConnectionSlots slots, uint index, uint home, ulong way)
     {
         ConnectionHead* head = slots.At(index);
-        ulong free = head->Control, control = ConnectionControl.Taken(free);
+        ulong free = head->Control, control = ConnectionControl.Taken(free, index - home);
         uint forgets = index;
         if (ConnectionControl.IsGone(free))
         {
-            forgets = HomeOf(in slots, head);
+            forgets = index - ConnectionControl.Distance(free);
             Prefetch(slots.At(forgets));
         }
         head->Control = control;

@@ -22,7 +22,7 @@ public sealed unsafe partial class ConnectionTable
             ref readonly ConnectionSlots slots = ref Slots(key.IsIPv6);
             if (CompareExchange(ref slots.At(index)->Control, ConnectionControl.Free(control), control) == control)
             {
-                LowerReach(in slots, slots.Home(Hash(in key)), index);
+                LowerReach(in slots, index - ConnectionControl.Distance(control), index);
             }
         }
     }

@@ -223,13 +223,13 @@ public sealed unsafe partial class ConnectionTable
                 {
                     continue;
                 }
-                ulong mine = ConnectionControl.Taken(free);
+                ulong mine = ConnectionControl.Taken(free, index - home);
                 if (CompareExchange(ref control, mine, free) != free)
                 {
                     continue;
                 }
                 CountSlots(in slots, 1);
-                taken = new Taken(index, mine, ConnectionControl.IsGone(free) ? HomeOf(in slots, slots.At(index)) : index);
+                taken = new Taken(index, mine, ConnectionControl.IsGone(free) ? index - ConnectionControl.Distance(free) : index);
                 if (TryWriteWay(in slots, index, way) && TryReach(in slots, home, index - home))
                 {
                     return true;

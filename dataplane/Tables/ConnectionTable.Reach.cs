@@ -14,8 +14,6 @@ public sealed unsafe partial class ConnectionTable
     private bool TryFree(in ConnectionSlots slots, uint index, ulong control, bool remembers = false)
     {
         ConnectionHead* head = slots.At(index);
-        // As long as nobody has taken the slot anew the key is the one of this life.
-        uint home = HomeOf(in slots, head);
         if (CompareExchange(ref head->Control, remembers ? ConnectionControl.Gone(control) : ConnectionControl.Free(control), control) != control)
         {
             return false;
@@ -23,7 +21,7 @@ public sealed unsafe partial class ConnectionTable
         CountSlots(in slots, -1);
         if (!remembers)
         {
-            LowerReach(in slots, home, index);
+            LowerReach(in slots, index - ConnectionControl.Distance(control), index);
         }
         return true;
     }
@@ -31,7 +29,6 @@ public sealed unsafe partial class ConnectionTable
     /// <summary>Lowers the reach of a home when the slot that nothing of it is in any more was the last one that it reached.</summary>
     private void LowerReach(in ConnectionSlots slots, uint home, uint index)
     {
-        // A slot whose key was not written yet may seem to be of any home.
         uint distance = index - home;
         if (distance - 1 < Window - 1 && (uint)ConnectionWay.Reach(Volatile.Read(ref slots.At(home)->Way)) == distance)
         {
@@ -89,16 +86,9 @@ public sealed unsafe partial class ConnectionTable
     }
 
     /// <summary>Whether there is, or may be, an entry of a home at some distance, or one that is gone and remembered.</summary>
-    private bool Needs(in ConnectionSlots slots, uint home, int distance)
+    private static bool Needs(in ConnectionSlots slots, uint home, int distance)
     {
-        ConnectionHead* head = slots.At(home + (uint)distance);
-        ulong control = Volatile.Read(ref head->Control);
-        if (ConnectionControl.Phase(control) == ConnectionPhase.Free && !ConnectionControl.IsGone(control))
-        {
-            return false;
-        }
-        uint other = HomeOf(in slots, head);
-        Volatile.ReadBarrier();
-        return other == home || !ConnectionControl.MeansKey(control) || (uint)Volatile.Read(ref head->Control) != (uint)control;
+        ulong control = Volatile.Read(ref slots.At(home + (uint)distance)->Control);
+        return ConnectionControl.Distance(control) == (uint)distance && (ConnectionControl.Phase(control) != ConnectionPhase.Free || ConnectionControl.IsGone(control));
     }
 }

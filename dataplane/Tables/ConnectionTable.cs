@@ -190,18 +190,6 @@ public sealed unsafe partial class ConnectionTable
     private ulong Hash6(ulong flow, IPv6Number source, IPv6Number destination) =>
         KeyHash.Mix(KeyHash.Mix(source.High ^ _secret0, source.Low ^ _secret1) ^ flow, KeyHash.Mix(destination.High ^ _secret1, destination.Low ^ _secret0) | 1);
 
-    /// <summary>Where the search for the key begins that is in a slot; it may change while this looks.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private uint HomeOf(in ConnectionSlots slots, ConnectionHead* head)
-    {
-        if (!slots.IsIPv6)
-        {
-            return slots.Home(Hash4(head->Flow, ((ConnectionSlot4*)head)->Addresses));
-        }
-        var slot = (ConnectionSlot6*)head;
-        return slots.Home(Hash6(slot->Flow, slot->Source, slot->Destination));
-    }
-
     /// <summary>The slot of a key, of an entry or a proposed one.</summary>
     private static bool Locate(in ConnectionSlots slots, in ConnectionKey key, uint home, out uint index, out ulong control)
     {

@@ -60,7 +60,10 @@ internal sealed unsafe class ConnectionAgeing
             return;
         }
         Pass(now, turns);
-        _table.Release();
+        if (AwaitsWorker)
+        {
+            _table.Release();
+        }
     }
 
     private bool TryClaim()
