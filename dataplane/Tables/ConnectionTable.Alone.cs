@@ -41,13 +41,13 @@ public sealed unsafe partial class ConnectionTable
     }
 
     /// <summary>Whether housekeeping changes the table, or is about to.</summary>
-    internal bool IsClaimed => Volatile.Read(ref _all[_writers - 1].Claimed) != 0;
+    public bool IsClaimed => Volatile.Read(ref _all[_writers - 1].Claimed) != 0;
 
     /// <summary>Housekeeping wants to change the table: it may when every worker has been quiescent.</summary>
-    internal void Claim() => Volatile.Write(ref _mine->Claimed, 1);
+    public void Claim() => Volatile.Write(ref _mine->Claimed, 1);
 
     /// <summary>It has changed what it wanted to.</summary>
-    internal void Release() => Volatile.Write(ref _mine->Claimed, 0);
+    public void Release() => Volatile.Write(ref _mine->Claimed, 0);
 
     private InsertResult MakeAlone(
         in ConnectionSlots slots, in NewConnection connection, uint home, uint replyHome, ulong way, uint now, out ConnectionHandle handle)
