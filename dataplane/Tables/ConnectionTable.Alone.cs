@@ -21,6 +21,9 @@ public sealed unsafe partial class ConnectionTable
     /// <summary>Slots that others have taken, less those that they have freed: while there are no others it stays as it is.</summary>
     private long _others4, _others6;
 
+    /// <summary>Slots of a window that are looked at in any case: in a full table, in five windows of six, one of so many is free.</summary>
+    private const uint Likely = 4;
+
     /// <summary>Not a slot.</summary>
     private const uint None = uint.MaxValue;
 
@@ -101,7 +104,7 @@ public sealed unsafe partial class ConnectionTable
     {
         // Whether a slot is taken is as good as random, so it is no branch: a bit for each that is free.
         ulong free = 0;
-        uint seen = (uint)ConnectionWay.Reach(slots.At(home)->Way) + 1;
+        uint seen = Math.Max((uint)ConnectionWay.Reach(slots.At(home)->Way) + 1, Likely);
         for (uint i = 0; i < seen; i++)
         {
             ConnectionHead* head = slots.At(home + i);

@@ -115,8 +115,10 @@ public sealed unsafe partial class ConnectionTable
     {
         ref readonly ConnectionSlots slots = ref Slots(isIPv6);
         uint home = slots.Home(hash);
-        Prefetch(slots.At(home));
-        Prefetch(slots.At(home + 1));
+        for (uint i = 0; i < Likely; i++)
+        {
+            Prefetch(slots.At(home + i));
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
