@@ -11,8 +11,8 @@ internal struct ConnectionHead
 {
     /// <summary>
     /// Upper half: <see cref="ConnectionState"/> and <see cref="ConnectionFlags"/>, and how far from its home the key lies. Lower half: how often the slot was taken, and its
-    /// <see cref="ConnectionPhase"/> in the lowest two bits. Changed with compare-and-swap only, so that who changes the state knows that
-    /// it is that of the connection he means.
+    /// <see cref="ConnectionPhase"/> in the lowest two bits. Changed with compare-and-swap only, unless nobody else
+    /// can change it (<see cref="ConnectionTable.IsAlone"/>), so that who changes the state knows that it is that of the connection he means.
     /// </summary>
     [FieldOffset(0)] public ulong Control;
 

@@ -26,7 +26,7 @@ namespace Dataplane.Tables;
 /// <b>Making</b> (<c>ConnectionTable.Insert.cs</c>). No two entries have one key, whoever makes them on whatever queue. A worker takes a free
 /// slot, writes the entry, proposes it, and only then looks who else has proposed the same key. The lower slot wins: it takes the other
 /// one's slot from it, and who has lost his proposal finds out when he wants to make it valid. The entry for packets that come back
-/// becomes valid first.
+/// becomes valid first. Who is alone with the table, as one worker is nearly always, does without all that (<c>ConnectionTable.Alone.cs</c>).
 /// </para>
 /// <para>
 /// <b>State</b> is in the entry of the original direction, in one word with the slot's count of lives, so that a change of it is a
