@@ -30,6 +30,8 @@ public struct ConnectionCounters
     [FieldOffset(64)] public ulong Swept;
     /// <summary>Of the connections, those that are over (<see cref="Tables.ConnectionTracking.IsOver"/>).</summary>
     [FieldOffset(72)] public long Over;
+    /// <summary>Of housekeeping: not 0 while it changes the table, or is about to.</summary>
+    [FieldOffset(80)] public uint Claimed;
 }
 
 /// <summary>What is in the connection table, and what has happened to it.</summary>

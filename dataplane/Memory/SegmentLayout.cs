@@ -136,6 +136,7 @@ public static class SegmentLayout
             Unsafe.SizeOf<Versioned<FrontendRecord>>(), Unsafe.SizeOf<Versioned<BackendRecord>>(), Unsafe.SizeOf<Tables.BackendSet>(),
             Unsafe.SizeOf<Tables.ServiceBucket>(), Unsafe.SizeOf<Tables.EndpointBucket>(), Unsafe.SizeOf<Versioned<NatPoolRecord>>(),
             Unsafe.SizeOf<Tables.ConnectionSlot4>(), Unsafe.SizeOf<Tables.ConnectionSlot6>(), Unsafe.SizeOf<ConnectionCounters>(), Tables.ConnectionTable.Window,
+            Tables.ConnectionControl.DistanceShift,
         ];
         ulong hash = 0xcbf2_9ce4_8422_2325;
         foreach (int size in sizes)

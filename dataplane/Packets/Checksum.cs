@@ -55,6 +55,7 @@ public static unsafe class Checksum
     }
 
     /// <summary>To 16 bits, by end-around carry.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ushort Fold(ulong sum)
     {
         sum = (sum & 0xFFFF_FFFF) + (sum >> 32);

@@ -27,11 +27,23 @@ internal static unsafe partial class RouteBurst
     /// <param name="w">The worker.</param>
     /// <param name="itf">The interface of the burst.</param>
     /// <param name="port">Its port.</param>
+    /// <param name="needs">What the interface asks for.</param>
     /// <param name="verdicts">See <see cref="VrfRecord.Verdicts"/>.</param>
     /// <param name="count">Packets of the burst.</param>
     /// <param name="plain4">IPv4 packets among them that do not go step by step; then those that need a route.</param>
     /// <param name="plain6">As <paramref name="plain4"/>, of IPv6.</param>
-    public static bool Track(Worker w, ref readonly InterfaceRecord itf, int port, uint verdicts, int count, ref int plain4, ref int plain6)
+    public static bool Track(Worker w, ref readonly InterfaceRecord itf, int port, in Needs needs, uint verdicts, int count, ref int plain4, ref int plain6)
+    {
+        w.Routing.BeginningCount = 0;
+        bool knows = Look(w, in itf, port, verdicts, count, ref plain4, ref plain6);
+        if (w.Routing.BeginningCount != 0)
+        {
+            Prepare(w, in itf, port, in needs);
+        }
+        return knows;
+    }
+
+    private static bool Look(Worker w, ref readonly InterfaceRecord itf, int port, uint verdicts, int count, ref int plain4, ref int plain6)
     {
         SieveUse* use = w.Routing.Sieves + port;
         int all4 = plain4, all6 = plain6, asked4 = all4;
@@ -328,8 +340,12 @@ internal static unsafe partial class RouteBurst
         {
             return false;
         }
-        return !Offload.IsPending(entry->Mbuf) || NatRewrite.IsLeftOpen(entry->Mbuf, at, protocol == Tcp ? TcpHeader.Checksum : UdpHeader.Checksum);
+        return HasOpenChecksum(entry, at, protocol == Tcp ? TcpHeader.Checksum : UdpHeader.Checksum);
     }
+
+    /// <summary>Whether the checksum of a packet is in its place, or is that which the sender left to be completed.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool HasOpenChecksum(BurstPacket* entry, int at, int field) => !Offload.IsPending(entry->Mbuf) || NatRewrite.IsLeftOpen(entry->Mbuf, at, field);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static TrackedBy By(rte_mbuf* mbuf, ConnectionFlags flags) =>
@@ -346,7 +362,7 @@ internal static unsafe partial class RouteBurst
             return false;
         }
         if (w.Services.MayServe(key.IsIPv6, key.Destination)
-            && (Foresee(w, entry, in key) || w.Services.FindAddress(itf.Vrf, key.IsIPv6, key.Destination, w.Generation) != 0))
+            && (Foresee(w, entry, in key, 0, isFirst: key.Protocol == Wire.ProtocolUdp) || w.Services.FindAddress(itf.Vrf, key.IsIPv6, key.Destination, w.Generation) != 0))
         {
             return false;
         }

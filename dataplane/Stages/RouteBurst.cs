@@ -13,6 +13,8 @@ public unsafe struct BurstPacket
     public rte_mbuf* Mbuf;
     public byte* Data;
     public RouteHop* Hop;
+    /// <summary>Of <see cref="HopWay.Opening"/>.</summary>
+    public Beginning* Beginning;
     public NeighbourBucket* Bucket;
     /// <summary>The neighbour's key.</summary>
     public ulong Word;

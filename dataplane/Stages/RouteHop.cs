@@ -20,6 +20,8 @@ public enum HopWay : byte
     Fixed,
     /// <summary>One of several next hops, by the packet's flow.</summary>
     Group,
+    /// <summary>A packet whose connection is to be begun first (<see cref="RouteBurst.Open"/>). No next hop has this.</summary>
+    Opening,
 }
 
 /// <summary>What has to be looked at in a packet of a next hop.</summary>
@@ -86,6 +88,8 @@ public unsafe struct RouteHop
     [FieldOffset(100)] public bool Masquerades6;
     /// <summary>Whether what comes back from there is masqueraded elsewhere, unless its connection is known.</summary>
     [FieldOffset(101)] public bool LeadsInside;
+    /// <summary>Where packets come back from there, 0 where the port has none.</summary>
+    [FieldOffset(102)] public ushort Vrf;
 
     /// <summary>Makes the hop ready for a burst. Not a group: each of its packets is looked at.</summary>
     /// <param name="w">The worker.</param>
@@ -175,6 +179,7 @@ public unsafe struct RouteHop
         hop->Clamps = itf.Has(InterfaceFlags.ClampMss);
         ref readonly NatPoolRecord pool = ref w.NatPool(itf.NatPool);
         (hop->Masquerades4, hop->Masquerades6) = (pool.Count4 != 0, pool.Count6 != 0);
+        hop->Vrf = itf.Vrf;
         hop->LeadsInside = itf.Has(InterfaceFlags.Masqueraded);
         if (record.Kind == NextHopKind.Adjacency)
         {

@@ -61,7 +61,8 @@ public static unsafe partial class RouteStage
         RouteState state = w.Routing;
         bool has6 = plain6 != 0;
         bool tracks = vrf.Has(VrfFlags.Tracks);
-        bool knows = tracks && RouteBurst.Track(w, in itf, port, vrf.Verdicts, count, ref plain4, ref plain6);
+        RouteBurst.Needs needs = RouteBurst.Begin(w, in itf, tracks);
+        bool knows = tracks && RouteBurst.Track(w, in itf, port, in needs, vrf.Verdicts, count, ref plain4, ref plain6);
         if (plain4 != 0)
         {
             if (knows)
@@ -84,13 +85,12 @@ public static unsafe partial class RouteStage
                 w.Routes.Find6(vrf.Root6, (ulong*)state.Addresses6, state.Results6, count);
             }
         }
-        RouteBurst.Needs needs = RouteBurst.Begin(w, in itf, tracks);
         int straight = RouteBurst.ForwardStraight(w, in needs, count, knows, has6);
         uint sent = (uint)straight;
         if (straight < count)
         {
             RouteBurst.Aim(w, in needs, has6, straight, count);
-            sent += Go(w, port, straight, count, knows, has6);
+            sent += Go(w, port, in needs, vrf.Verdicts, straight, count, knows, has6);
         }
         w.Counters(port)->Forwarded += sent;
         return taken + bytes;
@@ -115,12 +115,20 @@ public static unsafe partial class RouteStage
     }
 
     /// <summary>Sends what the loops made ready, and what they did not, in order. Gives how many the loops have sent.</summary>
-    private static uint Go(Worker w, int port, int first, int count, bool knows, bool has6)
+    private static uint Go(Worker w, int port, in RouteBurst.Needs needs, uint verdicts, int first, int count, bool knows, bool has6)
     {
         BurstPacket* entry = w.Routing.Entries + first, end = w.Routing.Entries + count;
         uint sent = 0;
         while (entry < end)
         {
+            if (entry->Way == HopWay.Opening)
+            {
+                BurstPacket* opened = RouteBurst.Open(w, verdicts, entry, end);
+                if (opened != entry)
+                {
+                    RouteBurst.Aim(w, in needs, has6, (int)(entry - w.Routing.Entries), (int)(opened - w.Routing.Entries));
+                }
+            }
             BurstPacket* next = entry->Way == HopWay.Bridge
                 ? RouteBurst.ForwardBridged(w, entry, end)
                 : RouteBurst.Forward(w, entry, end, knows, has6);

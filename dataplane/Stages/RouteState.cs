@@ -30,6 +30,7 @@ public sealed unsafe class RouteState : IDisposable
         Homes6 = (ConnectionSlot6**)Allocate<nint>(BurstSize);
         Verdicts4 = Allocate<ConnectionVerdict4>(BurstSize);
         Verdicts6 = Allocate<ConnectionVerdict6>(BurstSize);
+        Beginnings = Allocate<Beginning>(BurstSize + 1);
         Missed = Allocate<byte>(BurstSize);
         Asked = Allocate<byte>(BurstSize);
         Sieves = Allocate<SieveUse>(segment.MaxPorts);
@@ -58,6 +59,10 @@ public sealed unsafe class RouteState : IDisposable
     public ConnectionSlot6** Homes6 { get; }
     public ConnectionVerdict4* Verdicts4 { get; }
     public ConnectionVerdict6* Verdicts6 { get; }
+
+    /// <summary>Connections that a burst may begin. There is one more, for what is not counted.</summary>
+    public Beginning* Beginnings { get; }
+    public int BeginningCount { get; set; }
 
     /// <summary>Places in the burst of packets whose connection is not where its search begins.</summary>
     public byte* Missed { get; }
@@ -96,7 +101,7 @@ public sealed unsafe class RouteState : IDisposable
         Errors.Dispose();
         Numbered.Dispose();
         foreach (nint memory in (ReadOnlySpan<nint>)[(nint)Entries, (nint)Addresses4, (nint)Addresses6, (nint)Results4, (nint)Results6,
-            (nint)Hops, (nint)Fragments, (nint)Segments, (nint)Keys4, (nint)Keys6, (nint)Homes4, (nint)Homes6, (nint)Verdicts4, (nint)Verdicts6, (nint)Missed, (nint)Asked, (nint)Sieves])
+            (nint)Hops, (nint)Fragments, (nint)Segments, (nint)Keys4, (nint)Keys6, (nint)Homes4, (nint)Homes6, (nint)Verdicts4, (nint)Verdicts6, (nint)Beginnings, (nint)Missed, (nint)Asked, (nint)Sieves])
         {
             NativeMemory.AlignedFree((void*)memory);
         }

@@ -11,12 +11,18 @@ namespace Dataplane.Tables;
 /// </summary>
 internal static class ConnectionDelta
 {
-    public static ushort Of(IPv6Number source, IPv6Number destination, IPv6Number newSource, IPv6Number newDestination) =>
+    public static ushort Of4(uint source, uint destination, uint newSource, uint newDestination) =>
+        Native((ulong)~source + ~destination + newSource + newDestination);
+
+    public static ushort Of6(IPv6Number source, IPv6Number destination, IPv6Number newSource, IPv6Number newDestination) =>
         Native(Words(~source.High) + Words(~source.Low) + Words(~destination.High) + Words(~destination.Low)
             + Words(newSource.High) + Words(newSource.Low) + Words(newDestination.High) + Words(newDestination.Low));
 
     public static ushort Of(ushort source, ushort destination, ushort newSource, ushort newDestination) =>
         Native((ulong)(ushort)~source + (ushort)~destination + newSource + newDestination);
+
+    /// <summary>What takes back what a replacement does.</summary>
+    public static ushort Reversed(ushort delta) => delta == ushort.MaxValue ? delta : (ushort)~delta;
 
     private static ulong Words(ulong number) => (number >> 48) + ((number >> 32) & 0xFFFF) + ((number >> 16) & 0xFFFF) + (number & 0xFFFF);
 

@@ -10,9 +10,9 @@ namespace Dataplane.Tables;
 internal struct ConnectionHead
 {
     /// <summary>
-    /// Upper half: <see cref="ConnectionState"/> and <see cref="ConnectionFlags"/>. Lower half: how often the slot was taken, and its
-    /// <see cref="ConnectionPhase"/> in the lowest two bits. Changed with compare-and-swap only, so that who changes the state knows that
-    /// it is that of the connection he means.
+    /// Upper half: <see cref="ConnectionState"/> and <see cref="ConnectionFlags"/>, and how far from its home the key lies. Lower half: how often the slot was taken, and its
+    /// <see cref="ConnectionPhase"/> in the lowest two bits. Changed with compare-and-swap only, unless nobody else
+    /// can change it (<see cref="ConnectionTable.IsAlone"/>), so that who changes the state knows that it is that of the connection he means.
     /// </summary>
     [FieldOffset(0)] public ulong Control;
 
@@ -116,7 +116,9 @@ internal enum ConnectionPhase : uint
 internal static class ConnectionControl
 {
     public const uint PhaseMask = 3;
-    private const uint StateMask = 0xF;
+    private const uint StateMask = 0xF, FlagsMask = 0xFFF0;
+    public const int DistanceShift = 48;
+    private const ulong DistanceMask = (ConnectionTable.Window - 1ul) << DistanceShift;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ConnectionPhase Phase(ulong control) => (ConnectionPhase)((uint)control & PhaseMask);
@@ -129,7 +131,11 @@ internal static class ConnectionControl
     public static ConnectionState State(ulong control) => (ConnectionState)((uint)(control >> 32) & StateMask);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static ConnectionFlags Flags(ulong control) => (ConnectionFlags)((uint)(control >> 32) & ~StateMask);
+    public static ConnectionFlags Flags(ulong control) => (ConnectionFlags)((uint)(control >> 32) & FlagsMask);
+
+    /// <summary>How far from its home the key lies that is in a slot.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static uint Distance(ulong control) => (uint)(control >> DistanceShift) & (ConnectionTable.Window - 1);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool Has(ulong control, ConnectionFlags flags) => (Flags(control) & flags) == flags;
@@ -139,7 +145,7 @@ internal static class ConnectionControl
 
     /// <summary>The same slot in the same life, with another state.</summary>
     public static ulong With(ulong control, ConnectionState state, ConnectionFlags flags) =>
-        ((ulong)((uint)state | (uint)flags) << 32) | (uint)control;
+        ((ulong)((uint)state | (uint)flags) << 32) | (control & (DistanceMask | uint.MaxValue));
 
     /// <summary>The same slot in the same life, in another phase.</summary>
     public static ulong With(ulong control, ConnectionPhase phase) => (control & ~(ulong)PhaseMask) | (uint)phase;
@@ -148,7 +154,7 @@ internal static class ConnectionControl
     public static ulong Free(ulong control) => (uint)control & ~PhaseMask;
 
     /// <summary>The slot without anything in it but the memory of whose it was: see <see cref="ConnectionTable.IsGone"/>.</summary>
-    public static ulong Gone(ulong control) => Free(control) | GoneReply;
+    public static ulong Gone(ulong control) => Free(control) | (control & DistanceMask) | GoneReply;
 
     /// <summary>Whether a free slot was that of a service's answers, and has its key still.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -161,7 +167,10 @@ internal static class ConnectionControl
     private const ulong GoneReply = (ulong)ConnectionFlags.Reply << 32;
 
     /// <summary>A free slot at the beginning of its next life.</summary>
-    public static ulong Taken(ulong free) => (uint)((uint)free + PhaseMask + 1) | (uint)ConnectionPhase.Writing;
+    /// <param name="free">As it was.</param>
+    /// <param name="distance">See <see cref="Distance"/>, of whoever is to live there.</param>
+    public static ulong Taken(ulong free, uint distance) =>
+        ((ulong)distance << DistanceShift) | (uint)((uint)free + PhaseMask + 1) | (uint)ConnectionPhase.Writing;
 }
 
 /// <summary>

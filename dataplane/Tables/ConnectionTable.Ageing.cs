@@ -99,7 +99,7 @@ public sealed unsafe partial class ConnectionTable
         else if (ConnectionControl.Has(control, ConnectionFlags.EndpointMapped))
         {
             ConnectionKey mapping = ConnectionKey.OfEndpoint(key.Vrf, key.Protocol, key.IsIPv6, key.Source, key.SourcePort);
-            if (Locate(in slots, in mapping, Hash(in mapping), out uint at, out _))
+            if (Locate(in slots, in mapping, slots.Home(Hash(in mapping)), out uint at, out _))
             {
                 slots.At(at)->LastSeen = pass.Now;
             }
@@ -140,7 +140,7 @@ public sealed unsafe partial class ConnectionTable
         return false;
     }
 
-    private static void MarkReset(in ConnectionSlots slots, uint index, ulong control)
+    private void MarkReset(in ConnectionSlots slots, uint index, ulong control)
     {
         ConnectionHead* head = slots.At(index);
         uint reply = head->Partner;
@@ -152,7 +152,7 @@ public sealed unsafe partial class ConnectionTable
                 return;
             }
             ulong reset = ConnectionControl.With(now, ConnectionControl.State(now), (ConnectionControl.Flags(now) | ConnectionFlags.Reset) & ~ConnectionFlags.Hot);
-            if (Interlocked.CompareExchange(ref head->Control, reset, now) == now)
+            if (CompareExchange(ref head->Control, reset, now) == now)
             {
                 SetReplyHot(in slots, reply, index, false);
                 return;

@@ -46,7 +46,7 @@ public sealed unsafe partial class ConnectionTable
         for (int i = 0; i < _writers; i++)
         {
             ref ConnectionCounters one = ref _all[i];
-            (one.Slots4, one.Slots6, one.Connections, one.HalfOpen, one.Over) = (0, 0, 0, 0, 0);
+            (one.Slots4, one.Slots6, one.Connections, one.HalfOpen, one.Over, one.Claimed) = (0, 0, 0, 0, 0, 0);
         }
         return Scrub(in _slots4) + Scrub(in _slots6);
     }

@@ -20,9 +20,9 @@ public sealed unsafe partial class ConnectionTable
         {
             // Unless somebody has taken the slot: then it is done.
             ref readonly ConnectionSlots slots = ref Slots(key.IsIPv6);
-            if (Interlocked.CompareExchange(ref slots.At(index)->Control, ConnectionControl.Free(control), control) == control)
+            if (CompareExchange(ref slots.At(index)->Control, ConnectionControl.Free(control), control) == control)
             {
-                LowerReach(in slots, slots.Home(Hash(in key)), index);
+                LowerReach(in slots, index - ConnectionControl.Distance(control), index);
             }
         }
     }

@@ -10,12 +10,33 @@ public sealed unsafe partial class ConnectionTable
     /// <param name="connection">Both keys are of one family.</param>
     /// <param name="now">Seconds.</param>
     /// <param name="handle">The entry of the original direction: the new one, or the one that exists.</param>
-    public InsertResult TryInsert(in NewConnection connection, uint now, out ConnectionHandle handle)
+    public InsertResult TryInsert(in NewConnection connection, uint now, out ConnectionHandle handle) =>
+        TryInsert(in connection, Hash(in connection.Original), Hash(in connection.Reply), 0, 0, now, out handle);
+
+    /// <summary>As <see cref="TryInsert(in NewConnection, uint, out ConnectionHandle)"/>, of what has been worked out already.</summary>
+    /// <param name="connection">Both keys are of one family.</param>
+    /// <param name="hash">Of the key of the original direction.</param>
+    /// <param name="replyHash">Of the other one.</param>
+    /// <param name="route">Index of the next hop of the original direction; 0 when it is not known.</param>
+    /// <param name="verdictGeneration">Lower 32 bits of the generation in which it was found.</param>
+    /// <param name="now">Seconds.</param>
+    /// <param name="handle">The entry of the original direction: the new one, or the one that exists.</param>
+    public InsertResult TryInsert(
+        in NewConnection connection, ulong hash, ulong replyHash, uint route, uint verdictGeneration, uint now, out ConnectionHandle handle)
     {
         ref readonly ConnectionSlots slots = ref Slots(connection.Original.IsIPv6);
-        ulong hash = Hash(in connection.Original), replyHash = Hash(in connection.Reply);
+        ulong way = route == 0 ? 0 : ConnectionWay.Make(route, verdictGeneration);
+        uint home = slots.Home(hash), replyHome = slots.Home(replyHash);
+        return IsAlone
+            ? MakeAlone(in slots, in connection, home, replyHome, way, now, out handle)
+            : MakeAmongOthers(in slots, in connection, home, replyHome, way, now, out handle);
+    }
+
+    private InsertResult MakeAmongOthers(
+        in ConnectionSlots slots, in NewConnection connection, uint home, uint replyHome, ulong way, uint now, out ConnectionHandle handle)
+    {
         handle = default;
-        if (Locate(in slots, in connection.Original, hash, out uint there, out ulong found))
+        if (Locate(in slots, in connection.Original, home, out uint there, out ulong found))
         {
             if (ConnectionControl.Phase(found) == ConnectionPhase.Valid)
             {
@@ -23,47 +44,33 @@ public sealed unsafe partial class ConnectionTable
             }
             return InsertResult.Exists;
         }
-        if (connection.Reply == connection.Original || Locate(in slots, in connection.Reply, replyHash, out _, out _))
+        if (connection.Reply == connection.Original || Locate(in slots, in connection.Reply, replyHome, out _, out _))
         {
             return InsertResult.ReplyTaken;
         }
-        uint home = slots.Home(hash), replyHome = slots.Home(replyHash);
-        if (!TryMakeRoom(in slots, now) || !TryTake(in slots, home, now, out Taken original))
+        if (!TryMakeRoom(in slots, now) || !TryTake(in slots, home, way, now, out Taken original))
         {
             _mine->Refused++;
             return InsertResult.Full;
         }
-        if (!TryTake(in slots, replyHome, now, out Taken reply))
+        if (!TryTake(in slots, replyHome, 0, now, out Taken reply))
         {
             Withdraw(in slots, original);
             _mine->Refused++;
             return InsertResult.Full;
         }
-        bool isConnection = connection.Original.Kind == ConnectionKind.Connection;
-        ConnectionState state = isConnection ? ConnectionTracking.Begin(connection.Original.Protocol, connection.Signal) : ConnectionState.None;
-        ConnectionFlags flags = RewriteFlags(in connection) | (connection.Flags & ConnectionFlags.OfCaller);
-        if (connection.Frontend != 0)
-        {
-            flags &= ~ConnectionFlags.ByClient;
-        }
-        ConnectionFlags begin = (ConnectionTracking.IsSteady(state) ? ConnectionFlags.Hot : 0) | (isConnection ? ConnectionFlags.HalfOpen : 0);
+        var first = new First(in connection);
         var owner = new ConnectionOwner { Frontend = connection.Frontend, Backend = connection.Backend };
-        if (isConnection)
-        {
-            bool byClient = (flags & ConnectionFlags.ByClient) != 0;
-            Marks.Mark(in connection.Original, isSource: byClient);
-            Marks.Mark(in connection.Reply, isSource: !byClient);
-        }
-        Fill(in slots, original.Index, in connection.Original, in connection.Reply, reply.Index, in owner, now);
-        if (!Propose(in slots, ref original, state, flags | begin, in connection.Original, home))
+        Mark(in connection, in first);
+        Fill(in slots, original.Index, in connection.Original, in connection.Reply, reply.Index, in owner, first.Deltas, now);
+        if (!Propose(in slots, ref original, first.State, first.Flags, in connection.Original, home))
         {
             // Not proposed yet, and so nobody else's to take.
             Withdraw(in slots, reply);
             return InsertResult.Exists;
         }
-        ConnectionFlags replyFlags = Swap(flags) | ConnectionFlags.Reply;
-        Fill(in slots, reply.Index, in connection.Reply, in connection.Original, original.Index, in owner, now);
-        if (!Propose(in slots, ref reply, state, replyFlags, in connection.Reply, replyHome))
+        Fill(in slots, reply.Index, in connection.Reply, in connection.Original, original.Index, in owner, first.Deltas.Reversed, now);
+        if (!Propose(in slots, ref reply, first.State, first.ReplyFlags, in connection.Reply, replyHome))
         {
             Withdraw(in slots, original);
             return InsertResult.ReplyTaken;
@@ -78,14 +85,65 @@ public sealed unsafe partial class ConnectionTable
             FreeReply(in slots, reply.Index, original.Index, now);
             return InsertResult.Exists;
         }
-        if (isConnection)
+        CountInserted(in first);
+        handle = new ConnectionHandle(original.Index, slots.IsIPv6, original.Control);
+        return InsertResult.Inserted;
+    }
+
+    /// <summary>What replacing addresses and ports does to checksums: see <see cref="ConnectionEntry.AddressDelta"/>.</summary>
+    private readonly record struct Deltas(ushort Address, ushort Port)
+    {
+        public static Deltas Of(in ConnectionKey key, in ConnectionKey other) => new(
+            key.IsIPv6
+                ? ConnectionDelta.Of6(key.Source, key.Destination, other.Destination, other.Source)
+                : ConnectionDelta.Of4((uint)key.Source.Low, (uint)key.Destination.Low, (uint)other.Destination.Low, (uint)other.Source.Low),
+            ConnectionDelta.Of(key.SourcePort, key.DestinationPort, other.DestinationPort, other.SourcePort));
+
+        /// <summary>Of the other direction.</summary>
+        public Deltas Reversed => new(ConnectionDelta.Reversed(Address), ConnectionDelta.Reversed(Port));
+    }
+
+    /// <summary>What the entries of a connection begin with.</summary>
+    private readonly struct First
+    {
+        public readonly ConnectionState State;
+        public readonly ConnectionFlags Flags, ReplyFlags;
+        public readonly bool IsConnection;
+        public readonly Deltas Deltas;
+
+        public First(in NewConnection connection)
+        {
+            Deltas = Deltas.Of(in connection.Original, in connection.Reply);
+            IsConnection = connection.Original.Kind == ConnectionKind.Connection;
+            State = IsConnection ? ConnectionTracking.Begin(connection.Original.Protocol, connection.Signal) : ConnectionState.None;
+            ConnectionFlags flags = RewriteFlags(in connection) | (connection.Flags & ConnectionFlags.OfCaller);
+            if (connection.Frontend != 0)
+            {
+                flags &= ~ConnectionFlags.ByClient;
+            }
+            Flags = flags | (ConnectionTracking.IsSteady(State) ? ConnectionFlags.Hot : 0) | (IsConnection ? ConnectionFlags.HalfOpen : 0);
+            ReplyFlags = Swap(flags) | ConnectionFlags.Reply;
+        }
+    }
+
+    private void Mark(in NewConnection connection, in First first)
+    {
+        if (first.IsConnection)
+        {
+            bool byClient = (first.Flags & ConnectionFlags.ByClient) != 0;
+            Marks.Mark(in connection.Original, isSource: byClient);
+            Marks.Mark(in connection.Reply, isSource: !byClient);
+        }
+    }
+
+    private void CountInserted(in First first)
+    {
+        if (first.IsConnection)
         {
             _mine->Inserted++;
             _mine->Connections++;
             _mine->HalfOpen++;
         }
-        handle = new ConnectionHandle(original.Index, slots.IsIPv6, original.Control);
-        return InsertResult.Inserted;
     }
 
     /// <summary>A slot that is the caller's until it is valid, or somebody else has made an entry of the same key.</summary>
@@ -104,7 +162,7 @@ public sealed unsafe partial class ConnectionTable
 
     private static ConnectionFlags RewriteFlags(in NewConnection connection)
     {
-        ConnectionKey original = connection.Original, reply = connection.Reply;
+        ref readonly ConnectionKey original = ref connection.Original, reply = ref connection.Reply;
         ConnectionFlags flags = ConnectionFlags.None;
         if (original.Source != reply.Destination || original.SourcePort != reply.DestinationPort)
         {
@@ -118,48 +176,42 @@ public sealed unsafe partial class ConnectionTable
     }
 
     /// <summary>Writes all of an entry but its control word, whose phase lets nobody read it.</summary>
-    private static void Fill(in ConnectionSlots slots, uint index, in ConnectionKey key, in ConnectionKey other, uint partner, in ConnectionOwner owner, uint now)
+    private static void Fill(in ConnectionSlots slots, uint index, in ConnectionKey key, in ConnectionKey other, uint partner, in ConnectionOwner owner, Deltas deltas, uint now)
     {
         ConnectionHead* head = slots.At(index);
         head->Flow = key.Flow;
         head->LastSeen = now;
         head->Partner = partner;
         slots.Owner(head) = owner;
-        ushort addresses = ConnectionDelta.Of(key.Source, key.Destination, other.Destination, other.Source);
-        ushort ports = ConnectionDelta.Of(key.SourcePort, key.DestinationPort, other.DestinationPort, other.SourcePort);
         if (slots.IsIPv6)
         {
             var slot = (ConnectionSlot6*)head;
             slot->Source = key.Source;
             slot->Destination = key.Destination;
-            slot->Rewrite = new ConnectionRewrite6
-            {
-                Source = other.Destination,
-                Destination = other.Source,
-                SourcePort = other.DestinationPort,
-                DestinationPort = other.SourcePort,
-                AddressDelta = addresses,
-                PortDelta = ports,
-            };
+            ref ConnectionRewrite6 to = ref slot->Rewrite;
+            to.Source = other.Destination;
+            to.Destination = other.Source;
+            to.SourcePort = other.DestinationPort;
+            to.DestinationPort = other.SourcePort;
+            to.AddressDelta = deltas.Address;
+            to.PortDelta = deltas.Port;
         }
         else
         {
             var slot = (ConnectionSlot4*)head;
             slot->Addresses = key.Addresses4;
-            slot->Rewrite = new ConnectionRewrite4
-            {
-                Source = (uint)other.Destination.Low,
-                Destination = (uint)other.Source.Low,
-                SourcePort = other.DestinationPort,
-                DestinationPort = other.SourcePort,
-                AddressDelta = addresses,
-                PortDelta = ports,
-            };
+            ref ConnectionRewrite4 to = ref slot->Rewrite;
+            to.Source = (uint)other.Destination.Low;
+            to.Destination = (uint)other.Source.Low;
+            to.SourcePort = other.DestinationPort;
+            to.DestinationPort = other.SourcePort;
+            to.AddressDelta = deltas.Address;
+            to.PortDelta = deltas.Port;
         }
     }
 
-    /// <summary>Takes the first free slot of a window, and makes the home reach it.</summary>
-    private bool TryTake(in ConnectionSlots slots, uint home, uint now, out Taken taken)
+    /// <summary>Takes the first free slot of a window, writes the way of what will be there, and makes the home reach it.</summary>
+    private bool TryTake(in ConnectionSlots slots, uint home, ulong way, uint now, out Taken taken)
     {
         for (int round = 0; round < 2; round++)
         {
@@ -171,16 +223,14 @@ public sealed unsafe partial class ConnectionTable
                 {
                     continue;
                 }
-                ulong mine = ConnectionControl.Taken(free);
-                if (Interlocked.CompareExchange(ref control, mine, free) != free)
+                ulong mine = ConnectionControl.Taken(free, index - home);
+                if (CompareExchange(ref control, mine, free) != free)
                 {
                     continue;
                 }
                 CountSlots(in slots, 1);
-                taken = new Taken(index, mine, ConnectionControl.IsGone(free) ? slots.Home(Hash(slots.Key(slots.At(index)))) : index);
-                // No route is of generation 0. The reach of the place stays.
-                Interlocked.And(ref slots.At(index)->Way, ConnectionWay.PlaceMask);
-                if (TryReach(in slots, home, index - home))
+                taken = new Taken(index, mine, ConnectionControl.IsGone(free) ? index - ConnectionControl.Distance(free) : index);
+                if (TryWriteWay(in slots, index, way) && TryReach(in slots, home, index - home))
                 {
                     return true;
                 }
@@ -196,6 +246,21 @@ public sealed unsafe partial class ConnectionTable
         return false;
     }
 
+    /// <summary>Writes the way of whoever is to live in a slot. The reach of the place stays: others may change it meanwhile.</summary>
+    private bool TryWriteWay(in ConnectionSlots slots, uint index, ulong way)
+    {
+        ref ulong word = ref slots.At(index)->Way;
+        for (int attempt = 0; attempt < Patience; attempt++)
+        {
+            ulong was = Volatile.Read(ref word), next = (was & ConnectionWay.PlaceMask) | way;
+            if (was == next || CompareExchange(ref word, next, was) == was)
+            {
+                return true;
+            }
+        }
+        return false;
+    }
+
     /// <summary>
     /// Makes a written entry known to others who make one of the same key, and looks for them. False when one of them has it, or is
     /// about to; then the slot is free again.
@@ -205,7 +270,7 @@ public sealed unsafe partial class ConnectionTable
         ulong proposed = ConnectionControl.With(ConnectionControl.With(taken.Control, ConnectionPhase.Proposed), state, flags);
         // Nobody else changes a slot that is being written. The exchange is a barrier on both sides: what was written is seen by whoever
         // sees the proposal, and of two proposals of one key at least the later one is seen by the other.
-        Interlocked.Exchange(ref slots.At(taken.Index)->Control, proposed);
+        Exchange(ref slots.At(taken.Index)->Control, proposed);
         taken.Control = proposed;
         LowerReach(in slots, taken.Forgets, taken.Index);
         int reach = ConnectionWay.Reach(Volatile.Read(ref slots.At(home)->Way));
@@ -224,7 +289,7 @@ public sealed unsafe partial class ConnectionTable
             if (ConnectionControl.Phase(other) == ConnectionPhase.Proposed && index > taken.Index)
             {
                 // Ours is the lower one: take the other's from it, if it is still only proposed.
-                ulong now = Interlocked.CompareExchange(ref head->Control, ConnectionControl.Free(other), other);
+                ulong now = CompareExchange(ref head->Control, ConnectionControl.Free(other), other);
                 if (now == other)
                 {
                     CountSlots(in slots, -1);
@@ -242,10 +307,10 @@ public sealed unsafe partial class ConnectionTable
     }
 
     /// <summary>Makes a proposed entry valid. False when it was taken away.</summary>
-    private static bool TryPublish(in ConnectionSlots slots, ref Taken taken)
+    private bool TryPublish(in ConnectionSlots slots, ref Taken taken)
     {
         ulong valid = ConnectionControl.With(taken.Control, ConnectionPhase.Valid);
-        if (Interlocked.CompareExchange(ref slots.At(taken.Index)->Control, valid, taken.Control) != taken.Control)
+        if (CompareExchange(ref slots.At(taken.Index)->Control, valid, taken.Control) != taken.Control)
         {
             return false;
         }

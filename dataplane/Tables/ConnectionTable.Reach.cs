@@ -14,16 +14,14 @@ public sealed unsafe partial class ConnectionTable
     private bool TryFree(in ConnectionSlots slots, uint index, ulong control, bool remembers = false)
     {
         ConnectionHead* head = slots.At(index);
-        // As long as nobody has taken the slot anew the key is the one of this life.
-        uint home = slots.Home(Hash(slots.Key(head)));
-        if (Interlocked.CompareExchange(ref head->Control, remembers ? ConnectionControl.Gone(control) : ConnectionControl.Free(control), control) != control)
+        if (CompareExchange(ref head->Control, remembers ? ConnectionControl.Gone(control) : ConnectionControl.Free(control), control) != control)
         {
             return false;
         }
         CountSlots(in slots, -1);
         if (!remembers)
         {
-            LowerReach(in slots, home, index);
+            LowerReach(in slots, index - ConnectionControl.Distance(control), index);
         }
         return true;
     }
@@ -31,7 +29,6 @@ public sealed unsafe partial class ConnectionTable
     /// <summary>Lowers the reach of a home when the slot that nothing of it is in any more was the last one that it reached.</summary>
     private void LowerReach(in ConnectionSlots slots, uint home, uint index)
     {
-        // A slot whose key was not written yet may seem to be of any home.
         uint distance = index - home;
         if (distance - 1 < Window - 1 && (uint)ConnectionWay.Reach(Volatile.Read(ref slots.At(home)->Way)) == distance)
         {
@@ -40,7 +37,7 @@ public sealed unsafe partial class ConnectionTable
     }
 
     /// <summary>Makes a home reach at least so far. After taking the slot and before proposing it: see <see cref="LowerReach"/>.</summary>
-    private static bool TryReach(in ConnectionSlots slots, uint home, uint distance)
+    private bool TryReach(in ConnectionSlots slots, uint home, uint distance)
     {
         ref ulong way = ref slots.At(home)->Way;
         for (int attempt = 0; attempt < Patience; attempt++)
@@ -51,7 +48,7 @@ public sealed unsafe partial class ConnectionTable
                 return true;
             }
             ulong raised = (was & ~ConnectionWay.PlaceMask) | Math.Max(distance, (uint)ConnectionWay.Reach(was));
-            if (Interlocked.CompareExchange(ref way, raised, was) == was)
+            if (CompareExchange(ref way, raised, was) == was)
             {
                 return true;
             }
@@ -71,7 +68,7 @@ public sealed unsafe partial class ConnectionTable
         {
             return;
         }
-        Interlocked.Or(ref way, ConnectionWay.Lowering);
+        Or(ref way, ConnectionWay.Lowering);
         reach = ConnectionWay.Reach(Volatile.Read(ref way));
         while (reach > 0 && !Needs(in slots, home, reach))
         {
@@ -81,7 +78,7 @@ public sealed unsafe partial class ConnectionTable
         {
             ulong was = Volatile.Read(ref way);
             if ((was & ConnectionWay.Lowering) == 0
-                || Interlocked.CompareExchange(ref way, (was & ~ConnectionWay.PlaceMask) | (uint)reach, was) == was)
+                || CompareExchange(ref way, (was & ~ConnectionWay.PlaceMask) | (uint)reach, was) == was)
             {
                 return;
             }
@@ -89,16 +86,9 @@ public sealed unsafe partial class ConnectionTable
     }
 
     /// <summary>Whether there is, or may be, an entry of a home at some distance, or one that is gone and remembered.</summary>
-    private bool Needs(in ConnectionSlots slots, uint home, int distance)
+    private static bool Needs(in ConnectionSlots slots, uint home, int distance)
     {
-        ConnectionHead* head = slots.At(home + (uint)distance);
-        ulong control = Volatile.Read(ref head->Control);
-        if (ConnectionControl.Phase(control) == ConnectionPhase.Free && !ConnectionControl.IsGone(control))
-        {
-            return false;
-        }
-        ConnectionKey key = slots.Key(head);
-        Volatile.ReadBarrier();
-        return !ConnectionControl.MeansKey(control) || (uint)Volatile.Read(ref head->Control) != (uint)control || slots.Home(Hash(in key)) == home;
+        ulong control = Volatile.Read(ref slots.At(home + (uint)distance)->Control);
+        return ConnectionControl.Distance(control) == (uint)distance && (ConnectionControl.Phase(control) != ConnectionPhase.Free || ConnectionControl.IsGone(control));
     }
 }

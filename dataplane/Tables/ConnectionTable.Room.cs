@@ -41,7 +41,8 @@ public sealed unsafe partial class ConnectionTable
             credit -= 2;
             return true;
         }
-        long left = slots.IsIPv6 ? _limit6 - SlotsInUse(true) : _limit4 - SlotsInUse(false);
+        long used = !_isAlone ? SlotsInUse(slots.IsIPv6) : slots.IsIPv6 ? _others6 + _mine->Slots6 : _others4 + _mine->Slots4;
+        long left = (slots.IsIPv6 ? _limit6 : _limit4) - used;
         if (left < 2)
         {
             return TryEvict(in slots, now);
@@ -125,6 +126,8 @@ public sealed unsafe partial class ConnectionTable
             if (partner < end)
             {
                 Prefetch(slots.At(partner));
+                // If it is not in its home that is next to it, as a rule.
+                Prefetch(slots.At(Math.Max(1, partner) - 1));
             }
             // One of the future was seen since the caller looked at its clock.
             ulong rank = (uint)Math.Max(0, (int)(now - head->LastSeen));

@@ -25,7 +25,7 @@ public sealed unsafe partial class ConnectionTable
             if (handle.Matches(control) && ConnectionControl.Has(control, ConnectionFlags.HalfOpen))
             {
                 ulong kept = ConnectionControl.With(control, ConnectionState.None, ConnectionControl.Flags(control) & ~ConnectionFlags.HalfOpen);
-                Interlocked.CompareExchange(ref head->Control, kept, control);
+                CompareExchange(ref head->Control, kept, control);
             }
         }
         return entry.Backend;
@@ -86,11 +86,11 @@ public sealed unsafe partial class ConnectionTable
     {
         ref readonly ConnectionSlots slots = ref Slots(key.IsIPv6);
         uint home = slots.Home(hash);
-        if (!TryMakeRoom(in slots, now) || !TryTake(in slots, home, now, out Taken taken))
+        if (!TryMakeRoom(in slots, now) || !TryTake(in slots, home, 0, now, out Taken taken))
         {
             return false;
         }
-        Fill(in slots, taken.Index, in key, in other, taken.Index, in owner, now);
+        Fill(in slots, taken.Index, in key, in other, taken.Index, in owner, Deltas.Of(in key, in other), now);
         return Propose(in slots, ref taken, ConnectionState.None, ConnectionFlags.HalfOpen, in key, home) && TryPublish(in slots, ref taken);
     }
 }

@@ -42,7 +42,7 @@ public sealed unsafe partial class ConnectionTable
             if (next != control)
             {
                 uint reply = original->Partner;
-                if (Interlocked.CompareExchange(ref original->Control, next, control) != control)
+                if (CompareExchange(ref original->Control, next, control) != control)
                 {
                     continue;
                 }
@@ -83,14 +83,14 @@ public sealed unsafe partial class ConnectionTable
             {
                 return;
             }
-            if (Interlocked.CompareExchange(ref head->Way, verdict | (was & ConnectionWay.PlaceMask), was) != was)
+            if (CompareExchange(ref head->Way, verdict | (was & ConnectionWay.PlaceMask), was) != was)
             {
                 continue;
             }
             // A slot that got another life in between has another's route now: none is better.
             if (!handle.Matches(Volatile.Read(ref head->Control)))
             {
-                Interlocked.And(ref head->Way, ConnectionWay.PlaceMask);
+                And(ref head->Way, ConnectionWay.PlaceMask);
             }
             return;
         }
@@ -198,7 +198,7 @@ public sealed unsafe partial class ConnectionTable
         }
     }
 
-    private static void SetReplyHot(in ConnectionSlots slots, uint reply, uint original, bool isHot)
+    private void SetReplyHot(in ConnectionSlots slots, uint reply, uint original, bool isHot)
     {
         if (reply >= slots.Count || reply == original)
         {
@@ -214,7 +214,7 @@ public sealed unsafe partial class ConnectionTable
             {
                 return;
             }
-            if (Interlocked.CompareExchange(ref head->Control, ConnectionControl.With(control, ConnectionControl.State(control), next), control) == control)
+            if (CompareExchange(ref head->Control, ConnectionControl.With(control, ConnectionControl.State(control), next), control) == control)
             {
                 return;
             }

@@ -26,7 +26,7 @@ namespace Dataplane.Tables;
 /// <b>Making</b> (<c>ConnectionTable.Insert.cs</c>). No two entries have one key, whoever makes them on whatever queue. A worker takes a free
 /// slot, writes the entry, proposes it, and only then looks who else has proposed the same key. The lower slot wins: it takes the other
 /// one's slot from it, and who has lost his proposal finds out when he wants to make it valid. The entry for packets that come back
-/// becomes valid first.
+/// becomes valid first. Who is alone with the table, as one worker is nearly always, does without all that (<c>ConnectionTable.Alone.cs</c>).
 /// </para>
 /// <para>
 /// <b>State</b> is in the entry of the original direction, in one word with the slot's count of lives, so that a change of it is a
@@ -115,8 +115,10 @@ public sealed unsafe partial class ConnectionTable
     {
         ref readonly ConnectionSlots slots = ref Slots(isIPv6);
         uint home = slots.Home(hash);
-        Prefetch(slots.At(home));
-        Prefetch(slots.At(home + 1));
+        for (uint i = 0; i < Likely; i++)
+        {
+            Prefetch(slots.At(home + i));
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -135,7 +137,7 @@ public sealed unsafe partial class ConnectionTable
     public ConnectionHandle Find(in ConnectionKey key, ulong hash)
     {
         ref readonly ConnectionSlots slots = ref Slots(key.IsIPv6);
-        return Locate(in slots, in key, hash, out uint index, out ulong control) && ConnectionControl.Phase(control) == ConnectionPhase.Valid
+        return Locate(in slots, in key, slots.Home(hash), out uint index, out ulong control) && ConnectionControl.Phase(control) == ConnectionPhase.Valid
             ? new ConnectionHandle(index, key.IsIPv6, control)
             : default;
     }
@@ -191,9 +193,8 @@ public sealed unsafe partial class ConnectionTable
         KeyHash.Mix(KeyHash.Mix(source.High ^ _secret0, source.Low ^ _secret1) ^ flow, KeyHash.Mix(destination.High ^ _secret1, destination.Low ^ _secret0) | 1);
 
     /// <summary>The slot of a key, of an entry or a proposed one.</summary>
-    private static bool Locate(in ConnectionSlots slots, in ConnectionKey key, ulong hash, out uint index, out ulong control)
+    private static bool Locate(in ConnectionSlots slots, in ConnectionKey key, uint home, out uint index, out ulong control)
     {
-        uint home = slots.Home(hash);
         int reach = ConnectionWay.Reach(Volatile.Read(ref slots.At(home)->Way));
         for (index = home; index <= home + (uint)reach; index++)
         {

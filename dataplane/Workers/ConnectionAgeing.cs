@@ -15,6 +15,9 @@ internal sealed unsafe class ConnectionAgeing
     /// <summary>Slots looked at per turn while somebody waits for the connections of a backend to be gone.</summary>
     private const uint SweepSlice = 1 << 22;
 
+    /// <summary>How long a worker is waited for that is in the midst of a poll: a hundred times as long as one takes.</summary>
+    private static readonly TimeSpan PollTime = TimeSpan.FromMilliseconds(10);
+
     private readonly Segment _segment;
     private readonly ConnectionTable _table;
     /// <summary>Rounds of marks of an empty table, until only those are left that entries need which are gone and remembered.</summary>
@@ -24,6 +27,7 @@ internal sealed unsafe class ConnectionAgeing
     private uint _next;
     private ulong _sweeping;
     private uint _reachTurn;
+    private ulong _claim;
     private RoundOfMarks _marks4, _marks6;
 
     /// <summary>Where the marks of a family are.</summary>
@@ -43,10 +47,40 @@ internal sealed unsafe class ConnectionAgeing
         _table = segment.ConnectionsOf(segment.MaxWorkers);
     }
 
-    /// <summary>One turn.</summary>
+    /// <summary>A worker on a thread of its own may believe itself alone with the table (<see cref="ConnectionTable.IsAlone"/>).</summary>
+    internal bool AwaitsWorker { get; set; }
+
+    /// <summary>One turn. If the worker does not let it have the table, the next one will do.</summary>
     /// <param name="now">Seconds of the workers' clock.</param>
     /// <param name="turns">Turns in a second.</param>
     internal void RunOnce(uint now, int turns)
+    {
+        if (!TryClaim())
+        {
+            return;
+        }
+        Pass(now, turns);
+        if (AwaitsWorker)
+        {
+            _table.Release();
+        }
+    }
+
+    private bool TryClaim()
+    {
+        if (!AwaitsWorker)
+        {
+            return true;
+        }
+        if (!_table.IsClaimed)
+        {
+            _table.Claim();
+            _claim = _segment.Quiescence.Advance();
+        }
+        return _segment.Quiescence.Wait(_claim, PollTime);
+    }
+
+    private void Pass(uint now, int turns)
     {
         ConnectionSweep sweep = _segment.ConnectionSweep;
         ulong requested = sweep.Requested;

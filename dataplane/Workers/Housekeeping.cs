@@ -53,6 +53,7 @@ public sealed unsafe class Housekeeping
 
     internal void Start()
     {
+        _connections.AwaitsWorker = _engine.Workers.Count == 1;
         _thread = new Thread(Run) { Name = "housekeeping", IsBackground = true };
         _thread.Start();
     }

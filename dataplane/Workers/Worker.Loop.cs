@@ -168,6 +168,7 @@ public sealed unsafe partial class Worker
     public int PollOnce()
     {
         Segment.Quiescence.Quiescent(Index);
+        Connections.IsAlone = _siblings.Length == 1 && !Connections.IsClaimed;
         _generation = Segment.Generation;
         Watcher.Refresh(Volatile.Read(ref Segment.Header.ActiveCaptures));
         _set = Volatile.Read(ref _published);

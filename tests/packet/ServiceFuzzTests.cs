@@ -58,14 +58,19 @@ public sealed unsafe class ServiceFuzzTests
     }
 
     [Theory]
-    [InlineData(5)]
-    [InlineData(6)]
-    public void LoopsAndStepsAgree(int seed)
+    [InlineData(5, true)]
+    [InlineData(6, true)]
+    [InlineData(7, false)]
+    public void LoopsAndStepsAgree(int seed, bool isAlone)
     {
         using RouteLab loops = Lab(1), steps = Lab(1);
         foreach (RouteLab lab in (RouteLab[])[loops, steps])
         {
             lab.Switch.Engine.Workers[0].Nat = new NatState(1, 2);
+            if (!isAlone)
+            {
+                lab.Switch.Segment.Connections.Claim();
+            }
         }
         using var watcher = new Watcher(steps.Switch, new CaptureWish { Kinds = CaptureKinds.Trace, Ports = [60] });
         var random = new Random(seed);

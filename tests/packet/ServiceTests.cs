@@ -1,6 +1,7 @@
 using Dataplane.Memory;
 using Dataplane.PacketTests.Harness;
 using Dataplane.Packets;
+using Dataplane.Tables;
 using static Dataplane.PacketTests.Harness.RouteLab;
 
 namespace Dataplane.PacketTests;
@@ -41,6 +42,29 @@ public sealed class ServiceTests
             Assert.Equal(Answer(protocol, net.Vip, net.Client, 80, 40000) with { Ttl = 63 }, lab.TakeOne(1));
         }
         Assert.Equal("", lab.Switch.Drops());
+    }
+
+    /// <summary>They begin together, know their way without a second packet, and leave in the order in which they came, with what else came in between.</summary>
+    [Theory, MemberData(nameof(Protocols))]
+    public void All_connections_of_a_burst_begin(byte protocol, bool v6)
+    {
+        Net net = v6 ? Net.V6 : Net.V4;
+        using RouteLab lab = Lab().Service(protocol, At(net.Vip, 80), At(net.Backend, 8080)).Service(protocol, At(net.Vip, 81));
+        int[] ports = [.. Enumerable.Range(40_000, 20), 40_003, .. Enumerable.Range(40_020, 20), 40_039];
+        List<Ip> sent = [.. ports.Select(port => First(protocol, net.Client, net.Vip, port, 80))];
+        sent.Insert(10, First(protocol, net.Client, net.Vip, 50_000, 81));
+        sent.Insert(30, First(protocol, net.Client, net.Far, 50_000, 80));
+        lab.Send(1, [.. sent]);
+
+        Assert.Equal(ports.Select(port => First(protocol, net.Client, net.Backend, port, 8080) with { Ttl = 63 }), lab.Take(2).Select(Ip.Of));
+        Assert.Equal(net.Far, lab.TakeOne(3).Destination);
+        Assert.Equal("1 ServiceNoBackend 1", lab.Switch.Drops());
+        List<ConnectionEntry> made = lab.Switch.Segment.Connections.List();
+        Assert.Equal(ports.Distinct(), made.Select(entry => (int)entry.Key.SourcePort).Order());
+        uint verdicts = lab.Switch.Engine.Workers[0].Vrf(1).Verdicts;
+        Assert.All(made, entry => Assert.True(entry.Route != 0 && entry.VerdictGeneration == verdicts && (entry.Flags & ConnectionFlags.HalfOpen) != 0));
+        lab.Send(2, Answer(protocol, net.Backend, net.Client, 8080, 40_003));
+        Assert.Equal(Answer(protocol, net.Vip, net.Client, 80, 40_003) with { Ttl = 63 }, lab.TakeOne(1));
     }
 
     /// <summary>Backends that come and go change nothing for a connection that has one.</summary>

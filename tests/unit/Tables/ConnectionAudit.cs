@@ -6,6 +6,13 @@ namespace Dataplane.UnitTests.Tables;
 /// <summary>Looks at every slot of a table that nobody changes meanwhile.</summary>
 internal static unsafe class ConnectionAudit
 {
+    /// <summary>As <see cref="Problem(ConnectionTable, ConnectionSlot4*, ConnectionSlot6*)"/>, of the table of a segment.</summary>
+    public static string? Problem(Segment segment) => Problem(
+        segment.Connections, (ConnectionSlot4*)Section(segment, SectionId.Connections4), (ConnectionSlot6*)Section(segment, SectionId.Connections6));
+
+    private static byte* Section(Segment segment, SectionId id) =>
+        (byte*)System.Runtime.CompilerServices.Unsafe.AsPointer(ref segment.Header) + segment.Header.Sections[(int)id].Offset;
+
     /// <summary>
     /// What is wrong with a table, null for nothing: a slot that is neither free nor an entry, a key that two entries have, an entry
     /// that is not found by its key, or whose address is not marked, a direction without the other one, counters that say something else.

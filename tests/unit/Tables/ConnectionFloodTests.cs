@@ -9,10 +9,10 @@ public sealed class ConnectionFloodTests
 {
     private const int Capacity = 4096, Established = Capacity * 3 / 4, Flood = 10_000_000;
 
-    [Fact]
-    public void A_flood_competes_with_itself()
+    [Theory, InlineData(true), InlineData(false)]
+    public void A_flood_competes_with_itself(bool isAlone)
     {
-        using var test = new TestConnections(Capacity, seed: 7);
+        using var test = new TestConnections(Capacity, seed: 7, isAlone: isAlone);
         var random = new Random(1);
         var established = new List<NewConnection>();
         for (uint i = 0; i < Established; i++)
@@ -61,10 +61,10 @@ public sealed class ConnectionFloodTests
         Assert.Null(test.Problem());
     }
 
-    [Fact]
-    public void Clients_that_come_once_do_not_crowd_out_connections()
+    [Theory, InlineData(true), InlineData(false)]
+    public void Clients_that_come_once_do_not_crowd_out_connections(bool isAlone)
     {
-        using var test = new TestConnections(Capacity, seed: 7);
+        using var test = new TestConnections(Capacity, seed: 7, isAlone: isAlone);
         var established = new List<NewConnection>();
         for (uint i = 0; i < Established; i++)
         {

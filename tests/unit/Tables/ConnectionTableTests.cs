@@ -4,7 +4,13 @@ using Dataplane.Tables;
 
 namespace Dataplane.UnitTests.Tables;
 
-public sealed class ConnectionTableTests
+/// <summary>As a worker that is alone with the table.</summary>
+public sealed class ConnectionTableAloneTests() : ConnectionTableTests(isAlone: true);
+
+/// <summary>As one of several workers.</summary>
+public sealed class ConnectionTableAmongOthersTests() : ConnectionTableTests(isAlone: false);
+
+public abstract class ConnectionTableTests(bool isAlone)
 {
     private const byte Syn = TcpHeader.Syn, SynAck = TcpHeader.Syn | TcpHeader.Ack, Ack = TcpHeader.Ack;
 
@@ -13,7 +19,7 @@ public sealed class ConnectionTableTests
     [InlineData(true)]
     public void Both_directions_hold_the_whole_verdict(bool isIPv6)
     {
-        using var test = new TestConnections();
+        using var test = new TestConnections(isAlone: isAlone);
         NewConnection made = TestConnections.ToBackend(TestConnections.Flow(0x0A00_0005, 40_001, isIPv6: isIPv6), 3);
         ConnectionHandle handle = test.Insert(made, now: 17);
         Assert.Equal(handle, test.Table.Find(made.Original));
@@ -47,7 +53,7 @@ public sealed class ConnectionTableTests
     [InlineData(true)]
     public unsafe void Deltas_are_what_a_full_computation_gives(bool isIPv6)
     {
-        using var test = new TestConnections();
+        using var test = new TestConnections(isAlone: isAlone);
         var random = new Random(1);
         for (int i = 0; i < 32; i++)
         {
@@ -93,7 +99,7 @@ public sealed class ConnectionTableTests
     [Fact]
     public void A_key_has_one_entry()
     {
-        using var test = new TestConnections();
+        using var test = new TestConnections(isAlone: isAlone);
         NewConnection made = TestConnections.ToBackend(TestConnections.Flow(1));
         ConnectionHandle handle = test.Insert(made);
         Assert.Equal(InsertResult.Exists, test.Table.TryInsert(TestConnections.ToBackend(made.Original, 2), 1, out ConnectionHandle again));
@@ -105,7 +111,7 @@ public sealed class ConnectionTableTests
     [Fact]
     public void Two_connections_do_not_share_their_replies()
     {
-        using var test = new TestConnections();
+        using var test = new TestConnections(isAlone: isAlone);
         NewConnection made = TestConnections.ToBackend(TestConnections.Flow(1));
         test.Insert(made);
         NewConnection other = TestConnections.ToBackend(TestConnections.Flow(2)) with { Reply = made.Reply };
@@ -118,7 +124,7 @@ public sealed class ConnectionTableTests
     [Fact]
     public void Keys_differ_in_every_part()
     {
-        using var test = new TestConnections();
+        using var test = new TestConnections(isAlone: isAlone);
         ConnectionKey key = TestConnections.Flow(1);
         test.Insert(TestConnections.ToBackend(key));
         ConnectionKey[] others =
@@ -134,7 +140,7 @@ public sealed class ConnectionTableTests
     [Fact]
     public void A_handshake_makes_both_entries_hot()
     {
-        using var test = new TestConnections();
+        using var test = new TestConnections(isAlone: isAlone);
         NewConnection made = TestConnections.ToBackend(TestConnections.Flow(1));
         ConnectionHandle handle = test.Insert(made), reply = test.Table.Find(made.Reply);
         Assert.Equal(1, test.Table.Statistics().HalfOpen);
@@ -156,7 +162,7 @@ public sealed class ConnectionTableTests
     [Fact]
     public void Closing_connections_are_not_hot_until_nothing_is_to_come()
     {
-        using var test = new TestConnections();
+        using var test = new TestConnections(isAlone: isAlone);
         NewConnection made = TestConnections.ToBackend(TestConnections.Flow(1));
         ConnectionHandle handle = test.Establish(made), reply = test.Table.Find(made.Reply);
         (ConnectionHandle By, byte Flags, ConnectionState State, bool IsHot)[] steps =
@@ -181,7 +187,7 @@ public sealed class ConnectionTableTests
     [InlineData(false, false)]
     public void A_closed_connection_is_opened_anew(bool isTimeWait, bool byServer)
     {
-        using var test = new TestConnections();
+        using var test = new TestConnections(isAlone: isAlone);
         NewConnection made = TestConnections.ToBackend(TestConnections.Flow(1));
         ConnectionHandle handle = test.Establish(made), reply = test.Table.Find(made.Reply);
         if (isTimeWait)
@@ -205,7 +211,7 @@ public sealed class ConnectionTableTests
     [Theory, InlineData(1, ConnectionState.FinWait), InlineData(2, ConnectionState.CloseWait), InlineData(3, ConnectionState.LastAck)]
     public void A_client_may_open_anew_what_is_being_closed(int steps, ConnectionState state)
     {
-        using var test = new TestConnections();
+        using var test = new TestConnections(isAlone: isAlone);
         NewConnection made = TestConnections.ToBackend(TestConnections.Flow(1));
         ConnectionHandle handle = test.Establish(made), reply = test.Table.Find(made.Reply);
         foreach ((ConnectionHandle by, byte flags) in new[] { (reply, (byte)(TcpHeader.Fin | Ack)), (handle, Ack), (handle, (byte)(TcpHeader.Fin | Ack)) }.Take(steps))
@@ -224,7 +230,7 @@ public sealed class ConnectionTableTests
     [InlineData((byte)47)]
     public void Without_states_the_first_answer_is_what_counts(byte protocol)
     {
-        using var test = new TestConnections();
+        using var test = new TestConnections(isAlone: isAlone);
         NewConnection made = TestConnections.ToBackend(TestConnections.Flow(1, protocol: protocol), signal: 0);
         ConnectionHandle handle = test.Insert(made), reply = test.Table.Find(made.Reply);
         Assert.True(IsHot(test.Read(handle)), "what is never answered is forwarded at full speed too");
@@ -240,7 +246,7 @@ public sealed class ConnectionTableTests
     [Fact]
     public void Sctp_is_established_by_its_cookie()
     {
-        using var test = new TestConnections();
+        using var test = new TestConnections(isAlone: isAlone);
         NewConnection made = TestConnections.ToBackend(TestConnections.Flow(1, protocol: Wire.ProtocolSctp), signal: SctpHeader.Init);
         ConnectionHandle handle = test.Insert(made), reply = test.Table.Find(made.Reply);
         (ConnectionHandle By, byte Chunk, ConnectionState State, bool IsHalfOpen)[] steps =
@@ -265,7 +271,7 @@ public sealed class ConnectionTableTests
     [Fact]
     public void A_route_is_of_one_direction_and_one_generation()
     {
-        using var test = new TestConnections();
+        using var test = new TestConnections(isAlone: isAlone);
         NewConnection made = TestConnections.ToBackend(TestConnections.Flow(1));
         ConnectionHandle handle = test.Establish(made);
         test.Table.Refresh(handle, 0xFF_FFFF, 42);
@@ -284,7 +290,7 @@ public sealed class ConnectionTableTests
     [Fact]
     public void The_hot_look_up_takes_what_needs_nothing_else()
     {
-        using var test = new TestConnections();
+        using var test = new TestConnections(isAlone: isAlone);
         NewConnection made = TestConnections.ToBackend(TestConnections.Flow(0x0A00_0005, 1234), 3);
         var key = new ConnectionKey4 { Flow = made.Original.Flow, Addresses = 0x0A00_0005_0A60_0001 };
         ConnectionHandle handle = test.Insert(made);
@@ -323,7 +329,7 @@ public sealed class ConnectionTableTests
     [Fact]
     public void The_hot_look_up_of_IPv6_takes_the_same()
     {
-        using var test = new TestConnections();
+        using var test = new TestConnections(isAlone: isAlone);
         NewConnection made = TestConnections.ToBackend(TestConnections.Flow(9, isIPv6: true), 3);
         ConnectionHandle handle = test.Establish(made);
         test.Table.Refresh(handle, 5, 42);
@@ -356,7 +362,7 @@ public sealed class ConnectionTableTests
     [Fact]
     public void A_handle_is_of_one_life()
     {
-        using var test = new TestConnections();
+        using var test = new TestConnections(isAlone: isAlone);
         NewConnection made = TestConnections.ToBackend(TestConnections.Flow(1));
         ConnectionHandle first = test.Insert(made), reply = test.Table.Find(made.Reply);
         Assert.True(test.Table.Remove(reply, 1));
@@ -376,7 +382,7 @@ public sealed class ConnectionTableTests
     [Theory, InlineData(false), InlineData(true)]
     public void The_answers_of_a_service_are_known_a_while_longer(bool isIPv6)
     {
-        using var test = new TestConnections();
+        using var test = new TestConnections(isAlone: isAlone);
         NewConnection made = TestConnections.ToBackend(TestConnections.Flow(1, isIPv6: isIPv6));
         NewConnection masqueraded = TestConnections.ToBackend(TestConnections.Flow(2, isIPv6: isIPv6)) with { Frontend = 0 };
         Assert.False(test.Table.IsGone(made.Reply, out _));
@@ -406,7 +412,7 @@ public sealed class ConnectionTableTests
     [Fact]
     public void A_full_table_gives_up_half_open_connections_and_no_others()
     {
-        using var test = new TestConnections(capacity: 64);
+        using var test = new TestConnections(capacity: 64, isAlone: isAlone);
         var established = new List<ConnectionHandle>();
         for (uint i = 0; i < 32; i++)
         {
@@ -426,7 +432,7 @@ public sealed class ConnectionTableTests
     [Theory, InlineData(false), InlineData(true)]
     public void A_full_table_gives_up_connections_that_are_over(bool isReset)
     {
-        using var test = new TestConnections(capacity: 64);
+        using var test = new TestConnections(capacity: 64, isAlone: isAlone);
         var established = new List<ConnectionHandle>();
         for (uint i = 0; i < 32; i++)
         {
@@ -453,7 +459,7 @@ public sealed class ConnectionTableTests
     [Fact]
     public void What_is_over_goes_before_what_begins()
     {
-        using var test = new TestConnections(capacity: 64);
+        using var test = new TestConnections(capacity: 64, isAlone: isAlone);
         for (uint i = 0; i < 32; i++)
         {
             Assert.Equal(InsertResult.Inserted, test.Table.TryInsert(TestConnections.ToBackend(TestConnections.Flow(i)), 2, out _));
@@ -473,7 +479,7 @@ public sealed class ConnectionTableTests
     [Fact]
     public void A_table_full_of_established_connections_refuses()
     {
-        using var test = new TestConnections(capacity: 64);
+        using var test = new TestConnections(capacity: 64, isAlone: isAlone);
         var established = new List<ConnectionHandle>();
         for (uint i = 0; i < 64; i++)
         {
@@ -490,7 +496,7 @@ public sealed class ConnectionTableTests
     [Fact]
     public void The_two_families_fill_by_themselves()
     {
-        using var test = new TestConnections(capacity: 64);
+        using var test = new TestConnections(capacity: 64, isAlone: isAlone);
         for (uint i = 0; i < 64; i++)
         {
             test.Establish(TestConnections.ToBackend(TestConnections.Flow(i)));
@@ -506,7 +512,7 @@ public sealed class ConnectionTableTests
     [Fact]
     public void Nothing_allocates()
     {
-        using var test = new TestConnections();
+        using var test = new TestConnections(isAlone: isAlone);
         NewConnection made = TestConnections.ToBackend(TestConnections.Flow(1));
         Round(test, made);
         long before = GC.GetAllocatedBytesForCurrentThread();

@@ -16,7 +16,7 @@ internal sealed unsafe class TestConnections : IDisposable
     private readonly int _capacity, _writers;
     private readonly ulong _seed;
 
-    public TestConnections(int capacity = 64, int writers = 1, ulong seed = 1)
+    public TestConnections(int capacity = 64, int writers = 1, ulong seed = 1, bool isAlone = false)
     {
         _capacity = capacity;
         _writers = writers;
@@ -29,6 +29,7 @@ internal sealed unsafe class TestConnections : IDisposable
         _marks = (byte*)(_slots4 + slots);
         _counters = (ConnectionCounters*)(_marks + marks);
         Table = Of(0);
+        Table.IsAlone = isAlone;
     }
 
     public ConnectionTable Table { get; }
