@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using Dataplane.Memory;
+using Dataplane.Packets;
 
 namespace Dataplane.Tables;
 
@@ -126,7 +127,7 @@ public sealed unsafe partial class ConnectionTable
         head->Partner = partner;
         slots.Owner(head) = owner;
         ushort addresses = ConnectionDelta.Of(key.Source, key.Destination, other.Destination, other.Source);
-        ushort ports = ConnectionDelta.Of(key.SourcePort, key.DestinationPort, other.DestinationPort, other.SourcePort);
+        ushort all = Checksum.Fold((ulong)addresses + ConnectionDelta.Of(key.SourcePort, key.DestinationPort, other.DestinationPort, other.SourcePort));
         if (slots.IsIPv6)
         {
             var slot = (ConnectionSlot6*)head;
@@ -139,7 +140,7 @@ public sealed unsafe partial class ConnectionTable
                 SourcePort = other.DestinationPort,
                 DestinationPort = other.SourcePort,
                 AddressDelta = addresses,
-                PortDelta = ports,
+                TransportDelta = all,
             };
         }
         else
@@ -153,7 +154,7 @@ public sealed unsafe partial class ConnectionTable
                 SourcePort = other.DestinationPort,
                 DestinationPort = other.SourcePort,
                 AddressDelta = addresses,
-                PortDelta = ports,
+                TransportDelta = all,
             };
         }
     }
