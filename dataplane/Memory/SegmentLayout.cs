@@ -35,7 +35,7 @@ public struct SegmentHeader
     public const ulong MagicValue = 0x3147_4553_4E4C_5044;
 
     /// <summary>Raised by every change of a struct in the segment, whatever its size, and of where a key lies in a table.</summary>
-    public const uint CurrentLayoutVersion = 6;
+    public const uint CurrentLayoutVersion = 7;
 
     [FieldOffset(0)] public ulong Magic;
     [FieldOffset(8)] public uint LayoutVersion;

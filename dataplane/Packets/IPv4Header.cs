@@ -53,8 +53,8 @@ public static unsafe class IPv4Header
         // The sum of all 16-bit words is a multiple of 65,535 (RFC 1071), and so is that of wider words, for 2^16 is 1 modulo
         // 65,535. Divided by multiplying with the inverse modulo 2^64: multiples alone give a small quotient.
         const ulong Inverse = 0xFFFE_FFFE_FFFE_FFFF, Largest = 0x0001_0001_0001_0001;
-        ulong a = Unsafe.ReadUnaligned<ulong>(ip), b = Unsafe.ReadUnaligned<ulong>(ip + 8);
-        ulong sum = (a >> 32) + (uint)a + (b >> 32) + (uint)b + Unsafe.ReadUnaligned<uint>(ip + 16);
+        ulong sum = (ulong)Unsafe.ReadUnaligned<uint>(ip) + Unsafe.ReadUnaligned<uint>(ip + 4) + Unsafe.ReadUnaligned<uint>(ip + 8)
+            + Unsafe.ReadUnaligned<uint>(ip + 12) + Unsafe.ReadUnaligned<uint>(ip + 16);
         return unchecked(sum * Inverse) <= Largest;
     }
 
@@ -76,16 +76,17 @@ public static unsafe class IPv4Header
         Unsafe.WriteUnaligned(ip + 8, unchecked(word + 0xFFFF + carry));
     }
 
-    /// <summary>As <see cref="DecrementTtl(byte*)"/>, where something else has changed besides.</summary>
+    /// <summary>As <see cref="DecrementTtl(byte*)"/>, where something else has changed besides. Gives the protocol, which is beside it.</summary>
     /// <param name="ip">The header.</param>
-    /// <param name="change">What the sum of the header's words has changed by.</param>
+    /// <param name="change">What the sum of the header's words has changed by, not 0: of what has not changed it is all ones.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void DecrementTtl(byte* ip, ushort change)
+    public static byte DecrementTtl(byte* ip, ushort change)
     {
-        const uint MinusOne = 0xFFFE;
-        uint word = Unsafe.ReadUnaligned<uint>(ip + 8);
-        uint checksum = (ushort)~Checksum.FoldFew((~word >> 16) + change + MinusOne);
-        Unsafe.WriteUnaligned(ip + 8, (ushort)(word - 1) | (checksum << 16));
+        // As one number again. The checksum loses the change and gains 1, with an end-around borrow.
+        uint was = Unsafe.ReadUnaligned<uint>(ip + 8);
+        long word = was + 0xFFFFL - ((long)change << 16);
+        Unsafe.WriteUnaligned(ip + 8, (uint)(word + ((word >> 63) << 16)));
+        return (byte)(was >> 8);
     }
 
     /// <summary>Writes a header without options and with its checksum.</summary>

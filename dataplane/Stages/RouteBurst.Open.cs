@@ -90,27 +90,27 @@ internal static unsafe partial class RouteBurst
         ref readonly ConnectionKey original = ref beginning.Connection.Original, reply = ref beginning.Connection.Reply;
         long place = entry - state.Entries;
         bool isSame = original.Destination == reply.Source && original.DestinationPort == reply.SourcePort;
-        entry->Connection = By(entry->Mbuf, isSame ? ConnectionFlags.None : ConnectionFlags.RewritesDestination);
-        ushort ports = ConnectionDelta.Of(original.SourcePort, original.DestinationPort, reply.DestinationPort, reply.SourcePort);
+        entry->Connection = isSame ? TrackedBy.Way : Offload.IsPending(entry->Mbuf) ? TrackedBy.Open : TrackedBy.Whole;
+        var deltas = ConnectionTable.Deltas.Of(in original, in reply);
         if (original.IsIPv6)
         {
             entry->Family = 6;
             state.Results6[place] = beginning.Route;
             state.Addresses6[place] = reply.Source;
             ref ConnectionRewrite6 to = ref state.Verdicts6[place].Rewrite;
-            (to.SourcePort, to.DestinationPort, to.PortDelta) = (reply.DestinationPort, reply.SourcePort, ports);
+            (to.SourcePort, to.DestinationPort) = (reply.DestinationPort, reply.SourcePort);
             (to.Source, to.Destination) = (reply.Destination, reply.Source);
-            to.AddressDelta = ConnectionDelta.Of6(original.Source, original.Destination, reply.Destination, reply.Source);
+            (to.AddressDelta, to.TransportDelta) = (deltas.Address, deltas.Transport);
         }
         else
         {
             entry->Family = 4;
             state.Results4[place] = beginning.Route;
             state.Addresses4[place] = (uint)reply.Source.Low;
-            ref ConnectionRewrite4 to = ref state.Verdicts4[place].Rewrite;
-            (to.SourcePort, to.DestinationPort, to.PortDelta) = (reply.DestinationPort, reply.SourcePort, ports);
+            ref ConnectionRewrite4 to = ref entry->Rewrite;
+            (to.SourcePort, to.DestinationPort) = (reply.DestinationPort, reply.SourcePort);
             (to.Source, to.Destination) = ((uint)reply.Destination.Low, (uint)reply.Source.Low);
-            to.AddressDelta = ConnectionDelta.Of4((uint)original.Source.Low, (uint)original.Destination.Low, to.Source, to.Destination);
+            (to.AddressDelta, to.TransportDelta) = (deltas.Address, deltas.Transport);
         }
     }
 

@@ -120,14 +120,6 @@ internal static unsafe partial class RouteBurst
         return (int)(asked - state.Asked);
     }
 
-    private static void ForeseeNothing(Worker w, int count)
-    {
-        for (BurstPacket* entry = w.Routing.Entries, end = entry + count; entry < end; entry++)
-        {
-            entry->Foreseen = default;
-        }
-    }
-
     /// <summary>Whether packets are sifted; a type, so that there is code for either.</summary>
     private interface ISifting
     {

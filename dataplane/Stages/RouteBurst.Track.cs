@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 using Dataplane.Interop.Dpdk;
 using Dataplane.Memory;
 using Dataplane.Packets;
@@ -19,6 +20,9 @@ internal static unsafe partial class RouteBurst
     /// <summary>"More fragments" and the offset, in the order of memory.</summary>
     private const ushort AnyFragment = 0xFF3F;
 
+    /// <summary>Whether the IPv4 packets of a port are all looked up among the connections: then <see cref="Read4"/> asks for these.</summary>
+    public static bool AsksAll4(Worker w, int port) => (w.Routing.Sieves[port] & SieveUse.Not4) != 0;
+
     /// <summary>
     /// Looks for the connections of all packets. Gives how many IPv4 and IPv6 packets have none, and need a route (<see cref="Find4"/>,
     /// <see cref="Find6"/>). Those of connections have their way already. False when nothing is known of any packet: all were sifted out,
@@ -34,7 +38,6 @@ internal static unsafe partial class RouteBurst
     /// <param name="plain6">As <paramref name="plain4"/>, of IPv6.</param>
     public static bool Track(Worker w, ref readonly InterfaceRecord itf, int port, in Needs needs, uint verdicts, int count, ref int plain4, ref int plain6)
     {
-        w.Routing.BeginningCount = 0;
         bool knows = Look(w, in itf, port, verdicts, count, ref plain4, ref plain6);
         if (w.Routing.BeginningCount != 0)
         {
@@ -49,19 +52,14 @@ internal static unsafe partial class RouteBurst
         int all4 = plain4, all6 = plain6, asked4 = all4;
         if ((*use & SieveUse.Not4) != 0)
         {
-            Ask4<Unsifted>(w, itf.Vrf, count);
             plain4 = Look4<Unsifted>(w, in itf, verdicts, count);
         }
         else
         {
             asked4 = Sift4(w, in itf, count);
-            if ((asked4 | all6) != 0)
-            {
-                ForeseeNothing(w, count);
-            }
             if (asked4 != 0)
             {
-                Ask4<Sifted>(w, itf.Vrf, asked4);
+                Ask4(w, itf.Vrf, asked4);
                 plain4 = all4 - asked4 + Look4<Sifted>(w, in itf, verdicts, asked4);
             }
         }
@@ -124,60 +122,61 @@ internal static unsafe partial class RouteBurst
         }
     }
 
-    /// <summary>Makes the keys of IPv4 packets, and asks for the lines in which their connections are.</summary>
-    private static void Ask4<TSifting>(Worker w, ushort vrf, int count)
-        where TSifting : struct, ISifting
+    /// <summary>Makes the keys of the IPv4 packets that were not sifted out, and asks for the lines in which their connections are.</summary>
+    private static void Ask4(Worker w, ushort vrf, int count)
     {
         RouteState state = w.Routing;
         ConnectionTable table = w.Connections;
-        BurstPacket* entry = state.Entries;
-        ConnectionKey4* key = state.Keys4;
-        ConnectionSlot4** home = state.Homes4;
+        Vector128<ulong> part = ConnectionKey4.VrfOf(vrf);
         byte* begins = state.Missed;
-        for (int n = 0; n < count; n++, entry++, key++, home++)
+        for (int n = 0; n < count; n++)
         {
-            int i = n;
-            if (default(TSifting).Sifts)
-            {
-                i = state.Asked[n];
-                entry = state.Entries + i;
-                key = state.Keys4 + i;
-                home = state.Homes4 + i;
-            }
-            else
-            {
-                entry->Foreseen = default;
-                if (entry->Family != 4)
-                {
-                    continue;
-                }
-            }
-            const int Transport = Wire.EthernetHeader + IPv4Header.MinLength;
-            byte* ip = entry->Data + Wire.EthernetHeader, transport = entry->Data + Transport;
-            byte protocol = ip[9];
+            int i = state.Asked[n];
+            BurstPacket* entry = state.Entries + i;
+            byte* ip = entry->Data + Wire.EthernetHeader;
             if ((Unsafe.ReadUnaligned<ushort>(ip + 6) & AnyFragment) != 0)
             {
                 entry->Family = 0;
                 continue;
             }
-            if (!CanBeRewritten(entry, protocol, transport, Transport))
+            if (!IsQuiet4(entry->Mbuf, entry->Data, entry->Length))
             {
                 entry->Family = 0;
                 *begins++ = (byte)i;
                 continue;
             }
-            ulong flow = ConnectionKey.FlowOf(vrf, protocol, Wire.Load32(transport));
-            ulong addresses = BinaryPrimitives.ReverseEndianness(Unsafe.ReadUnaligned<ulong>(ip + 12));
-            ConnectionSlot4* slot = table.Home4(flow, addresses);
-            ConnectionTable.Prefetch(slot);
-            *home = slot;
-            key->Flow = flow;
-            key->Addresses = addresses;
+            entry->Translated = TrackedBy.Whole;
+            if (Offload.IsPending(entry->Mbuf))
+            {
+                if (!IsLeftOpen4(entry->Mbuf, entry->Data))
+                {
+                    entry->Family = 0;
+                    continue;
+                }
+                entry->Translated = TrackedBy.Open;
+            }
+            Ask4(table, entry, ip, part);
         }
-        // Calls behind the loop, which needs all registers.
-        for (byte* at = state.Missed; at < begins; at++)
+        ForeseeSyns(w, vrf, (int)(begins - state.Missed));
+    }
+
+    /// <summary>Makes the key of one, and asks for its home.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Ask4(ConnectionTable table, BurstPacket* entry, byte* ip, Vector128<ulong> vrf)
+    {
+        Vector128<ulong> key = ConnectionKey4.Of(ip, vrf);
+        ConnectionSlot4* home = table.Home4(key.GetElement(0), key.GetElement(1));
+        ConnectionTable.Prefetch(home);
+        entry->Home = home;
+        key.Store(&entry->Key.Flow);
+    }
+
+    /// <summary>Looks at the IPv4 packets among <see cref="RouteState.Missed"/> that begin connections: calls, and therefore behind the loop that lists them, which needs all registers.</summary>
+    private static void ForeseeSyns(Worker w, ushort vrf, int count)
+    {
+        for (int i = 0; i < count; i++)
         {
-            ForeseeSyn(w, vrf, state.Entries + *at, false);
+            ForeseeSyn(w, vrf, w.Routing.Entries + w.Routing.Missed[i], false);
         }
     }
 
@@ -201,36 +200,31 @@ internal static unsafe partial class RouteBurst
     {
         RouteState state = w.Routing;
         BurstPacket* entry = state.Entries;
-        ConnectionVerdict4* verdict = state.Verdicts4;
-        ConnectionSlot4** home = state.Homes4;
-        ConnectionKey4* key = state.Keys4;
-        byte* missed = state.Missed;
+        byte* asked = state.Asked, missed = state.Missed;
         uint* results = state.Results4, addresses = state.Addresses4;
         uint now = w.NowSeconds;
-        for (int n = 0; n < count; n++, entry++, verdict++, home++, key++)
+        Vector128<ulong> hot = ConnectionTable.HotHead(verdicts);
+        for (nint n = 0, end = count; n < end; n++, entry++)
         {
-            int i = n;
+            nint i = n;
             if (default(TSifting).Sifts)
             {
-                i = state.Asked[n];
+                i = asked[n];
                 entry = state.Entries + i;
-                verdict = state.Verdicts4 + i;
-                home = state.Homes4 + i;
-                key = state.Keys4 + i;
             }
             if (entry->Family != 4)
             {
                 continue;
             }
-            if (!ConnectionTable.TryHot4(*home, in *key, verdicts, now, ref *verdict))
+            if (!ConnectionTable.TryHot4(entry->Home, Vector128.Load(&entry->Key.Flow), hot, now, &entry->Rewrite, out ulong control, out uint route))
             {
-                ConnectionTable.Prefetch(*home + 1);
+                ConnectionTable.PrefetchBeyond4(entry->Home);
                 *missed++ = (byte)i;
                 continue;
             }
-            entry->Connection = By(entry->Mbuf, verdict->Flags);
-            results[i] = verdict->Route;
-            addresses[i] = verdict->Rewrite.Destination;
+            entry->Connection = By(entry, ConnectionControl.Flags(control));
+            results[i] = route;
+            addresses[i] = entry->Rewrite.Destination;
         }
         return (int)(missed - state.Missed);
     }
@@ -241,12 +235,13 @@ internal static unsafe partial class RouteBurst
     {
         RouteState state = w.Routing;
         BurstPacket* entry = state.Entries + i;
-        ref ConnectionVerdict4 verdict = ref state.Verdicts4[i];
-        ref readonly ConnectionKey4 key = ref state.Keys4[i];
-        HotLook look = ConnectionTable.LookBeyond4(state.Homes4[i], in key, verdicts, w.NowSeconds, ref verdict);
+        ConnectionVerdict4 verdict = default;
+        ref readonly ConnectionKey4 key = ref entry->Key;
+        HotLook look = ConnectionTable.LookBeyond4(entry->Home, in key, verdicts, w.NowSeconds, ref verdict);
         if (look == HotLook.Hot)
         {
-            entry->Connection = By(entry->Mbuf, verdict.Flags);
+            entry->Rewrite = verdict.Rewrite;
+            entry->Connection = By(entry, verdict.Flags);
             state.Results4[i] = verdict.Route;
             state.Addresses4[i] = verdict.Rewrite.Destination;
             return false;
@@ -270,12 +265,14 @@ internal static unsafe partial class RouteBurst
             BurstPacket* entry = state.Entries + i;
             byte* ip = entry->Data + Wire.EthernetHeader, transport = entry->Data + Transport;
             byte protocol = ip[6];
-            if (!CanBeRewritten(entry, protocol, transport, Transport))
+            if (!IsQuiet(entry->Mbuf, protocol, transport, Transport, entry->Length - IPv6Header.Length)
+                || !HasOpenChecksum(entry, Transport, protocol == Tcp ? TcpHeader.Checksum : UdpHeader.Checksum))
             {
                 entry->Family = 0;
                 ForeseeSyn(w, vrf, entry, true);
                 continue;
             }
+            entry->Translated = Offload.IsPending(entry->Mbuf) ? TrackedBy.Open : TrackedBy.Whole;
             ref ConnectionKey6 key = ref state.Keys6[i];
             key.Flow = ConnectionKey.FlowOf(vrf, protocol, Wire.Load32(transport));
             key.Source = IPv6Header.Source(ip);
@@ -308,7 +305,7 @@ internal static unsafe partial class RouteBurst
                 ? HotLook.Hot : ConnectionTable.LookBeyond6(home, in key, verdicts, now, ref verdict);
             if (look == HotLook.Hot)
             {
-                entry->Connection = By(entry->Mbuf, verdict.Flags);
+                entry->Connection = By(entry, verdict.Flags);
                 state.Results6[i] = verdict.Route;
                 state.Addresses6[i] = verdict.Rewrite.Destination;
                 continue;
@@ -322,35 +319,41 @@ internal static unsafe partial class RouteBurst
     }
 
     /// <summary>
-    /// Whether a packet without options is TCP or UDP, changes no state, and has its checksum where it can be corrected. TCP flags are
-    /// read only where they are.
+    /// Whether an IPv4 packet without options is TCP or UDP and changes no state. TCP flags are read only where they are.
     /// </summary>
+    /// <param name="mbuf">The packet.</param>
+    /// <param name="data">Its frame.</param>
+    /// <param name="length">Bytes of the IP packet.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static bool CanBeRewritten(BurstPacket* entry, byte protocol, byte* transport, int at)
-    {
-        int length = Math.Min(entry->Mbuf->data_len, entry->Length + Wire.EthernetHeader) - at;
-        if (protocol == Tcp)
-        {
-            if (length < TcpHeader.MinLength || (transport[TcpHeader.Flags] & LoudFlags) != 0)
-            {
-                return false;
-            }
-        }
-        else if (protocol != Wire.ProtocolUdp || length < UdpHeader.Length)
-        {
-            return false;
-        }
-        return HasOpenChecksum(entry, at, protocol == Tcp ? TcpHeader.Checksum : UdpHeader.Checksum);
-    }
+    private static bool IsQuiet4(rte_mbuf* mbuf, byte* data, int length) =>
+        IsQuiet(mbuf, data[Wire.EthernetHeader + 9], data + Wire.EthernetHeader + IPv4Header.MinLength, Wire.EthernetHeader + IPv4Header.MinLength, length - IPv4Header.MinLength);
+
+    /// <param name="mbuf">The packet.</param>
+    /// <param name="protocol">From its header.</param>
+    /// <param name="transport">Where its transport header is, if it is that long.</param>
+    /// <param name="at">The same as bytes from the begin of the frame.</param>
+    /// <param name="length">Bytes from there on.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool IsQuiet(rte_mbuf* mbuf, byte protocol, byte* transport, int at, int length) => protocol == Tcp
+        ? IsQuietTcp(mbuf, transport, at, length)
+        : protocol == Wire.ProtocolUdp && length >= UdpHeader.Length && mbuf->data_len >= at + UdpHeader.Length;
 
     /// <summary>Whether the checksum of a packet is in its place, or is that which the sender left to be completed.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static bool HasOpenChecksum(BurstPacket* entry, int at, int field) => !Offload.IsPending(entry->Mbuf) || NatRewrite.IsLeftOpen(entry->Mbuf, at, field);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static TrackedBy By(rte_mbuf* mbuf, ConnectionFlags flags) =>
-        (flags & (ConnectionFlags.RewritesSource | ConnectionFlags.RewritesDestination)) == 0 ? TrackedBy.Way
-            : Offload.IsPending(mbuf) ? TrackedBy.Open : TrackedBy.Whole;
+    private static bool IsQuietTcp(rte_mbuf* mbuf, byte* tcp, int at, int length) =>
+        length >= TcpHeader.MinLength && mbuf->data_len >= at + TcpHeader.MinLength && (tcp[TcpHeader.Flags] & LoudFlags) == 0;
+
+    /// <summary>Whether of a packet that is TCP or UDP nothing but its checksum was left open.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool IsLeftOpen4(rte_mbuf* mbuf, byte* data) => NatRewrite.IsLeftOpen(
+        mbuf, Wire.EthernetHeader + IPv4Header.MinLength, data[Wire.EthernetHeader + 9] == Tcp ? TcpHeader.Checksum : UdpHeader.Checksum);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TrackedBy By(BurstPacket* entry, ConnectionFlags flags) =>
+        (flags & (ConnectionFlags.RewritesSource | ConnectionFlags.RewritesDestination)) == 0 ? TrackedBy.Way : entry->Translated;
 
     /// <summary>Whether a packet of no connection is for no service and no backend either; what is known of one that is for a service is noted. A connection of its host may have to be known (<see cref="RouteStage"/>).</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
@@ -372,14 +375,16 @@ internal static unsafe partial class RouteBurst
 
     /// <summary>Writes the addresses and ports of its connection into an IPv4 packet that is sent, and takes one off its time to live.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Translate4(BurstPacket* entry, ConnectionVerdict4* verdict)
+    private static void Translate4(BurstPacket* entry, byte* data)
     {
-        byte* ip = entry->Data + Wire.EthernetHeader;
-        byte protocol = ip[9];
-        ref readonly ConnectionRewrite4 to = ref verdict->Rewrite;
-        Unsafe.WriteUnaligned(ip + 12, BinaryPrimitives.ReverseEndianness(((ulong)to.Source << 32) | to.Destination));
-        IPv4Header.DecrementTtl(ip, to.AddressDelta);
-        Translate(entry, ip + IPv4Header.MinLength, protocol, to.SourcePort, to.DestinationPort, to.AddressDelta, to.PortDelta);
+        byte* ip = data + Wire.EthernetHeader;
+        ConnectionRewrite4* to = &entry->Rewrite;
+        ushort addresses = to->AddressDelta, all = to->TransportDelta;
+        Vector128<byte> sent = ConnectionRewrite4.AsSent(to);
+        Unsafe.WriteUnaligned(ip + 12, sent.AsUInt64().GetElement(0));
+        Unsafe.WriteUnaligned(ip + IPv4Header.MinLength, sent.AsUInt32().GetElement(2));
+        byte protocol = IPv4Header.DecrementTtl(ip, addresses);
+        CorrectTransport(entry, ip + IPv4Header.MinLength, protocol, addresses, all);
     }
 
     /// <summary>As <see cref="Translate4"/>, for IPv6.</summary>
@@ -390,22 +395,28 @@ internal static unsafe partial class RouteBurst
         ref readonly ConnectionRewrite6 to = ref w.Routing.Verdicts6[entry - w.Routing.Entries].Rewrite;
         IPv6Header.Store(ip + 8, to.Source);
         IPv6Header.Store(ip + 24, to.Destination);
+        Wire.Store32(ip + IPv6Header.Length, ((uint)to.SourcePort << 16) | to.DestinationPort);
         ip[7]--;
-        Translate(entry, ip + IPv6Header.Length, ip[6], to.SourcePort, to.DestinationPort, to.AddressDelta, to.PortDelta);
+        CorrectTransport(entry, ip + IPv6Header.Length, ip[6], to.AddressDelta, to.TransportDelta);
     }
 
+    /// <summary>Corrects the checksum of TCP or UDP by what has changed.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Translate(BurstPacket* entry, byte* transport, byte protocol, ushort source, ushort destination, ushort addresses, ushort ports)
+    private static void CorrectTransport(BurstPacket* entry, byte* transport, byte protocol, ushort addresses, ushort all)
     {
-        Wire.Store32(transport, ((uint)source << 16) | destination);
-        byte* field = transport + (protocol == Tcp ? TcpHeader.Checksum : UdpHeader.Checksum);
+        // A bit of the protocol says where it stands: there is no branch on what may be the one in one packet and the other in the next.
+        const uint Distance = (TcpHeader.Checksum - UdpHeader.Checksum) / TcpBit;
+        byte* field = transport + UdpHeader.Checksum + ((protocol & (uint)TcpBit) * Distance);
         if (entry->Connection == TrackedBy.Open)
         {
             Unsafe.WriteUnaligned(field, Checksum.FoldFew((uint)Unsafe.ReadUnaligned<ushort>(field) + addresses));
         }
         else
         {
-            NatRewrite.CorrectBy(field, (uint)addresses + ports, isUdp: protocol == Wire.ProtocolUdp);
+            NatRewrite.CorrectBy(field, all, protocol);
         }
     }
+
+    /// <summary>A bit that the number of TCP has, and that of UDP has not.</summary>
+    private const int TcpBit = Tcp & ~Wire.ProtocolUdp & 2;
 }

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using Dataplane.Interop.Dpdk;
 using Dataplane.Memory;
 using Dataplane.Packets;
@@ -8,23 +9,50 @@ using Dataplane.Workers;
 namespace Dataplane.Stages;
 
 /// <summary>What the loops of <see cref="RouteStage"/> know of a packet.</summary>
+[StructLayout(LayoutKind.Explicit, Size = 80)]
 public unsafe struct BurstPacket
 {
-    public rte_mbuf* Mbuf;
-    public byte* Data;
-    public RouteHop* Hop;
-    /// <summary>Of <see cref="HopWay.Opening"/>.</summary>
-    public Beginning* Beginning;
-    public NeighbourBucket* Bucket;
-    /// <summary>The neighbour's key.</summary>
-    public ulong Word;
-    public Foreseen Foreseen;
+    /// <summary>Of an IPv4 packet with <see cref="TrackedBy.Whole"/> or <see cref="TrackedBy.Open"/>.</summary>
+    [FieldOffset(0)] public ConnectionRewrite4 Rewrite;
+
+    /// <summary>Of an IPv4 packet whose connection is looked for: by what, and where that begins.</summary>
+    [FieldOffset(16)] public ConnectionKey4 Key;
+    [FieldOffset(32)] public ConnectionSlot4* Home;
+
+    /// <summary>When that is done: where the packet goes, and the neighbour's key and bucket.</summary>
+    [FieldOffset(16)] public ulong Word;
+    [FieldOffset(24)] public NeighbourBucket* Bucket;
+    [FieldOffset(32)] public RouteHop* Hop;
+
+    [FieldOffset(40)] public Foreseen Foreseen;
+
+    /// <summary>All of the notes that follow as one number: 0 for a packet that goes step by step.</summary>
+    [FieldOffset(48)] public ulong Notes;
     /// <summary>Bytes of the IP packet.</summary>
-    public ushort Length;
+    [FieldOffset(48)] public ushort Length;
     /// <summary>4, 6, or 0 for a packet that goes step by step.</summary>
-    public byte Family;
-    public HopWay Way;
-    public TrackedBy Connection;
+    [FieldOffset(50)] public byte Family;
+    [FieldOffset(51)] public HopWay Way;
+    [FieldOffset(52)] public TrackedBy Connection;
+    /// <summary>What becomes of <see cref="Connection"/> where a known one says that addresses and ports are replaced.</summary>
+    [FieldOffset(53)] public TrackedBy Translated;
+    /// <summary><see cref="Length"/>, <see cref="Family"/> and <see cref="Way"/>.</summary>
+    [FieldOffset(48)] public uint Kind;
+
+    [FieldOffset(56)] public rte_mbuf* Mbuf;
+    [FieldOffset(64)] public byte* Data;
+
+    /// <summary>Of <see cref="HopWay.Opening"/>.</summary>
+    [FieldOffset(72)] public Beginning* Beginning;
+
+    /// <summary><see cref="Kind"/> of an IPv4 packet of no bytes that has no way yet.</summary>
+    public const uint Kind4 = 4 << 16;
+
+    /// <summary><see cref="Notes"/> of a packet of no bytes whose way is not known yet.</summary>
+    /// <param name="family">4 or 6.</param>
+    /// <param name="translated">See <see cref="Translated"/>.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong NotesOf(byte family, TrackedBy translated) => ((ulong)translated << 40) | ((uint)family << 16);
 }
 
 /// <summary>What the loops know of a packet that begins a connection with a service, and goes step by step. Index 0 is none: it is not known.</summary>
@@ -87,7 +115,7 @@ internal static unsafe partial class RouteBurst
                 return i;
             }
             RouteHop.Prepare(w, hop, index, in needs);
-            if (!(family == 6 ? hop->IsStraight6 : hop->IsStraight4))
+            if (!(family == 6 ? hop->IsStraight6 : hop->Straight4 == RouteHop.StraightOf(state.Burst, index)))
             {
                 return i;
             }
@@ -104,25 +132,32 @@ internal static unsafe partial class RouteBurst
         RouteHop* hops = state.Hops;
         uint* results = state.Results4;
         uint burst = state.Burst;
+        ulong straight = RouteHop.StraightOf(burst, 0);
         BurstPacket* entry = state.Entries + i;
-        ConnectionVerdict4* verdict = default(TTracking).Tracks ? state.Verdicts4 + i : null;
-        for (; i < count; i++, entry++, verdict++)
+        nint at = i;
+        for (nint end = count; at < end; at++, entry++)
         {
             bool isIPv6 = default(TFamilies).Has6 && entry->Family == 6;
-            uint index = isIPv6 ? state.Results6[i] : results[i];
+            uint index = isIPv6 ? state.Results6[at] : results[at];
             RouteHop* hop = hops + (index % RouteHop.CacheSize);
-            bool isStraight = isIPv6 ? hop->IsStraight6 : entry->Family == 4 && hop->IsStraight4;
-            if (((hop->Burst ^ burst) | (hop->Index ^ index)) != 0 || !isStraight || entry->Length > hop->Mtu)
+            if (isIPv6)
             {
-                break;
+                if (((hop->Burst ^ burst) | (hop->Index ^ index)) != 0 || !hop->IsStraight6 || entry->Length > hop->Mtu)
+                {
+                    break;
+                }
+            }
+            else if (hop->Straight4 != (straight | RouteHop.StraightOf(0, index)) || entry->Kind - BurstPacket.Kind4 > hop->Mtu)
+            {
+                break; // of another family, too: then the difference is larger than any length
             }
             if (!TryQueue(hop->Output, entry->Mbuf))
             {
                 break;
             }
-            Rewrite<TFamilies, TTracking>(w, entry, verdict, hop->Addresses, hop->AddressesEnd);
+            Rewrite<TFamilies, TTracking>(w, entry, hop->Addresses, hop->AddressesEnd);
         }
-        return i;
+        return (int)at;
     }
 
     /// <summary>Finds the next hop of each packet from a given one on, and asks for the bucket of the neighbour.</summary>
@@ -242,8 +277,7 @@ internal static unsafe partial class RouteBurst
         where TFamilies : struct, IFamilies
         where TTracking : struct, ITracking
     {
-        ConnectionVerdict4* verdict = default(TTracking).Tracks ? w.Routing.Verdicts4 + (entry - w.Routing.Entries) : null;
-        for (; entry < end; entry++, verdict++)
+        for (; entry < end; entry++)
         {
             RouteHop* hop = entry->Hop;
             ulong addresses;
@@ -271,7 +305,7 @@ internal static unsafe partial class RouteBurst
             {
                 break;
             }
-            Rewrite<TFamilies, TTracking>(w, entry, verdict, addresses, addressesEnd);
+            Rewrite<TFamilies, TTracking>(w, entry, addresses, addressesEnd);
         }
         return entry;
     }
@@ -283,8 +317,7 @@ internal static unsafe partial class RouteBurst
         int router = entry->Hop->OutPort;
         byte* verdicts = w.EgressVerdicts(router);
         ulong fid = MacTable.Key(w.Bridge(w.Port(router).Bridge).FidBase, 0);
-        ConnectionVerdict4* verdict = w.Routing.Verdicts4 + (entry - w.Routing.Entries);
-        for (; entry < end; entry++, verdict++)
+        for (; entry < end; entry++)
         {
             RouteHop* hop = entry->Hop;
             if (entry->Way != HopWay.Bridge || hop->OutPort != router)
@@ -303,7 +336,7 @@ internal static unsafe partial class RouteBurst
             {
                 break;
             }
-            Rewrite<BothFamilies, Tracked>(w, entry, verdict, hop->AddressesTo(neighbour), hop->EndOfAddresses);
+            Rewrite<BothFamilies, Tracked>(w, entry, hop->AddressesTo(neighbour), hop->EndOfAddresses);
             w.SendRoomy(outPort, entry->Mbuf);
         }
         return entry;
@@ -313,13 +346,13 @@ internal static unsafe partial class RouteBurst
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static bool TryQueue(TxBuffer* output, rte_mbuf* mbuf)
     {
-        int waiting = output->Count;
+        uint waiting = (uint)output->Count;
         if (waiting >= TxBuffer.Capacity - 1)
         {
             return false;
         }
         output->Mbufs[waiting] = (nint)mbuf;
-        output->Count = waiting + 1;
+        output->Count = (int)waiting + 1;
         return true;
     }
 
@@ -337,7 +370,7 @@ internal static unsafe partial class RouteBurst
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Rewrite<TFamilies, TTracking>(Worker w, BurstPacket* entry, ConnectionVerdict4* verdict, ulong addresses, uint addressesEnd)
+    private static void Rewrite<TFamilies, TTracking>(Worker w, BurstPacket* entry, ulong addresses, uint addressesEnd)
         where TFamilies : struct, IFamilies
         where TTracking : struct, ITracking
     {
@@ -349,7 +382,7 @@ internal static unsafe partial class RouteBurst
         {
             if (isIPv4)
             {
-                Translate4(entry, verdict);
+                Translate4(entry, data);
             }
             else
             {

@@ -68,10 +68,11 @@ public unsafe struct RouteHop
     [FieldOffset(40)] public ulong Word4;
     /// <summary>Source of frames.</summary>
     [FieldOffset(48)] public ulong SourceMac;
-    /// <summary>In this burst, whether IPv4 packets need nothing but their addresses: <see cref="HopWay.Fixed"/>, and nothing is looked at.</summary>
-    [FieldOffset(56)] public bool IsStraight4;
-    /// <summary>As <see cref="IsStraight4"/>, for IPv6.</summary>
-    [FieldOffset(57)] public bool IsStraight6;
+    /// <summary>
+    /// <see cref="StraightOf"/> where in this burst IPv4 packets need nothing but their addresses (<see cref="HopWay.Fixed"/>, and nothing is looked at), or
+    /// something else: so one comparison says all of that.
+    /// </summary>
+    [FieldOffset(56)] public ulong Straight4;
 
     [FieldOffset(64)] public ulong Generation;
     [FieldOffset(72)] public ulong Mask6;
@@ -88,8 +89,14 @@ public unsafe struct RouteHop
     [FieldOffset(100)] public bool Masquerades6;
     /// <summary>Whether what comes back from there is masqueraded elsewhere, unless its connection is known.</summary>
     [FieldOffset(101)] public bool LeadsInside;
+    /// <summary>As <see cref="Straight4"/>, for IPv6: whether they do, with <see cref="Burst"/> and <see cref="Index"/>.</summary>
+    [FieldOffset(102)] public bool IsStraight6;
     /// <summary>Where packets come back from there, 0 where the port has none.</summary>
-    [FieldOffset(102)] public ushort Vrf;
+    [FieldOffset(104)] public ushort Vrf;
+
+    /// <summary>What says that IPv4 packets of a burst go straight on by a next hop. Never 0.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static ulong StraightOf(uint burst, uint index) => ((ulong)index << 32) | burst;
 
     /// <summary>Makes the hop ready for a burst. Not a group: each of its packets is looked at.</summary>
     /// <param name="w">The worker.</param>
@@ -127,9 +134,9 @@ public unsafe struct RouteHop
             ulong word = w.Neighbours.Word6(hop->OutPort, hop->GatewayHigh, hop->GatewayLow);
             Settle(hop, w.Neighbours.FindFirst6(&word, hop->OutPort, hop->GatewayHigh, hop->GatewayLow, w.Neighbours.Bucket(word)), ref hop->Way6);
         }
-        hop->IsStraight4 = hop->Way4 == HopWay.Fixed && hop->Look4 == HopLook.None;
-        hop->IsStraight6 = hop->Way6 == HopWay.Fixed && hop->Look6 == HopLook.None;
         hop->Burst = w.Routing.Burst;
+        hop->Straight4 = hop->Way4 == HopWay.Fixed && hop->Look4 == HopLook.None ? StraightOf(hop->Burst, index) : 0;
+        hop->IsStraight6 = hop->Way6 == HopWay.Fixed && hop->Look6 == HopLook.None;
     }
 
     private static void Settle(RouteHop* hop, ulong neighbour, ref HopWay way)

@@ -15,10 +15,10 @@ namespace Dataplane.Stages;
 /// and its Ethernet addresses written, and goes. Addresses of the router itself are among the routes.
 /// </para>
 /// <para>
-/// All packets of a burst came by one interface. The first loop (<see cref="RouteBurst.Read4"/>) checks the headers of all packets
-/// without a branch on any of them; the destinations are looked up as a batch; the next loop finds where each goes and asks for the neighbour's
+/// All packets of a burst came by one interface. The first loop (<see cref="RouteBurst.Read4"/>) checks the headers of all packets;
+/// the destinations are looked up as a batch; the next loop finds where each goes and asks for the neighbour's
 /// bucket; the last one finds that in the cache, rewrites and sends. In a VRF with services or address translation, packets of known
-/// connections have their way from there (<see cref="ConnectionTable"/>). None of them calls anything. A packet that needs more than
+/// connections have their way from there (<see cref="ConnectionTable"/>), and the first loop makes their keys, too. None of them calls anything. A packet that needs more than
 /// this (options, a fragment to be made, an address not resolved, an error to tell) is left by the loops, and goes
 /// step by step through <see cref="One"/>, which does all that they do and everything else; then they go on behind it. So
 /// packets leave in the order in which they came.
@@ -55,13 +55,13 @@ public static unsafe partial class RouteStage
         {
             return taken + RunTraced(w, port, mbufs, count);
         }
-        int plain4 = RouteBurst.Read4(w, in itf, mbufs, count, out ulong bytes);
-        int plain6 = plain4 == count ? 0 : RouteBurst.Read6(w, in itf, count);
         ref readonly VrfRecord vrf = ref w.Vrf(itf.Vrf);
         RouteState state = w.Routing;
-        bool has6 = plain6 != 0;
         bool tracks = vrf.Has(VrfFlags.Tracks);
         RouteBurst.Needs needs = RouteBurst.Begin(w, in itf, tracks);
+        int plain4 = RouteBurst.Read4(w, in itf, mbufs, count, tracks && RouteBurst.AsksAll4(w, port), out ulong bytes);
+        int plain6 = plain4 == count ? 0 : RouteBurst.Read6(w, in itf, count);
+        bool has6 = plain6 != 0;
         bool knows = tracks && RouteBurst.Track(w, in itf, port, in needs, vrf.Verdicts, count, ref plain4, ref plain6);
         if (plain4 != 0)
         {

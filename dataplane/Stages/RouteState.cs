@@ -24,11 +24,8 @@ public sealed unsafe class RouteState : IDisposable
         Results4 = Allocate<uint>(BurstSize);
         Results6 = Allocate<uint>(BurstSize);
         Hops = Allocate<RouteHop>(RouteHop.CacheSize);
-        Keys4 = Allocate<ConnectionKey4>(BurstSize);
         Keys6 = Allocate<ConnectionKey6>(BurstSize);
-        Homes4 = (ConnectionSlot4**)Allocate<nint>(BurstSize);
         Homes6 = (ConnectionSlot6**)Allocate<nint>(BurstSize);
-        Verdicts4 = Allocate<ConnectionVerdict4>(BurstSize);
         Verdicts6 = Allocate<ConnectionVerdict6>(BurstSize);
         Beginnings = Allocate<Beginning>(BurstSize + 1);
         Missed = Allocate<byte>(BurstSize);
@@ -52,12 +49,9 @@ public sealed unsafe class RouteState : IDisposable
     public uint* Results4 { get; }
     public uint* Results6 { get; }
 
-    /// <summary>Of a burst in a VRF that tracks connections: keys, where their search begins, and what was found.</summary>
-    public ConnectionKey4* Keys4 { get; }
+    /// <summary>Of IPv6 packets in a VRF that tracks connections: keys, where their search begins, and what was found.</summary>
     public ConnectionKey6* Keys6 { get; }
-    public ConnectionSlot4** Homes4 { get; }
     public ConnectionSlot6** Homes6 { get; }
-    public ConnectionVerdict4* Verdicts4 { get; }
     public ConnectionVerdict6* Verdicts6 { get; }
 
     /// <summary>Connections that a burst may begin. There is one more, for what is not counted.</summary>
@@ -82,9 +76,10 @@ public sealed unsafe class RouteState : IDisposable
     public rte_mbuf** Fragments { get; }
     public rte_mbuf** Segments { get; }
 
-    /// <summary>Begins a burst: no hop is prepared for it yet.</summary>
+    /// <summary>Begins a burst: no hop is prepared for it yet, and no connection is to begin.</summary>
     public void NextBurst()
     {
+        BeginningCount = 0;
         if (++Burst == 0)
         {
             // The numbers begin again, and none of those that hops have may come back.
@@ -101,7 +96,7 @@ public sealed unsafe class RouteState : IDisposable
         Errors.Dispose();
         Numbered.Dispose();
         foreach (nint memory in (ReadOnlySpan<nint>)[(nint)Entries, (nint)Addresses4, (nint)Addresses6, (nint)Results4, (nint)Results6,
-            (nint)Hops, (nint)Fragments, (nint)Segments, (nint)Keys4, (nint)Keys6, (nint)Homes4, (nint)Homes6, (nint)Verdicts4, (nint)Verdicts6, (nint)Beginnings, (nint)Missed, (nint)Asked, (nint)Sieves])
+            (nint)Hops, (nint)Fragments, (nint)Segments, (nint)Keys6, (nint)Homes6, (nint)Verdicts6, (nint)Beginnings, (nint)Missed, (nint)Asked, (nint)Sieves])
         {
             NativeMemory.AlignedFree((void*)memory);
         }

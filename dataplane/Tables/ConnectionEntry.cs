@@ -37,11 +37,11 @@ public struct ConnectionEntry
     public ushort NewDestinationPort;
     /// <summary>
     /// What the new addresses add to the sum that a checksum is the complement of (RFC 1624), in native byte order as in
-    /// <see cref="Packets.Checksum"/>. For the IPv4 header, and together with <see cref="PortDelta"/> for TCP, UDP and ICMPv6.
+    /// <see cref="Packets.Checksum"/>, for the IPv4 header. Never 0: of addresses that stay it is all ones.
     /// </summary>
     public ushort AddressDelta;
-    /// <summary>As <see cref="AddressDelta"/>, what the new ports (or echo identifier) add.</summary>
-    public ushort PortDelta;
+    /// <summary>As <see cref="AddressDelta"/>, what new addresses and ports (or echo identifier) add together, for TCP, UDP and ICMPv6.</summary>
+    public ushort TransportDelta;
     /// <summary>Index of the next hop; 0 for none.</summary>
     public uint Route;
     /// <summary>Lower 32 bits of the generation of verdicts in which the route was found.</summary>

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using Dataplane.Memory;
 using Dataplane.Packets;
 
@@ -94,6 +95,23 @@ public struct ConnectionKey4
     public ulong Flow;
     /// <summary>Source address in the upper half, destination in the lower: eight bytes of the header, in host order.</summary>
     public ulong Addresses;
+
+    /// <summary>The part of keys that is the same for all packets of a VRF, for <see cref="Of"/>.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static Vector128<ulong> VrfOf(ushort vrf) => Vector128.Create(ConnectionKey.FlowOf(vrf, 0, 0), 0);
+
+    /// <summary>The key of a packet's flow: <see cref="ConnectionKey.FlowOf"/> and the addresses, from protocol, addresses and ports where they stand in the packet.</summary>
+    /// <param name="ip">A header without options, and four bytes of the transport header behind it.</param>
+    /// <param name="vrf">See <see cref="VrfOf"/>.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static unsafe Vector128<ulong> Of(byte* ip, Vector128<ulong> vrf)
+    {
+        const int Begin = 8;
+        const byte None = 0xFF, Protocol = 9 - Begin, Source = 12 - Begin, Destination = 16 - Begin, Ports = 20 - Begin;
+        return Vector128.Shuffle(Vector128.Load(ip + Begin), Vector128.Create(
+            Ports + 3, Ports + 2, Ports + 1, Ports, None, Protocol, None, None,
+            Destination + 3, Destination + 2, Destination + 1, Destination, Source + 3, Source + 2, Source + 1, Source)).AsUInt64() | vrf;
+    }
 }
 
 /// <summary>A <see cref="ConnectionKey"/> of IPv6 as the packet loops have it.</summary>

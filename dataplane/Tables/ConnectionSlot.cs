@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using Dataplane.Memory;
 
 namespace Dataplane.Tables;
@@ -72,10 +73,15 @@ public struct ConnectionRewrite4
     public ushort SourcePort;
     /// <summary>See <see cref="ConnectionEntry.AddressDelta"/>.</summary>
     public ushort AddressDelta;
-    /// <summary>See <see cref="ConnectionEntry.PortDelta"/>.</summary>
-    public ushort PortDelta;
+    /// <summary>See <see cref="ConnectionEntry.TransportDelta"/>.</summary>
+    public ushort TransportDelta;
     public uint Source;
     public uint Destination;
+
+    /// <summary>Source, destination, source port and destination port as they stand in a packet: 12 bytes.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static unsafe Vector128<byte> AsSent(ConnectionRewrite4* rewrite) =>
+        Vector128.Shuffle(Vector128.Load((byte*)rewrite), Vector128.Create((byte)11, 10, 9, 8, 15, 14, 13, 12, 3, 2, 1, 0, 16, 16, 16, 16));
 }
 
 /// <inheritdoc cref="ConnectionRewrite4"/>
@@ -86,8 +92,8 @@ public struct ConnectionRewrite6
     public ushort SourcePort;
     /// <inheritdoc cref="ConnectionRewrite4.AddressDelta"/>
     public ushort AddressDelta;
-    /// <inheritdoc cref="ConnectionRewrite4.PortDelta"/>
-    public ushort PortDelta;
+    /// <inheritdoc cref="ConnectionRewrite4.TransportDelta"/>
+    public ushort TransportDelta;
     public IPv6Number Source;
     public IPv6Number Destination;
 }
@@ -182,6 +188,7 @@ internal static class ConnectionWay
     public const ulong ReachMask = 0x7F;
     public const ulong Lowering = 0x80;
     public const ulong PlaceMask = 0xFF;
+    public const ulong GenerationMask = 0xFFFF_FFFF_0000_0000;
     private const int RouteShift = 8, GenerationShift = 32;
     private const uint RouteMask = 0xFF_FFFF;
 

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using Dataplane.Memory;
+using Dataplane.Packets;
 
 namespace Dataplane.Tables;
 
@@ -91,16 +92,19 @@ public sealed unsafe partial class ConnectionTable
     }
 
     /// <summary>What replacing addresses and ports does to checksums: see <see cref="ConnectionEntry.AddressDelta"/>.</summary>
-    private readonly record struct Deltas(ushort Address, ushort Port)
+    internal readonly record struct Deltas(ushort Address, ushort Transport)
     {
-        public static Deltas Of(in ConnectionKey key, in ConnectionKey other) => new(
-            key.IsIPv6
+        public static Deltas Of(in ConnectionKey key, in ConnectionKey other)
+        {
+            ushort address = key.IsIPv6
                 ? ConnectionDelta.Of6(key.Source, key.Destination, other.Destination, other.Source)
-                : ConnectionDelta.Of4((uint)key.Source.Low, (uint)key.Destination.Low, (uint)other.Destination.Low, (uint)other.Source.Low),
-            ConnectionDelta.Of(key.SourcePort, key.DestinationPort, other.DestinationPort, other.SourcePort));
+                : ConnectionDelta.Of4((uint)key.Source.Low, (uint)key.Destination.Low, (uint)other.Destination.Low, (uint)other.Source.Low);
+            ushort ports = ConnectionDelta.Of(key.SourcePort, key.DestinationPort, other.DestinationPort, other.SourcePort);
+            return new Deltas(address, Checksum.Fold((ulong)address + ports));
+        }
 
         /// <summary>Of the other direction.</summary>
-        public Deltas Reversed => new(ConnectionDelta.Reversed(Address), ConnectionDelta.Reversed(Port));
+        public Deltas Reversed => new(ConnectionDelta.Reversed(Address), ConnectionDelta.Reversed(Transport));
     }
 
     /// <summary>What the entries of a connection begin with.</summary>
@@ -194,7 +198,7 @@ public sealed unsafe partial class ConnectionTable
             to.SourcePort = other.DestinationPort;
             to.DestinationPort = other.SourcePort;
             to.AddressDelta = deltas.Address;
-            to.PortDelta = deltas.Port;
+            to.TransportDelta = deltas.Transport;
         }
         else
         {
@@ -206,7 +210,7 @@ public sealed unsafe partial class ConnectionTable
             to.SourcePort = other.DestinationPort;
             to.DestinationPort = other.SourcePort;
             to.AddressDelta = deltas.Address;
-            to.PortDelta = deltas.Port;
+            to.TransportDelta = deltas.Transport;
         }
     }
 

@@ -259,7 +259,7 @@ public sealed unsafe partial class ConnectionTable
         entry.NewSourcePort = rewrite.SourcePort;
         entry.NewDestinationPort = rewrite.DestinationPort;
         entry.AddressDelta = rewrite.AddressDelta;
-        entry.PortDelta = rewrite.PortDelta;
+        entry.TransportDelta = rewrite.TransportDelta;
     }
 
     private static void CopyRewrite(ref ConnectionEntry entry, in ConnectionRewrite4 rewrite)
@@ -269,7 +269,7 @@ public sealed unsafe partial class ConnectionTable
         entry.NewSourcePort = rewrite.SourcePort;
         entry.NewDestinationPort = rewrite.DestinationPort;
         entry.AddressDelta = rewrite.AddressDelta;
-        entry.PortDelta = rewrite.PortDelta;
+        entry.TransportDelta = rewrite.TransportDelta;
     }
 
     /// <summary>The entry of the original direction of the connection that an entry is of.</summary>

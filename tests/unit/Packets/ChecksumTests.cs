@@ -84,6 +84,55 @@ public sealed unsafe class ChecksumTests
         Assert.Equal(Take(packet, field), Of(packet.AsSpan(header), pseudo));
     }
 
+    /// <summary>A header that loses one of its time to live, and has other addresses besides: whatever its checksum was, and whatever the addresses change.</summary>
+    [Theory]
+    [InlineData(0x0001)]
+    [InlineData(0x0002)]
+    [InlineData(0x7FFF)]
+    [InlineData(0x8000)]
+    [InlineData(0xFFFE)]
+    [InlineData(0xFFFF)] // nothing changes
+    public void A_header_whose_time_to_live_and_addresses_change(int change)
+    {
+        byte* ip = stackalloc byte[IPv4Header.MinLength];
+        for (int was = 0; was <= 0xFFFF; was++)
+        {
+            ip[8] = 64;
+            ip[9] = 17;
+            *(ushort*)(ip + 10) = (ushort)was;
+            Assert.Equal(17, IPv4Header.DecrementTtl(ip, (ushort)change));
+            Assert.Equal((63, 17), (ip[8], ip[9]));
+            // RFC 1624, equation 3; the time to live is the lower byte of its word in memory.
+            int sum = (ushort)~was + change + (0xFFFF - (64 | (17 << 8))) + (63 | (17 << 8));
+            Assert.Equal(Canonical((ushort)~Checksum.Fold((ulong)sum)), Canonical(*(ushort*)(ip + 10)));
+        }
+
+        // All ones, which no sum gives, are zero, too.
+        static int Canonical(ushort checksum) => checksum == 0xFFFF ? 0 : checksum;
+    }
+
+    /// <summary>A checksum of TCP or UDP, whatever it was, where what it covers changes.</summary>
+    [Theory]
+    [InlineData(0x0001)]
+    [InlineData(0x7FFF)]
+    [InlineData(0x8000)]
+    [InlineData(0xFFFE)]
+    [InlineData(0xFFFF)]
+    public void A_checksum_of_which_something_changes(int change)
+    {
+        ushort field;
+        for (int was = 0; was <= 0xFFFF; was++)
+        {
+            ushort now = (ushort)~Checksum.Fold((ulong)(ushort)~was + (ushort)change);
+            field = (ushort)was;
+            NatRewrite.CorrectBy((byte*)&field, (ushort)change, Wire.ProtocolTcp);
+            Assert.Equal(now, field);
+            field = (ushort)was;
+            NatRewrite.CorrectBy((byte*)&field, (ushort)change, Wire.ProtocolUdp);
+            Assert.Equal(was == 0 ? 0 : now == 0 ? 0xFFFF : now, field);
+        }
+    }
+
     [Fact]
     public void Every_length_and_alignment()
     {
