@@ -17,6 +17,9 @@ internal sealed class LatencyBenchmark : Benchmark
 {
     private static readonly double[] s_shares = [0.1, 0.5, 0.9];
 
+    /// <summary>How long it is looked what the machine takes, before each run.</summary>
+    private static readonly TimeSpan s_probe = TimeSpan.FromSeconds(1);
+
     private readonly Option<int> _macs, _trial;
     private readonly Option<double> _loss;
     private readonly Option<PacketSizes> _packets;
@@ -101,26 +104,34 @@ internal sealed class LatencyBenchmark : Benchmark
         using var generator = new PacketGenerator(link, run.Options.Hugepages, settings.Macs, settings.Packets.Lengths[0], run.TscHz);
         var context = new RunContext(new SharedBridgeScenario(settings.Macs, settings.Packets), run.Settings, link.OfSwitch, directory);
         LatencyRun result;
+        IReadOnlyList<Latencies> machine = PauseProbe.Run([run.Cores[0], run.OtherCore], s_probe, run.TscHz);
         using (subject.Start(context, run.Cancel))
         {
-            result = PinnedThread.Run(run.OtherCore, () => Search(generator, settings, run.TscHz, run.Cancel));
+            result = PinnedThread.Run(run.OtherCore, () => Search(generator, settings, run.TscHz, machine, run.Cancel));
         }
         return result;
     }
 
-    private static LatencyRun Search(PacketGenerator generator, LatencySettings settings, ulong tscHz, CancellationToken cancel)
+    private static LatencyRun Search(PacketGenerator generator, LatencySettings settings, ulong tscHz, IReadOnlyList<Latencies> machine, CancellationToken cancel)
     {
         generator.Connect(cancel);
-        var search = new RateSearch(generator, settings.Trial);
-        Trial highest = search.Highest(cancel);
-        double noLoss = search.Run(highest.Forwarded, 0, cancel), someLoss = search.Run(highest.Forwarded, settings.Loss, cancel);
-        Latencies[] atShares = [.. settings.Shares.Select(share => Times(generator.Run(share * noLoss, settings.Trial, cancel).Latency, tscHz))];
-        return new LatencyRun(highest.Forwarded, highest.Offered, noLoss, someLoss, atShares);
-    }
-
-    private static Latencies Times(LatencyHistogram histogram, ulong tscHz)
-    {
-        double microsecond = tscHz / 1e6;
-        return new Latencies((int)histogram.Count, histogram.Quantile(0.5) / microsecond, histogram.Quantile(0.99) / microsecond, histogram.Quantile(0.999) / microsecond, histogram.Worst / microsecond);
+        CompilerRest.Wait(cancel);
+        var search = new RateSearch(rate => generator.Run(rate, settings.Trial, cancel));
+        Trial highest = search.Highest();
+        double noLoss = search.Search(0, highest.Forwarded, 0), someLoss = search.Search(noLoss, highest.Forwarded, settings.Loss);
+        double away = 0;
+        var atShares = new List<Latencies>();
+        foreach (double share in settings.Shares)
+        {
+            var times = new LatencyHistogram();
+            for (int i = 0; i < RateSearch.Trials; i++)
+            {
+                Trial trial = generator.Run(share * noLoss, settings.Trial, cancel);
+                times.Add(trial.Latency);
+                away += trial.Away / RateSearch.Trials / settings.Shares.Count;
+            }
+            atShares.Add(times.InMicroseconds(tscHz));
+        }
+        return new LatencyRun(highest.Forwarded, highest.Offered, noLoss, someLoss, atShares, away, machine);
     }
 }
