@@ -118,7 +118,7 @@ internal sealed class LatencyBenchmark : Benchmark
         CompilerRest.Wait(cancel);
         var search = new RateSearch(rate => generator.Run(rate, settings.Trial, cancel));
         Trial highest = search.Highest();
-        double noLoss = search.Search(0, highest.Forwarded, 0), someLoss = search.Search(noLoss, highest.Forwarded, settings.Loss);
+        double noLoss = search.Search(0, highest.WhileThere, 0), someLoss = search.Search(noLoss, highest.WhileThere, settings.Loss);
         double away = 0;
         var atShares = new List<Latencies>();
         foreach (double share in settings.Shares)

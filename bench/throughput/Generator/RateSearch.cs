@@ -14,6 +14,9 @@ public sealed class RateSearch(Func<double, Trial> run)
     /// <summary>The search ends when it knows the rate to this share.</summary>
     public const double Precision = 0.02;
 
+    /// <summary>A trial in which the generator had no CPU for a larger share of the time says nothing about a constant rate.</summary>
+    public const double MostAway = 0.2;
+
     /// <summary>Below this share of the highest rate nothing is searched.</summary>
     private const double Least = 0.01;
 
@@ -45,7 +48,7 @@ public sealed class RateSearch(Func<double, Trial> run)
         while (passed < Majority && failed < Majority)
         {
             Trial trial = run(rate);
-            bool passes = trial.Loss <= loss && trial.Offered >= (1 - Precision) * rate;
+            bool passes = trial.Loss <= loss && trial.Offered >= (1 - Precision) * rate && trial.Away <= MostAway;
             (passed, failed) = passes ? (passed + 1, failed) : (passed, failed + 1);
         }
         return passed == Majority;

@@ -12,6 +12,9 @@ public sealed record Trial(double Offered, long Sent, long Received, LatencyHist
     /// <summary>Share of the packets that was lost, 0 to 1.</summary>
     public double Loss => Sent == 0 ? 0 : (Sent - Received) / (double)Sent;
 
+    /// <summary>Packets per second that came through while the generator had its CPU. The switch may have had more time than that for them.</summary>
+    public double WhileThere => Offered * (1 - Loss);
+
     /// <summary>Packets per second that came through.</summary>
-    public double Forwarded => Offered * (1 - Loss);
+    public double Forwarded => WhileThere * (1 - Away);
 }

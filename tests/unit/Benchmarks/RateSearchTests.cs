@@ -54,6 +54,17 @@ public sealed class RateSearchTests
         Assert.InRange(new RateSearch(rate => Sent(Math.Min(rate, Limit), 0)).Search(0, Most, 0), Limit * (1 - (2 * RateSearch.Precision)), Limit * (1 + (2 * RateSearch.Precision)));
 
     [Fact]
+    public void A_trial_whose_generator_had_no_cpu_does_not_pass() =>
+        Assert.Equal(0, new RateSearch(rate => Sent(rate, 0) with { Away = RateSearch.MostAway + 0.01 }).Search(0, Most, 0));
+
+    [Fact]
+    public void What_came_through_is_less_than_what_came_while_the_generator_was_there()
+    {
+        Trial trial = Sent(8e6, 500_000) with { Away = 0.25 };
+        Assert.Equal((4e6, 3e6), (trial.WhileThere, trial.Forwarded));
+    }
+
+    [Fact]
     public void The_search_begins_at_a_rate_that_is_known_to_pass()
     {
         var tried = new List<double>();
