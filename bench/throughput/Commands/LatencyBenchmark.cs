@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Dataplane.Interop.Linux;
 using Dataplane.ThroughputBench.Generator;
 using Dataplane.ThroughputBench.Harness;
 using Dataplane.ThroughputBench.Machine;
@@ -81,14 +82,25 @@ internal sealed class LatencyBenchmark : Benchmark
             ? new Hugepages(PacketGenerator.MemoryMegabytes + new SharedBridgeScenario(settings.Macs, packets).MemoryMegabytes(1, hugepages: true), run.Options.ReserveHugepages)
             : null;
         LatencyResult[] results = [.. subjects.Select(subject => new LatencyResult(subject.Name))];
-        for (int i = 1; i <= run.Options.Runs; i++)
+        // Whatever else this process and the switches do is done elsewhere, if there are other CPUs.
+        int[] usable = CpuAffinity.Get(), others = [.. usable.Except([run.Cores[0], run.OtherCore])];
+        CpuAffinity.SetProcess(others.Length == 0 ? usable : others);
+        RunSettings running = run.Settings with { OtherCore = others.Append(run.OtherCore).First() };
+        try
         {
-            foreach ((Subject subject, LatencyResult result) in subjects.Zip(results))
+            for (int i = 1; i <= run.Options.Runs; i++)
             {
-                LatencyRun one = MeasureOne(run, subject, settings, wired);
-                result.Add(one);
-                BenchRun.Progress($"run {i}/{run.Options.Runs}  {subject.Name,-18} {one.NoLoss / 1e6,6:0.00} Mpps without loss, p99 at half of it {one.AtShares[1].P99,6:0.0} µs");
+                foreach ((Subject subject, LatencyResult result) in subjects.Zip(results))
+                {
+                    LatencyRun one = MeasureOne(run, running, subject, settings, wired);
+                    result.Add(one);
+                    BenchRun.Progress($"run {i}/{run.Options.Runs}  {subject.Name,-18} {one.NoLoss / 1e6,6:0.00} Mpps without loss, p99 at half of it {one.AtShares[1].P99,6:0.0} µs");
+                }
             }
+        }
+        finally
+        {
+            CpuAffinity.SetProcess(usable);
         }
         foreach (Subject subject in subjects.Where(s => s.Version is not null))
         {
@@ -97,12 +109,12 @@ internal sealed class LatencyBenchmark : Benchmark
         run.Add(LatencySection.Of(results, settings, wired?.Name ?? "memif", run.Options.Runs));
     }
 
-    private static LatencyRun MeasureOne(BenchRun run, Subject subject, LatencySettings settings, GeneratorLink? wired)
+    private static LatencyRun MeasureOne(BenchRun run, RunSettings running, Subject subject, LatencySettings settings, GeneratorLink? wired)
     {
         string directory = run.Work.New("latency");
         GeneratorLink link = wired ?? GeneratorLink.Memif(directory, subject.TxQueues);
         using var generator = new PacketGenerator(link, run.Options.Hugepages, settings.Macs, settings.Packets.Lengths[0], run.TscHz);
-        var context = new RunContext(new SharedBridgeScenario(settings.Macs, settings.Packets), run.Settings, link.OfSwitch, directory);
+        var context = new RunContext(new SharedBridgeScenario(settings.Macs, settings.Packets), running, link.OfSwitch, directory);
         LatencyRun result;
         IReadOnlyList<Latencies> machine = PauseProbe.Run([run.Cores[0], run.OtherCore], s_probe, run.TscHz);
         using (subject.Start(context, run.Cancel))

@@ -1,8 +1,10 @@
+using System.Runtime.Versioning;
 using Dataplane.ThroughputBench.Generator;
 using Dataplane.ThroughputBench.Harness;
 
 namespace Dataplane.UnitTests.Benchmarks;
 
+[SupportedOSPlatform("linux")]
 public sealed class LatencyHistogramTests
 {
     [Theory]

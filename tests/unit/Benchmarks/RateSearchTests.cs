@@ -1,8 +1,10 @@
+using System.Runtime.Versioning;
 using Dataplane.ThroughputBench.Generator;
 
 namespace Dataplane.UnitTests.Benchmarks;
 
 /// <summary>The search for the rate without loss, on switches that are functions.</summary>
+[SupportedOSPlatform("linux")]
 public sealed class RateSearchTests
 {
     private const double Limit = 7.3e6, Most = 10e6;
