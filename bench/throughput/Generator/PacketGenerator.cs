@@ -128,12 +128,12 @@ public sealed unsafe class PacketGenerator : IDisposable
             Receive(mbufs, latency);
         }
         double clocks = now - start, away = _away;
-        // What is under way.
-        for (ulong last = Look(), patience = (ulong)(Patience.TotalSeconds * _tscHz); Look() - last < patience;)
+        // What is under way. Time in which nobody could look for it does not count.
+        for (ulong last = Look() - _away, patience = (ulong)(Patience.TotalSeconds * _tscHz); Look() - _away - last < patience;)
         {
             if (Receive(mbufs, latency) != 0)
             {
-                last = _lastLook;
+                last = _lastLook - _away;
             }
         }
         cancel.ThrowIfCancellationRequested();
