@@ -14,7 +14,7 @@ internal sealed unsafe class QueueBalancer(Engine engine)
     private readonly double[] _loads = new double[engine.Workers.Count];
     private readonly ulong[] _cycles = new ulong[engine.Workers.Count];
     private readonly ulong[,] _packets = new ulong[engine.Workers.Count, engine.Segment.MaxPorts];
-    private readonly ManualResetEventSlim _stop = new();
+    private readonly ManualResetEvent _stop = new(false);
     private ulong _lookedAt;
     private int _wanted;
     private Thread? _thread;
@@ -33,7 +33,7 @@ internal sealed unsafe class QueueBalancer(Engine engine)
 
     private void Run()
     {
-        while (!_stop.Wait(TimeSpan.FromSeconds(1)))
+        while (!_stop.WaitOne(TimeSpan.FromSeconds(1)))
         {
             RunOnce();
         }

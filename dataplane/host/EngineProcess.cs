@@ -68,6 +68,8 @@ internal static class EngineProcess
         }
         using FileLock? only = arguments.PidFile is null ? null : FileLock.Acquire(arguments.PidFile);
         using Segment segment = Segment.Open(arguments.SegmentPath);
+        int[] cores = arguments.Cores is null ? [] : CpuAffinity.Parse(arguments.Cores);
+        KeepOff(cores.Take(arguments.Workers));
 
         string prefix = $"dataplane-{Environment.ProcessId}";
         Eal.Init(arguments.Hugepages
@@ -77,7 +79,7 @@ internal static class EngineProcess
         var options = new EngineOptions
         {
             Workers = arguments.Workers,
-            Cores = arguments.Cores is null ? [] : CpuAffinity.Parse(arguments.Cores),
+            Cores = cores,
             BusyPoll = arguments.BusyPoll,
             Balance = arguments.Balance,
             Distribute = arguments.Distribute,
@@ -95,6 +97,19 @@ internal static class EngineProcess
         server.Run();
         Log("stopping");
         return 0;
+    }
+
+    /// <summary>
+    /// A CPU with a worker is the worker's alone, if there are others: housekeeping, the control connections, the threads of DPDK and of the runtime
+    /// are all to run elsewhere, as in other poll-mode programs. The workers, which are started later, take their own CPUs.
+    /// </summary>
+    private static void KeepOff(IEnumerable<int> cores)
+    {
+        int[] usable = CpuAffinity.Get(), others = [.. usable.Except(cores)];
+        if (others.Length != 0 && others.Length != usable.Length)
+        {
+            CpuAffinity.SetProcess(others);
+        }
     }
 
     private static void Stop(PosixSignalContext context, EngineServer server)

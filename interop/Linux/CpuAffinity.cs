@@ -35,6 +35,36 @@ public static unsafe partial class CpuAffinity
     /// <exception cref="LinuxException">EINVAL: none of them exists, or the container may use none of them.</exception>
     public static void Set(params ReadOnlySpan<int> cpus)
     {
+        const int Myself = 0;
+        Bind(Myself, cpus);
+    }
+
+    /// <summary>
+    /// Makes all threads of this process run on these CPUs only, whoever started them, and those as well that any of them starts later.
+    /// A thread may choose others for itself afterwards.
+    /// </summary>
+    /// <exception cref="LinuxException">EINVAL: none of them exists, or the container may use none of them.</exception>
+    public static void SetProcess(params ReadOnlySpan<int> cpus)
+    {
+        Set(cpus);
+        var known = new HashSet<int>();
+        // What a thread starts while we look inherits from it what it had: look until there is nobody new.
+        for (bool any = true; any;)
+        {
+            any = false;
+            foreach (string task in Directory.EnumerateDirectories("/proc/self/task"))
+            {
+                if (int.TryParse(Path.GetFileName(task.AsSpan()), NumberStyles.None, CultureInfo.InvariantCulture, out int thread) && known.Add(thread))
+                {
+                    any = true;
+                    Bind(thread, cpus);
+                }
+            }
+        }
+    }
+
+    private static void Bind(int thread, ReadOnlySpan<int> cpus)
+    {
         ulong* mask = stackalloc ulong[MaxCpus / 64];
         new Span<ulong>(mask, MaxCpus / 64).Clear();
         foreach (int cpu in cpus)
@@ -43,9 +73,11 @@ public static unsafe partial class CpuAffinity
                 throw new ArgumentOutOfRangeException(nameof(cpus), cpu, "not a CPU number");
             mask[cpu / 64] |= 1UL << (cpu % 64);
         }
-        if (sched_setaffinity(0, MaxCpus / 8, mask) == 0)
+        if (sched_setaffinity(thread, MaxCpus / 8, mask) == 0)
             return;
         int errno = Marshal.GetLastPInvokeError();
+        if (errno == Errno.ESRCH)
+            return; // it has ended
         throw new LinuxException(errno, $"bind the thread to CPU {Format(cpus)}", errno == Errno.EINVAL
             ? "No such CPU is online, or this process's cpuset does not include it; see Cpus_allowed_list in /proc/self/status."
             : null);

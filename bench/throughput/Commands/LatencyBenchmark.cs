@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Dataplane.Interop.Linux;
 using Dataplane.ThroughputBench.Generator;
 using Dataplane.ThroughputBench.Harness;
 using Dataplane.ThroughputBench.Machine;
@@ -16,6 +17,9 @@ namespace Dataplane.ThroughputBench.Commands;
 internal sealed class LatencyBenchmark : Benchmark
 {
     private static readonly double[] s_shares = [0.1, 0.5, 0.9];
+
+    /// <summary>How long it is looked what the machine takes, before each run.</summary>
+    private static readonly TimeSpan s_probe = TimeSpan.FromSeconds(1);
 
     private readonly Option<int> _macs, _trial;
     private readonly Option<double> _loss;
@@ -78,14 +82,25 @@ internal sealed class LatencyBenchmark : Benchmark
             ? new Hugepages(PacketGenerator.MemoryMegabytes + new SharedBridgeScenario(settings.Macs, packets).MemoryMegabytes(1, hugepages: true), run.Options.ReserveHugepages)
             : null;
         LatencyResult[] results = [.. subjects.Select(subject => new LatencyResult(subject.Name))];
-        for (int i = 1; i <= run.Options.Runs; i++)
+        // Whatever else this process and the switches do is done elsewhere, if there are other CPUs.
+        int[] usable = CpuAffinity.Get(), others = [.. usable.Except([run.Cores[0], run.OtherCore])];
+        CpuAffinity.SetProcess(others.Length == 0 ? usable : others);
+        RunSettings running = run.Settings with { OtherCore = others.Append(run.OtherCore).First() };
+        try
         {
-            foreach ((Subject subject, LatencyResult result) in subjects.Zip(results))
+            for (int i = 1; i <= run.Options.Runs; i++)
             {
-                LatencyRun one = MeasureOne(run, subject, settings, wired);
-                result.Add(one);
-                BenchRun.Progress($"run {i}/{run.Options.Runs}  {subject.Name,-18} {one.NoLoss / 1e6,6:0.00} Mpps without loss, p99 at half of it {one.AtShares[1].P99,6:0.0} µs");
+                foreach ((Subject subject, LatencyResult result) in subjects.Zip(results))
+                {
+                    LatencyRun one = MeasureOne(run, running, subject, settings, wired);
+                    result.Add(one);
+                    BenchRun.Progress($"run {i}/{run.Options.Runs}  {subject.Name,-18} {one.NoLoss / 1e6,6:0.00} Mpps without loss, p99 at half of it {one.AtShares[1].P99,6:0.0} µs");
+                }
             }
+        }
+        finally
+        {
+            CpuAffinity.SetProcess(usable);
         }
         foreach (Subject subject in subjects.Where(s => s.Version is not null))
         {
@@ -94,33 +109,41 @@ internal sealed class LatencyBenchmark : Benchmark
         run.Add(LatencySection.Of(results, settings, wired?.Name ?? "memif", run.Options.Runs));
     }
 
-    private static LatencyRun MeasureOne(BenchRun run, Subject subject, LatencySettings settings, GeneratorLink? wired)
+    private static LatencyRun MeasureOne(BenchRun run, RunSettings running, Subject subject, LatencySettings settings, GeneratorLink? wired)
     {
         string directory = run.Work.New("latency");
         GeneratorLink link = wired ?? GeneratorLink.Memif(directory, subject.TxQueues);
         using var generator = new PacketGenerator(link, run.Options.Hugepages, settings.Macs, settings.Packets.Lengths[0], run.TscHz);
-        var context = new RunContext(new SharedBridgeScenario(settings.Macs, settings.Packets), run.Settings, link.OfSwitch, directory);
+        var context = new RunContext(new SharedBridgeScenario(settings.Macs, settings.Packets), running, link.OfSwitch, directory);
         LatencyRun result;
+        IReadOnlyList<Latencies> machine = PauseProbe.Run([run.Cores[0], run.OtherCore], s_probe, run.TscHz);
         using (subject.Start(context, run.Cancel))
         {
-            result = PinnedThread.Run(run.OtherCore, () => Search(generator, settings, run.TscHz, run.Cancel));
+            result = PinnedThread.Run(run.OtherCore, () => Search(generator, settings, run.TscHz, machine, run.Cancel));
         }
         return result;
     }
 
-    private static LatencyRun Search(PacketGenerator generator, LatencySettings settings, ulong tscHz, CancellationToken cancel)
+    private static LatencyRun Search(PacketGenerator generator, LatencySettings settings, ulong tscHz, IReadOnlyList<Latencies> machine, CancellationToken cancel)
     {
         generator.Connect(cancel);
-        var search = new RateSearch(generator, settings.Trial);
-        Trial highest = search.Highest(cancel);
-        double noLoss = search.Run(highest.Forwarded, 0, cancel), someLoss = search.Run(highest.Forwarded, settings.Loss, cancel);
-        Latencies[] atShares = [.. settings.Shares.Select(share => Times(generator.Run(share * noLoss, settings.Trial, cancel).Latency, tscHz))];
-        return new LatencyRun(highest.Forwarded, highest.Offered, noLoss, someLoss, atShares);
-    }
-
-    private static Latencies Times(LatencyHistogram histogram, ulong tscHz)
-    {
-        double microsecond = tscHz / 1e6;
-        return new Latencies((int)histogram.Count, histogram.Quantile(0.5) / microsecond, histogram.Quantile(0.99) / microsecond, histogram.Quantile(0.999) / microsecond, histogram.Worst / microsecond);
+        CompilerRest.Wait(cancel);
+        var search = new RateSearch(rate => generator.Run(rate, settings.Trial, cancel));
+        Trial highest = search.Highest();
+        double noLoss = search.Search(0, highest.WhileThere, 0), someLoss = search.Search(noLoss, highest.WhileThere, settings.Loss);
+        double away = 0;
+        var atShares = new List<Latencies>();
+        foreach (double share in settings.Shares)
+        {
+            var times = new LatencyHistogram();
+            for (int i = 0; i < RateSearch.Trials; i++)
+            {
+                Trial trial = generator.Run(share * noLoss, settings.Trial, cancel);
+                times.Add(trial.Latency);
+                away += trial.Away / RateSearch.Trials / settings.Shares.Count;
+            }
+            atShares.Add(times.InMicroseconds(tscHz));
+        }
+        return new LatencyRun(highest.Forwarded, highest.Offered, noLoss, someLoss, atShares, away, machine);
     }
 }

@@ -1,4 +1,5 @@
 using System.Numerics;
+using Dataplane.ThroughputBench.Harness;
 
 namespace Dataplane.ThroughputBench.Generator;
 
@@ -25,6 +26,17 @@ public sealed class LatencyHistogram
         _worst = Math.Max(_worst, clocks);
     }
 
+    /// <summary>Takes in what another one has counted.</summary>
+    public void Add(LatencyHistogram other)
+    {
+        for (int i = 0; i < _counts.Length; i++)
+        {
+            _counts[i] += other._counts[i];
+        }
+        Count += other.Count;
+        _worst = Math.Max(_worst, other._worst);
+    }
+
     /// <summary>A time that is exceeded by at most this share of all; 0 when there are none.</summary>
     public ulong Quantile(double share)
     {
@@ -38,6 +50,14 @@ public sealed class LatencyHistogram
             }
         }
         return 0;
+    }
+
+    /// <summary>The figures for a report.</summary>
+    /// <param name="tscHz">Clocks per second.</param>
+    public Latencies InMicroseconds(ulong tscHz)
+    {
+        double microsecond = tscHz / 1e6;
+        return new Latencies((int)Count, Quantile(0.5) / microsecond, Quantile(0.99) / microsecond, Quantile(0.999) / microsecond, Worst / microsecond);
     }
 
     private static int Index(ulong clocks)

@@ -17,7 +17,10 @@ public sealed record LatencySettings(int Macs, PacketSizes Packets, TimeSpan Tri
 /// <param name="NoLoss">Packets per second without loss.</param>
 /// <param name="SomeLoss">With no more than <see cref="LatencySettings.Loss"/>.</param>
 /// <param name="AtShares">Times at each share.</param>
-public sealed record LatencyRun(double Highest, double Offered, double NoLoss, double SomeLoss, IReadOnlyList<Latencies> AtShares);
+/// <param name="Away">Share of the trials' time in which the generator did not have its CPU, 0 to 1.</param>
+/// <param name="Machine">What the machine took, just before, of the CPU that forwards and of the generator's; see <see cref="Machine.PauseProbe"/>.</param>
+public sealed record LatencyRun(
+    double Highest, double Offered, double NoLoss, double SomeLoss, IReadOnlyList<Latencies> AtShares, double Away, IReadOnlyList<Latencies> Machine);
 
 /// <summary>All runs of one switch.</summary>
 public sealed class LatencyResult(string name)

@@ -10,7 +10,7 @@ public static class LatencySection
     public static Section Of(IReadOnlyList<LatencyResult> results, LatencySettings settings, string link, int runs) => new()
     {
         Title = "No-loss rate and latency",
-        Conditions = Text($"{settings.Macs:N0} MACs on each side, packets of {settings.Packets.Name} bytes in both directions over {link}, {runs} runs in turn, trials of {settings.Trial.TotalMilliseconds:N0} ms, a failed one repeated once. Latency is from the call that sends a packet to the call that receives it, generator and the drivers of both sides included; medians over the runs. \"≥\": no packet was lost when the generator did all it could."),
+        Conditions = Text($"{settings.Macs:N0} MACs on each side, packets of {settings.Packets.Name} bytes in both directions over {link}, {runs} runs in turn, trials of {settings.Trial.TotalMilliseconds:N0} ms; {RateSearch.Majority} of at most {RateSearch.Trials} at a rate decide. Latency is from the call that sends a packet to the call that receives it, generator and the drivers of both sides included, in {RateSearch.Trials} trials together; medians over the runs. Packets that were under way while the generator did not have its CPU ({results.SelectMany(r => r.Runs).Average(run => run.Away) * 100:0.0} % of the time) are not in it. What the machine takes by itself, with nothing but a loop that reads the clock: something that comes at any moment waits p99 | p99.9 | max {Machine(results, 0)} µs on the CPU that forwards, {Machine(results, 1)} on the generator's (medians over all runs). \"≥\": no packet was lost when the generator did all it could."),
         Columns =
         [
             "switch", "most, Mpps\nbest | median", "no loss, Mpps\nbest | median | spread", Text($"≤ {settings.Loss * 100:0.##} % loss, Mpps\nbest | median"),
@@ -34,6 +34,12 @@ public static class LatencySection
         ],
         Figures = new { Settings = settings, Results = results },
     };
+
+    private static string Machine(IReadOnlyList<LatencyResult> results, int cpu)
+    {
+        Latencies[] all = [.. results.SelectMany(r => r.Runs).Select(run => run.Machine[cpu])];
+        return string.Join(" | ", ((Func<Latencies, double>[])[l => l.P99, l => l.P999, l => l.Worst]).Select(value => Text($"{Summary.OfLow(all.Select(value))!.Value.Median:0.0}")));
+    }
 
     private static LineChart Times(IReadOnlyList<LatencyResult> results, LatencySettings settings, string title, Func<Latencies, double> value) => new(
         title, "µs", "% of the no-loss rate",

@@ -46,6 +46,20 @@ public sealed class CpuAffinityTests
     }
 
     [Fact]
+    public void All_threads_of_a_process_are_bound_and_one_chooses_for_itself()
+    {
+        // In a process of its own: this one has other tests.
+        string host = Path.GetFileName(Environment.ProcessPath) == "dotnet" ? Environment.ProcessPath! : Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet";
+        (int one, int other) = (CpuAffinity.Get()[0], CpuAffinity.Get()[^1]);
+        string[] threads = Shell.Run(host, "exec", typeof(ProcessAffinity).Assembly.Location, ProcessAffinity.Command, $"{one}", $"{other}").Split('\n', StringSplitOptions.RemoveEmptyEntries);
+
+        Assert.True(threads.Length > 2 * ProcessAffinity.Threads, string.Join(", ", threads));
+        string exception = Assert.Single(threads, thread => thread.StartsWith(ProcessAffinity.Exception, StringComparison.Ordinal));
+        Assert.Equal($"{ProcessAffinity.Exception}: {other}", exception);
+        Assert.All(threads.Where(thread => thread != exception), thread => Assert.EndsWith($": {one}", thread, StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void A_missing_cpu_is_named() => OnThread(() =>
     {
         var e = Assert.Throws<LinuxException>(() => CpuAffinity.Set(8190, 8191));
