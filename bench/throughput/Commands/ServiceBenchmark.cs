@@ -21,7 +21,8 @@ internal sealed class ServiceBenchmark : Benchmark
 
     public ServiceBenchmark()
         : base("service", "Packets per second and clocks per packet of services, addresses and ports rewritten both ways; connections begun per second. Beside Open vSwitch with "
-            + "ct(nat), VPP with NAT44 and with cnat, and Linux with nftables. Open vSwitch and VPP make no room in a full table: they are measured while an emptied one fills.")
+            + "ct(nat), VPP with NAT44 and with cnat, and Linux with nftables. Connections begin in a full table, in the place of others, which Linux does too; and in an emptied one that "
+            + "fills, beside Open vSwitch and VPP, which make no room in a full one.")
     {
         _flows = Add(new Option<int[]>("--flows")
         {
@@ -31,7 +32,7 @@ internal sealed class ServiceBenchmark : Benchmark
         });
         _new = Add(new Option<int[]>("--new")
         {
-            Description = "Clients that begin a connection with every packet, more than there is room for. Open vSwitch takes part up to 200,000, Linux from 524,288 on",
+            Description = "Clients that begin a connection with every packet: more than there is room for, and in a table with room for all. Open vSwitch takes part up to 200,000, Linux from 524,288 on",
             CustomParser = NumberList.Parser(65_536, 1 << 22),
             DefaultValueFactory = _ => [100_000, 1_000_000],
         });
@@ -69,7 +70,10 @@ internal sealed class ServiceBenchmark : Benchmark
         }
         if (only.Contains("new"))
         {
-            points.AddRange(options.GetValue(_new)!.Select(n => new Point(Text($"new, {n:N0} clients"), new ServiceScenario(n, known: false), run.Settings)));
+            foreach ((string table, ServiceTraffic traffic) in new[] { ("full table", ServiceTraffic.Evicting), ("emptied table", ServiceTraffic.Filling) })
+            {
+                points.AddRange(options.GetValue(_new)!.Select(n => new Point(Text($"new, {n:N0} clients, {table}"), new ServiceScenario(n, traffic), run.Settings)));
+            }
         }
         if (points.Count > 0)
         {
@@ -83,7 +87,7 @@ internal sealed class ServiceBenchmark : Benchmark
                 new(Text($"router, {n:N0} prefixes"), new RouteScenario(n, v6: false), run.Settings),
                 new(Text($"router beside services, {n:N0} prefixes"), new RouteScenario(n, v6: false, services: true), run.Settings),
                 new(Text($"VIP, {n:N0}"), new ServiceScenario(n), run.Settings),
-                new(Text($"VIP and as many others, {n:N0}"), new ServiceScenario(n, mixed: true), run.Settings),
+                new(Text($"VIP and as many others, {n:N0}"), new ServiceScenario(n, ServiceTraffic.Mixed), run.Settings),
                 new(Text($"VIP + VXLAN, {n:N0}"), new ServiceOverVxlanScenario(n), run.Settings),
             ])]);
         }

@@ -32,6 +32,12 @@ public abstract class Scenario(string name, int size)
     /// <summary>The same at other bursts.</summary>
     public virtual Goal? GoalAt(int burst) => burst == RunSettings.FullBurst ? Goal : null;
 
+    /// <summary>
+    /// What is measured is how fast the table of connections fills, which is emptied over and over. As many packets as <see cref="Size"/>, one
+    /// after the other, are of different connections.
+    /// </summary>
+    public virtual bool FillsConnections => false;
+
     /// <summary>What is worth to know of the tables, by name.</summary>
     public virtual IReadOnlyDictionary<string, object> Facts => new Dictionary<string, object>();
 

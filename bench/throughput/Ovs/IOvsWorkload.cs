@@ -8,11 +8,11 @@ public interface IOvsWorkload
     /// <param name="devices">DPDK's devices, in the order of the engine's ports; see <see cref="OvsDpdkSubject.Port"/>.</param>
     void Configure(OvsProcess ovs, IReadOnlyList<string> devices);
 
-    /// <summary>Whether the packets of all ports' files fit into its buffers (<see cref="OvsDpdkSubject.MostPackets"/>).</summary>
+    /// <summary>
+    /// Whether this is something that it does, and the packets of all ports' files fit into its buffers (<see cref="OvsDpdkSubject.MostPackets"/>). It makes no
+    /// room in a table of connections that is full.
+    /// </summary>
     bool FitsOvs => true;
-
-    /// <summary>What is measured is how fast its table of connections fills, over and over. It makes no room in a table that is full.</summary>
-    bool CountsConnections => false;
 
     /// <summary>Whether it has learned what it will.</summary>
     bool IsSettled(OvsProcess ovs) => true;

@@ -53,7 +53,7 @@ public sealed partial class OvsDpdkSubject : Subject
         RunSettings settings = context.Settings;
         WaitForCaches(ovs, cancel);
         var workload = (IOvsWorkload)context.Scenario;
-        if (workload.CountsConnections)
+        if (context.Scenario.FillsConnections)
         {
             return new RunResult { Windows = OvsConnections.Measure(ovs, context.Scenario.Size, TimeSpan.FromSeconds(settings.Seconds), cancel), CommandLine = ovs.Switch.CommandLine };
         }

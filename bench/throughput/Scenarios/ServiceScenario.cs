@@ -10,19 +10,27 @@ using Dataplane.ThroughputBench.Vpp;
 
 namespace Dataplane.ThroughputBench.Scenarios;
 
+/// <summary>Of which connections the packets of <see cref="ServiceScenario"/> are.</summary>
+public enum ServiceTraffic
+{
+    /// <summary>Of known ones, both ways.</summary>
+    Known,
+    /// <summary>Of known ones, and as many between the same hosts of none.</summary>
+    Mixed,
+    /// <summary>Nobody answers, and there is room for few: each packet begins a connection, in the place of another one that was not answered.</summary>
+    Evicting,
+    /// <summary>Nobody answers, and there is room for all: each packet begins a connection until all are there; then the table is emptied.</summary>
+    Filling,
+}
+
 /// <summary>
 /// Services between two networks: clients on one port send to virtual addresses, backends on the other port answer. Every packet has its
 /// addresses and ports rewritten and its checksums corrected, both ways. Each service has one backend, so that it is known beforehand who
 /// answers.
 /// </summary>
 /// <param name="flows">UDP flows.</param>
-/// <param name="known">
-/// All flows are known connections. Else there is room for few of them, and nobody answers: each packet begins a new connection, in the
-/// place of another one that was not answered.
-/// </param>
-/// <param name="mixed">As many packets are between the same hosts and of no connection.</param>
-public class ServiceScenario(int flows, bool known = true, bool mixed = false)
-    : Scenario(mixed ? "service, mixed" : known ? "service" : "service, new connections", flows), IOvsWorkload, IVppServiceWorkload, IKernelWorkload
+/// <param name="traffic">Of which connections the packets are.</param>
+public class ServiceScenario(int flows, ServiceTraffic traffic = ServiceTraffic.Known) : Scenario(NameOf(traffic), flows), IOvsWorkload, IVppServiceWorkload, IKernelWorkload
 {
     /// <summary>The two ports.</summary>
     protected const int Clients = FirstPort, Backends = FirstPort + 1;
@@ -44,9 +52,12 @@ public class ServiceScenario(int flows, bool known = true, bool mixed = false)
     /// <summary>The neighbour behind which the backends are; the address before it is the switch's.</summary>
     protected const uint BackendSide = 0xC0A8_0202;
 
-    public override int PacketsPerPort => mixed ? 2 * Size : Size;
+    /// <summary>Backends answer.</summary>
+    private bool IsAnswered => traffic is ServiceTraffic.Known or ServiceTraffic.Mixed;
 
-    public override Goal? Goal => !known || mixed ? null : Size switch
+    public override int PacketsPerPort => traffic == ServiceTraffic.Mixed ? 2 * Size : Size;
+
+    public override Goal? Goal => traffic != ServiceTraffic.Known ? null : Size switch
     {
         <= 1 => new Goal(60, 40),
         <= 1_000 => new Goal(70, 45),
@@ -54,11 +65,19 @@ public class ServiceScenario(int flows, bool known = true, bool mixed = false)
         _ => null,
     };
 
-    public override SegmentOptions SegmentOptions => new() { ConnectionCapacity = known ? Math.Max(LeastConnections, Size) : LeastConnections };
+    public override SegmentOptions SegmentOptions => new()
+    {
+        ConnectionCapacity = traffic switch
+        {
+            ServiceTraffic.Evicting => LeastConnections,
+            ServiceTraffic.Filling => Size + LeastConnections,
+            _ => Math.Max(LeastConnections, Size),
+        },
+    };
 
-    public bool FitsOvs => !mixed && (known ? 2 : 1) * Size <= OvsDpdkSubject.MostPackets;
+    public override bool FillsConnections => traffic == ServiceTraffic.Filling;
 
-    public bool CountsConnections => !known;
+    public bool FitsOvs => traffic is ServiceTraffic.Known or ServiceTraffic.Filling && (IsAnswered ? 2 : 1) * Size <= OvsDpdkSubject.MostPackets;
 
     IReadOnlyList<KernelLink> IKernelWorkload.Links =>
     [
@@ -82,15 +101,15 @@ public class ServiceScenario(int flows, bool known = true, bool mixed = false)
         string[] paths = [Path.Combine(directory, "clients.pcap"), Path.Combine(directory, "backends.pcap")];
         Write(paths[0], i => UdpFrame.Summed4(UdpFrame.Of4(Mac(Clients), Peer(Clients), Client(i), ServiceNet + Service(i), ClientPort(i), ServicePort)),
             i => UdpFrame.Summed4(UdpFrame.Of4(Mac(Clients), Peer(Clients), Client(i), Other(i), ClientPort(i), BackendPort)));
-        if (known)
+        if (IsAnswered)
         {
             Write(paths[1], i => FromBackend(UdpFrame.Summed4(UdpFrame.Of4(AnswerTo, AnswerFrom, BackendNet + Service(i), Client(i), BackendPort, ClientPort(i))), i),
                 i => FromBackend(UdpFrame.Summed4(UdpFrame.Of4(AnswerTo, AnswerFrom, Other(i), Client(i), BackendPort, ClientPort(i))), i));
         }
-        return known ? paths : paths[..1];
+        return IsAnswered ? paths : paths[..1];
     }
 
-    public override int SendOnlyPorts => known ? 0 : 1;
+    public override int SendOnlyPorts => IsAnswered ? 0 : 1;
 
     public override void Configure(SegmentWriter writer)
     {
@@ -115,13 +134,15 @@ public class ServiceScenario(int flows, bool known = true, bool mixed = false)
         ConnectionStatistics table = segment.Connections.Statistics();
         progress = $"{table.Connections} of {Size} connections, {table.HalfOpen} not answered, {table.Refused} refused";
         // A few of a million find no slot near their home.
-        return known ? table.Connections >= Size - (Size / 1000) && table.HalfOpen <= Size / 1000 : table.Evicted > 0;
+        return traffic == ServiceTraffic.Evicting
+            ? table.Evicted > 0
+            : table.Connections >= Size - (Size / 1000) && (!IsAnswered || table.HalfOpen <= Size / 1000);
     }
 
     public bool IsSettled(OvsProcess ovs) => OvsConnections.Count(ovs) >= Size;
 
-    /// <summary>It would have connections for those of none, too.</summary>
-    public bool FitsVpp => !mixed;
+    /// <summary>Of those of none it would have connections, too.</summary>
+    public bool FitsVpp => traffic is ServiceTraffic.Known or ServiceTraffic.Filling;
 
     IReadOnlyList<VppService> IVppServiceWorkload.VppServices =>
         [.. Numbers.Select(i => new VppService(Text(ServiceNet + i), ServicePort, Text(BackendNet + i), BackendPort))];
@@ -130,7 +151,12 @@ public class ServiceScenario(int flows, bool known = true, bool mixed = false)
 
     public virtual (string Clients, string Backends) VppSides(IReadOnlyList<string> ports) => (ports[0], ports[1]);
 
-    public virtual bool FitsKernel(int connections) => !mixed && (known ? Size <= connections / 2 : Size >= 2 * connections);
+    public virtual bool FitsKernel(int connections) => traffic switch
+    {
+        ServiceTraffic.Known => Size <= connections / 2,
+        ServiceTraffic.Evicting => Size >= 2 * connections,
+        _ => false,
+    };
 
     public virtual void Configure(OvsProcess ovs, IReadOnlyList<string> devices)
     {
@@ -216,12 +242,20 @@ public class ServiceScenario(int flows, bool known = true, bool mixed = false)
         foreach (int i in order)
         {
             file.Write(frame(i));
-            if (mixed)
+            if (traffic == ServiceTraffic.Mixed)
             {
                 file.Write(other(i));
             }
         }
     }
+
+    private static string NameOf(ServiceTraffic traffic) => traffic switch
+    {
+        ServiceTraffic.Known => "service",
+        ServiceTraffic.Mixed => "service, mixed",
+        ServiceTraffic.Evicting => "service, new connections in a full table",
+        _ => "service, new connections in an emptied table",
+    };
 
     /// <summary>A host beside the backends.</summary>
     private static uint Other(int i) => BackendNet + 0x1000 + (uint)(i % 1000);

@@ -3,7 +3,7 @@ namespace Dataplane.ThroughputBench.Vpp;
 /// <summary>A workload that VPP can take too.</summary>
 public interface IVppWorkload
 {
-    /// <summary>Whether this is something that it does.</summary>
+    /// <summary>Whether this is something that it does. It makes no room in a table of connections that is full.</summary>
     bool FitsVpp => true;
 
     /// <summary>Sections of its start-up configuration besides those that every run has: sizes of tables, say.</summary>

@@ -44,7 +44,7 @@ public sealed class VppSubject(string name, string program, VppTranslator transl
     public override RunResult Run(RunContext context, CancellationToken cancel)
     {
         using VppProcess vpp = Launch(context, cancel, out IReadOnlyList<string> ports);
-        if (context.Scenario is IVppServiceWorkload { CountsConnections: true } service)
+        if (context.Scenario is IVppServiceWorkload { FillsConnections: true } service)
         {
             vpp.Do([.. AcceptAll(ports[0]), .. ports.Skip(1).Select(Up)]);
             var time = TimeSpan.FromSeconds(context.Settings.Seconds);
