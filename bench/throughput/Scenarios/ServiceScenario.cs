@@ -29,8 +29,9 @@ public enum ServiceTraffic
 /// answers.
 /// </summary>
 /// <param name="flows">UDP flows.</param>
+/// <param name="packets">Their sizes.</param>
 /// <param name="traffic">Of which connections the packets are.</param>
-public class ServiceScenario(int flows, ServiceTraffic traffic = ServiceTraffic.Known) : Scenario(NameOf(traffic), flows), IOvsWorkload, IVppServiceWorkload, IKernelWorkload
+public class ServiceScenario(int flows, PacketSizes packets, ServiceTraffic traffic = ServiceTraffic.Known) : Scenario(NameOf(traffic), flows), IOvsWorkload, IVppServiceWorkload, IKernelWorkload
 {
     /// <summary>The two ports.</summary>
     protected const int Clients = FirstPort, Backends = FirstPort + 1;
@@ -55,7 +56,12 @@ public class ServiceScenario(int flows, ServiceTraffic traffic = ServiceTraffic.
     /// <summary>Backends answer.</summary>
     private bool IsAnswered => traffic is ServiceTraffic.Known or ServiceTraffic.Mixed;
 
-    public override int PacketsPerPort => traffic == ServiceTraffic.Mixed ? 2 * Size : Size;
+    public override PacketSizes Packets => packets;
+
+    public override int PacketsPerPort => (traffic == ServiceTraffic.Mixed ? 2 : 1) * PacketsOfServices;
+
+    /// <summary>One flow takes part with packets of every length of a mix.</summary>
+    private int PacketsOfServices => Math.Max(Size, packets.Lengths.Count);
 
     public override Goal? Goal => traffic != ServiceTraffic.Known ? null : Size switch
     {
@@ -77,7 +83,15 @@ public class ServiceScenario(int flows, ServiceTraffic traffic = ServiceTraffic.
 
     public override bool FillsConnections => traffic == ServiceTraffic.Filling;
 
-    public bool FitsOvs => traffic is ServiceTraffic.Known or ServiceTraffic.Filling && (IsAnswered ? 2 : 1) * Size <= OvsDpdkSubject.MostPackets;
+    public string? OvsObstacle => MakesNoRoom ?? ((IsAnswered ? 2 : 1) * PacketsPerPort > OvsDpdkSubject.MostPackets ? "has no buffers for so many packets" : null);
+
+    /// <summary>Of those of none they would have connections, too.</summary>
+    private string? MakesNoRoom => traffic switch
+    {
+        ServiceTraffic.Evicting => "makes no room in a full table",
+        ServiceTraffic.Mixed => "tracks what is for no service, too",
+        _ => null,
+    };
 
     IReadOnlyList<KernelLink> IKernelWorkload.Links =>
     [
@@ -99,12 +113,12 @@ public class ServiceScenario(int flows, ServiceTraffic traffic = ServiceTraffic.
     public override IReadOnlyList<string> WriteTraffic(string directory)
     {
         string[] paths = [Path.Combine(directory, "clients.pcap"), Path.Combine(directory, "backends.pcap")];
-        Write(paths[0], i => UdpFrame.Summed4(UdpFrame.Of4(Mac(Clients), Peer(Clients), Client(i), ServiceNet + Service(i), ClientPort(i), ServicePort)),
-            i => UdpFrame.Summed4(UdpFrame.Of4(Mac(Clients), Peer(Clients), Client(i), Other(i), ClientPort(i), BackendPort)));
+        Write(paths[0], (i, length) => UdpFrame.Of4(Mac(Clients), Peer(Clients), Client(i), ServiceNet + Service(i), ClientPort(i), ServicePort, length),
+            (i, length) => UdpFrame.Of4(Mac(Clients), Peer(Clients), Client(i), Other(i), ClientPort(i), BackendPort, length), (frame, _) => frame);
         if (IsAnswered)
         {
-            Write(paths[1], i => FromBackend(UdpFrame.Summed4(UdpFrame.Of4(AnswerTo, AnswerFrom, BackendNet + Service(i), Client(i), BackendPort, ClientPort(i))), i),
-                i => FromBackend(UdpFrame.Summed4(UdpFrame.Of4(AnswerTo, AnswerFrom, Other(i), Client(i), BackendPort, ClientPort(i))), i));
+            Write(paths[1], (i, length) => UdpFrame.Of4(AnswerTo, AnswerFrom, BackendNet + Service(i), Client(i), BackendPort, ClientPort(i), length),
+                (i, length) => UdpFrame.Of4(AnswerTo, AnswerFrom, Other(i), Client(i), BackendPort, ClientPort(i), length), FromBackend);
         }
         return IsAnswered ? paths : paths[..1];
     }
@@ -141,8 +155,7 @@ public class ServiceScenario(int flows, ServiceTraffic traffic = ServiceTraffic.
 
     public bool IsSettled(OvsProcess ovs) => OvsConnections.Count(ovs) >= Size;
 
-    /// <summary>Of those of none it would have connections, too.</summary>
-    public bool FitsVpp => traffic is ServiceTraffic.Known or ServiceTraffic.Filling;
+    public string? VppObstacle => MakesNoRoom;
 
     IReadOnlyList<VppService> IVppServiceWorkload.VppServices =>
         [.. Numbers.Select(i => new VppService(Text(ServiceNet + i), ServicePort, Text(BackendNet + i), BackendPort))];
@@ -151,19 +164,21 @@ public class ServiceScenario(int flows, ServiceTraffic traffic = ServiceTraffic.
 
     public virtual (string Clients, string Backends) VppSides(IReadOnlyList<string> ports) => (ports[0], ports[1]);
 
-    public virtual bool FitsKernel(int connections) => traffic switch
+    public virtual string? KernelObstacle(int connections) => traffic switch
     {
-        ServiceTraffic.Known => Size <= connections / 2,
-        ServiceTraffic.Evicting => Size >= 2 * connections,
-        _ => false,
+        ServiceTraffic.Known when Size > connections / 2 => "has no room for so many connections",
+        ServiceTraffic.Evicting when Size < 2 * connections => "has room for all of these connections, or most",
+        ServiceTraffic.Filling => "has a table that is not emptied here",
+        ServiceTraffic.Mixed => MakesNoRoom,
+        _ => null,
     };
 
-    public virtual void Configure(OvsProcess ovs, IReadOnlyList<string> devices)
+    public virtual void Configure(OvsProcess ovs, IReadOnlyList<OvsDevice> devices)
     {
         ovs.Configure([
             "add-br", OvsBridge, "--", "set", "bridge", OvsBridge, "datapath_type=netdev",
-            .. OvsDpdkSubject.Port(OvsBridge, "clients", devices[0]), $"ofport_request={Clients}",
-            .. OvsDpdkSubject.Port(OvsBridge, "backends", devices[1]), $"ofport_request={Backends}",
+            .. devices[0].AddTo(OvsBridge, "clients"), $"ofport_request={Clients}",
+            .. devices[1].AddTo(OvsBridge, "backends"), $"ofport_request={Backends}",
         ]);
         Translate(ovs);
     }
@@ -214,7 +229,7 @@ public class ServiceScenario(int flows, ServiceTraffic traffic = ServiceTraffic.
     protected virtual void ConfigureBackends(SegmentWriter writer) => ConfigureLink(writer, Backends, BackendGateway, BackendSide);
 
     /// <summary>A routed port with a neighbour, and a next hop by way of it.</summary>
-    protected static void ConfigureLink(SegmentWriter writer, int port, int gateway, uint peer)
+    protected void ConfigureLink(SegmentWriter writer, int port, int gateway, uint peer)
     {
         writer.SetPort(port, new PortRecord { Flags = PortFlags.Exists | PortFlags.Enabled | PortFlags.Routed, Mtu = LinkMtu });
         var itf = new InterfaceRecord { Flags = InterfaceFlags.Exists, Mac = Mac(port).Value, Vrf = Vrf, Mtu = LinkMtu, Count4 = 1 };
@@ -224,7 +239,8 @@ public class ServiceScenario(int flows, ServiceTraffic traffic = ServiceTraffic.
         writer.SetNeighbour(NeighbourTable.Key4(port, peer), Peer(port).Value);
     }
 
-    protected const ushort LinkMtu = 1600;
+    /// <summary>Of the links: outer headers come on top.</summary>
+    protected ushort LinkMtu => (ushort)(packets.Mtu + 100);
 
     /// <summary>MAC addresses of the switch and of its neighbour on a link.</summary>
     protected static MacAddress Mac(int port) => new(0x02 | ((ulong)port << 40));
@@ -232,19 +248,20 @@ public class ServiceScenario(int flows, ServiceTraffic traffic = ServiceTraffic.
 
     protected static string Text(uint address) => $"{address >> 24}.{(byte)(address >> 16)}.{(byte)(address >> 8)}.{(byte)address}";
 
-    /// <summary>A packet of each flow, in an order that says nothing about where a table keeps it, the same each time.</summary>
-    private void Write(string path, Func<int, byte[]> frame, Func<int, byte[]> other)
+    /// <summary>A packet of each flow, or as many as the lengths need, in an order that says nothing about where a table keeps it, the same each time.</summary>
+    private void Write(string path, Func<int, int, byte[]> frame, Func<int, int, byte[]> other, Func<byte[], int, byte[]> arriving)
     {
         const int Seed = 768;
         int[] order = [.. Enumerable.Range(0, Size)];
         new Random(Seed).Shuffle(order);
         using var file = new PcapWriter(path);
-        foreach (int i in order)
+        for (int n = 0; n < PacketsOfServices; n++)
         {
-            file.Write(frame(i));
+            int i = order[n % Size];
+            file.Write(arriving(UdpFrame.Summed4(frame(i, packets.Length(n))), i));
             if (traffic == ServiceTraffic.Mixed)
             {
-                file.Write(other(i));
+                file.Write(arriving(UdpFrame.Summed4(other(i, packets.Length(n))), i));
             }
         }
     }

@@ -22,13 +22,12 @@ internal static class EngineConnections
 
     /// <summary>One window for each time.</summary>
     /// <param name="engine">The engine, with traffic on the first port.</param>
-    /// <param name="all">Connections that the traffic has. As many packets, one after the other, are of different ones.</param>
+    /// <param name="full">With so many connections the table is taken for full. As many packets, one after the other, are of different ones.</param>
     /// <param name="time">How long it is done.</param>
     /// <param name="cancel">The user has enough.</param>
-    public static List<Window> Measure(RunningEngine engine, int all, TimeSpan time, CancellationToken cancel)
+    public static List<Window> Measure(RunningEngine engine, int full, TimeSpan time, CancellationToken cancel)
     {
         EngineMeter meter = engine.Meter;
-        ulong full = (ulong)all * 9 / 10;
         var windows = new List<Window>();
         int missed = 0;
         for (long start = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(start) < time || windows.Count < LeastWindows;)
@@ -38,7 +37,7 @@ internal static class EngineConnections
             ulong empty = meter.Read().Sent, inserted = engine.Segment.Connections.Statistics().Inserted;
             SetEnabled(engine, true);
             EngineReading? first = null, last = null;
-            for (EngineReading now = meter.Read(); now.Sent - empty < full; now = meter.Read())
+            for (EngineReading now = meter.Read(); now.Sent - empty < (ulong)full; now = meter.Read())
             {
                 if (first is null && now.Sent - empty >= PacketsAhead)
                 {
@@ -49,9 +48,10 @@ internal static class EngineConnections
                 Sleep(s_pause, cancel);
             }
             // Of a million a few find no slot near their home.
-            if (engine.Segment.Connections.Statistics().Inserted - inserted < full - (full / 1000))
+            ulong begun = engine.Segment.Connections.Statistics().Inserted - inserted;
+            if (begun < (ulong)(full - (full / 1000)))
             {
-                throw engine.Failure($"began {engine.Segment.Connections.Statistics().Inserted - inserted} connections with {full} packets");
+                throw engine.Failure($"began {begun} connections with {full} packets");
             }
             if (first is { } from && last is { } to && to.Sent > from.Sent)
             {

@@ -40,7 +40,7 @@ public class EngineSubject(string name, string program) : Subject(name)
         var time = TimeSpan.FromSeconds(context.Settings.Seconds);
         if (context.Scenario.FillsConnections)
         {
-            windows.AddRange(EngineConnections.Measure(engine, context.Scenario.Size, time, cancel));
+            windows.AddRange(EngineConnections.Measure(engine, context.FilledAt, time, cancel));
             last = meter.Read();
         }
         else
