@@ -193,7 +193,7 @@ internal sealed class BenchRun
         let why = subject.Obstacle(point.Scenario, point.Settings)
         where why is not null
         group point.Label by (subject.Name, why) into labels
-        select $"{labels.Key.Name} {labels.Key.why}: left out of {string.Join("; ", labels)}.";
+        select $"{labels.Key.Name} {labels.Key.why}: left out{(labels.Count() == points.Count ? "" : $" of {string.Join("; ", labels)}")}.";
 
     private static void Show(Point point, Subject subject, int run, RunResult result, int done, int all)
     {
