@@ -474,9 +474,9 @@ not install it.
   instructions  executed per packet in the stages, counted by callgrind over a fixed run
   overlay as the bridge, of routing (up to a million prefixes, and what they take in memory), and of VXLAN encapsulation and
           decapsulation beside Open vSwitch with DPDK (as root); VPP beside all of it
-  service the same of services: addresses and ports rewritten both ways, at up to a million connections; new connections; beside
-          Open vSwitch with DPDK and ct(nat), VPP with NAT44 and with cnat, and Linux with nftables (as root); and with a bridge
-          only, a service, a service over VXLAN
+  service the same of services: addresses and ports rewritten both ways, at up to a million connections; new connections in a full
+          table and in an emptied one; beside Open vSwitch with DPDK and ct(nat), VPP with NAT44 and with cnat, and Linux with
+          nftables (as root); and with a bridge only, a service, a service over VXLAN
   control updates per second through the API (durable or not, visible to a worker), time until visible, memory; packets
           lost while a million entries are pushed (as root); the same load on Open vSwitch
   services  100,000 services of 10 backends each in one batch, then one backend changed: time, memory, until it is visible

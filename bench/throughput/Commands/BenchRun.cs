@@ -16,6 +16,7 @@ internal sealed class BenchRun
 {
     private readonly SortedDictionary<string, string> _versions = [];
     private readonly List<Section> _sections = [];
+    private readonly int[] _usable;
 
     public BenchRun(CommonValues options, WorkDirectory work, CancellationToken cancel)
     {
@@ -28,7 +29,7 @@ internal sealed class BenchRun
             throw new BenchException($"CPU {CpuAffinity.Format([.. missing.Order()])} cannot be used; these can: {CpuAffinity.Format(usable)}");
         }
         Cores = options.Cores.Count > 0 ? options.Cores : [.. usable.Reverse()];
-        OtherCore = usable.FirstOrDefault(cpu => cpu != Cores[0], Cores[0]);
+        _usable = usable;
         DpdkLibrary.Load();
         TscHz = MachineInfo.MeasureTsc();
         if (OtherCore == Cores[0])
@@ -44,8 +45,8 @@ internal sealed class BenchRun
     /// <summary>CPUs that forward, in the order in which workers get them.</summary>
     public IReadOnlyList<int> Cores { get; }
 
-    /// <summary>A CPU for everything else.</summary>
-    public int OtherCore { get; }
+    /// <summary>A CPU for everything else, beside one worker.</summary>
+    public int OtherCore => Settings.OtherCore;
 
     /// <summary>Frequency of the time-stamp counter in Hz.</summary>
     public ulong TscHz { get; }
@@ -60,7 +61,7 @@ internal sealed class BenchRun
         Seconds = Options.Seconds,
         Window = Options.Window,
         Cores = Cores,
-        OtherCore = OtherCore,
+        Cpus = _usable,
         Hugepages = Options.Hugepages,
     };
 
@@ -144,11 +145,17 @@ internal sealed class BenchRun
         {
             throw new BenchException("--window needs --no-peers: other programs tell their rate once per second");
         }
+        points = Spreadable(points);
+        string[] leftOut = [.. LeftOut(subjects, points)];
+        foreach (string line in leftOut)
+        {
+            Progress($"{line}");
+        }
         using Hugepages? pages = Options.Hugepages
             ? new Hugepages(points.Max(point => point.Scenario.MemoryMegabytes(point.Settings.Workers, hugepages: true)), Options.ReserveHugepages)
             : null;
         var interleaved = new Interleaved(subjects, Work);
-        int all = points.Sum(point => point.Settings.Runs * subjects.Count(s => s.CanRun(point.Scenario, point.Settings))), done = 0;
+        int all = points.Sum(point => point.Settings.Runs * subjects.Count(s => s.Obstacle(point.Scenario, point.Settings) is null)), done = 0;
         var results = new List<PointResult>();
         foreach (Point point in points)
         {
@@ -158,8 +165,35 @@ internal sealed class BenchRun
         {
             Version(subject.Name, subject.Version!);
         }
-        Add(ForwardingSection.Of(title, TscHz, results));
+        Add(ForwardingSection.Of(title, TscHz, results) with { Notes = leftOut });
     }
+
+    /// <summary>The points whose flows are enough for all queues.</summary>
+    private static List<Point> Spreadable(IReadOnlyList<Point> points)
+    {
+        List<Point> those = [];
+        foreach (Point point in points)
+        {
+            if (point.Scenario.FlowsPerPort >= point.Settings.Workers)
+            {
+                those.Add(point);
+            }
+            else
+            {
+                Progress($"{point.Label}: too few flows to be spread over the queues of {point.Settings.Workers} workers: left out.");
+            }
+        }
+        return those.Count > 0 ? those : throw new BenchException("nothing is left to be measured");
+    }
+
+    /// <summary>Who takes no part where, and why.</summary>
+    private static IEnumerable<string> LeftOut(IReadOnlyList<Subject> subjects, IReadOnlyList<Point> points) =>
+        from subject in subjects
+        from point in points
+        let why = subject.Obstacle(point.Scenario, point.Settings)
+        where why is not null
+        group point.Label by (subject.Name, why) into labels
+        select $"{labels.Key.Name} {labels.Key.why}: left out{(labels.Count() == points.Count ? "" : $" of {string.Join("; ", labels)}")}.";
 
     private static void Show(Point point, Subject subject, int run, RunResult result, int done, int all)
     {

@@ -9,7 +9,7 @@ namespace Dataplane.ThroughputBench.Commands;
 
 /// <summary>
 /// <c>bench overlay</c>: routes, beside testpmd, which looks nothing up, and what they take in memory; VXLAN beside Open vSwitch, each
-/// direction by itself; VPP beside all of it.
+/// direction by itself; VPP beside all of it. Of one size of the table also by what <see cref="Axes"/> varies.
 /// </summary>
 internal sealed class OverlayBenchmark : Benchmark
 {
@@ -17,6 +17,7 @@ internal sealed class OverlayBenchmark : Benchmark
 
     private readonly Option<int[]> _prefixes, _macs;
     private readonly Option<string[]> _only;
+    private readonly Axes _axes;
 
     public OverlayBenchmark()
         : base("overlay", "Packets per second and clocks per packet of routing, VXLAN encapsulation and decapsulation; memory of routes.")
@@ -40,21 +41,23 @@ internal sealed class OverlayBenchmark : Benchmark
             AllowMultipleArgumentsPerToken = true,
         });
         _only.AcceptOnlyFromAmong(s_parts);
+        _axes = new Axes(Command);
     }
 
     public override void Measure(BenchRun run, ParseResult options)
     {
         string[] only = options.GetValue(_only)!;
-        int[] macs = options.GetValue(_macs)!;
+        int[] prefixes = options.GetValue(_prefixes)!, macs = options.GetValue(_macs)!;
+        AxisValues axes = _axes.Read(run, options);
         Subject[] vpp = run.Options.Peers ? [.. BenchRun.Vpp()] : [];
         List<RouteScenario> routes = [];
         foreach ((string part, string title, bool v6) in new[] { ("route4", "Route, IPv4", false), ("route6", "Route, IPv6", true) })
         {
             if (only.Contains(part))
             {
-                RouteScenario[] scenarios = [.. options.GetValue(_prefixes)!.Select(n => new RouteScenario(n, v6))];
-                Forward(title, () => [BenchRun.Testpmd("macswap"), .. vpp], [.. scenarios.Select(s => new Point(Count(s.Size, "prefixes"), s, run.Settings))]);
-                routes.AddRange(scenarios);
+                List<Point> points = axes.Points(prefixes, n => Count(n, "prefixes"), (n, packets) => new RouteScenario(n, packets, v6), isOnlyOne: true);
+                Forward(title, () => [BenchRun.Testpmd("macswap"), .. vpp], points);
+                routes.AddRange(points.Take(prefixes.Length).Select(point => (RouteScenario)point.Scenario));
             }
         }
         if (routes.Count > 0)
@@ -63,11 +66,11 @@ internal sealed class OverlayBenchmark : Benchmark
         }
         if (only.Contains("encapsulation"))
         {
-            Forward("VXLAN encapsulation", () => [new OvsDpdkSubject(), .. vpp], [.. macs.Select(n => new Point(Count(n, "MACs"), new EncapsulationScenario(n), run.Settings))]);
+            Forward("VXLAN encapsulation", () => [new OvsDpdkSubject(), .. vpp], axes.Points(macs, n => Count(n, "MACs"), (n, packets) => new EncapsulationScenario(n, packets), isOnlyOne: true));
         }
         if (only.Contains("decapsulation"))
         {
-            Forward("VXLAN decapsulation", () => [new OvsDpdkSubject(), .. vpp], [.. macs.Select(n => new Point(Count(n, "MACs"), new DecapsulationScenario(n), run.Settings))]);
+            Forward("VXLAN decapsulation", () => [new OvsDpdkSubject(), .. vpp], axes.Points(macs, n => Count(n, "MACs"), (n, packets) => new DecapsulationScenario(n, packets), isOnlyOne: true));
         }
 
         void Forward(string title, Func<IEnumerable<Subject>> peers, List<Point> points) =>

@@ -18,10 +18,12 @@ internal sealed class ServiceBenchmark : Benchmark
 
     private readonly Option<int[]> _flows, _new, _features;
     private readonly Option<string[]> _only;
+    private readonly Axes _axes;
 
     public ServiceBenchmark()
         : base("service", "Packets per second and clocks per packet of services, addresses and ports rewritten both ways; connections begun per second. Beside Open vSwitch with "
-            + "ct(nat), VPP with NAT44 and with cnat, and Linux with nftables. Open vSwitch and VPP make no room in a full table: they are measured while an emptied one fills.")
+            + "ct(nat), VPP with NAT44 and with cnat, and Linux with nftables. Connections begin in a full table, in the place of others, which Linux does too; and in an emptied one that "
+            + "fills, beside Open vSwitch and VPP, which make no room in a full one.")
     {
         _flows = Add(new Option<int[]>("--flows")
         {
@@ -31,7 +33,7 @@ internal sealed class ServiceBenchmark : Benchmark
         });
         _new = Add(new Option<int[]>("--new")
         {
-            Description = "Clients that begin a connection with every packet, more than there is room for. Open vSwitch takes part up to 200,000, Linux from 524,288 on",
+            Description = "Clients that begin a connection with every packet: more than there is room for, and in a table with room for all. Open vSwitch takes part up to 200,000, Linux from 524,288 on",
             CustomParser = NumberList.Parser(65_536, 1 << 22),
             DefaultValueFactory = _ => [100_000, 1_000_000],
         });
@@ -48,6 +50,7 @@ internal sealed class ServiceBenchmark : Benchmark
             AllowMultipleArgumentsPerToken = true,
         });
         _only.AcceptOnlyFromAmong(s_parts);
+        _axes = new Axes(Command);
     }
 
     public override void Measure(BenchRun run, ParseResult options)
@@ -62,14 +65,20 @@ internal sealed class ServiceBenchmark : Benchmark
                 subjects.Add(new NftablesSubject(run.TscHz));
             }
         }
+        AxisValues axes = _axes.Read(run, options);
         List<Point> points = [];
         if (only.Contains("known"))
         {
-            points.AddRange(options.GetValue(_flows)!.Select(n => new Point(Count(n, "flow"), new ServiceScenario(n), run.Settings)));
+            points.AddRange(axes.Points(options.GetValue(_flows)!, n => Text($"{n:N0} flow{(n == 1 ? "" : "s")}"), (n, packets) => new ServiceScenario(n, packets)));
         }
         if (only.Contains("new"))
         {
-            points.AddRange(options.GetValue(_new)!.Select(n => new Point(Text($"new, {n:N0} clients"), new ServiceScenario(n, known: false), run.Settings)));
+            // What is in the packets matters little to who begins connections, and how many begin them at once does.
+            AxisValues some = axes.Named with { Workers = axes.Workers };
+            foreach ((string table, ServiceTraffic traffic) in new[] { ("full table", ServiceTraffic.Evicting), ("emptied table", ServiceTraffic.Filling) })
+            {
+                points.AddRange(some.Points(options.GetValue(_new)!, n => Text($"new, {n:N0} clients, {table}"), (n, packets) => new ServiceScenario(n, packets, traffic)));
+            }
         }
         if (points.Count > 0)
         {
@@ -77,19 +86,29 @@ internal sealed class ServiceBenchmark : Benchmark
         }
         if (only.Contains("features"))
         {
-            run.Forward("Service, by what is on", subjects, [.. options.GetValue(_features)!.SelectMany(n => (Point[])
-            [
-                new(Text($"bridge only, {n:N0}"), new SharedBridgeScenario(n, PacketSizes.Smallest), run.Settings),
-                new(Text($"router, {n:N0} prefixes"), new RouteScenario(n, v6: false), run.Settings),
-                new(Text($"router beside services, {n:N0} prefixes"), new RouteScenario(n, v6: false, services: true), run.Settings),
-                new(Text($"VIP, {n:N0}"), new ServiceScenario(n), run.Settings),
-                new(Text($"VIP and as many others, {n:N0}"), new ServiceScenario(n, mixed: true), run.Settings),
-                new(Text($"VIP + VXLAN, {n:N0}"), new ServiceOverVxlanScenario(n), run.Settings),
-            ])]);
+            run.Forward("Service, by what is on", subjects, Features(axes.Named, options.GetValue(_features)!));
         }
     }
 
-    private static string Count(int n, string what) => Text($"{n:N0} {what}{(n == 1 ? "" : "s")}");
+    /// <summary>Each of the features for all sizes, and with the values that the user has asked for at one of them.</summary>
+    private static List<Point> Features(AxisValues axes, int[] sizes)
+    {
+        (Func<int, string> Label, Func<int, PacketSizes, Scenario> Scenario)[] features =
+        [
+            (n => Text($"bridge only, {n:N0}"), (n, packets) => new SharedBridgeScenario(n, packets)),
+            (n => Text($"router, {n:N0} prefixes"), (n, packets) => new RouteScenario(n, packets, v6: false)),
+            (n => Text($"router beside services, {n:N0} prefixes"), (n, packets) => new RouteScenario(n, packets, v6: false, services: true)),
+            (n => Text($"VIP, {n:N0}"), (n, packets) => new ServiceScenario(n, packets)),
+            (n => Text($"VIP and as many others, {n:N0}"), (n, packets) => new ServiceScenario(n, packets, ServiceTraffic.Mixed)),
+            (n => Text($"VIP + VXLAN, {n:N0}"), (n, packets) => new ServiceOverVxlanScenario(n, packets)),
+        ];
+        int usual = AxisValues.UsualOf(sizes);
+        return
+        [
+            .. sizes.SelectMany(n => features.Select(feature => axes.Base(feature.Label(n), packets => feature.Scenario(n, packets)))),
+            .. features.SelectMany(feature => axes.Around(feature.Label(usual), packets => feature.Scenario(usual, packets))),
+        ];
+    }
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

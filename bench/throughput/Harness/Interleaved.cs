@@ -11,7 +11,7 @@ public sealed class Interleaved(IReadOnlyList<Subject> subjects, WorkDirectory w
         string files = work.New("traffic");
         IReadOnlyList<string> traffic = point.Scenario.WriteTraffic(files);
         IReadOnlyList<string> devices = RunContext.Replaying(point.Scenario, point.Settings, traffic);
-        SubjectResult[] results = [.. subjects.Where(subject => subject.CanRun(point.Scenario, point.Settings)).Select(subject => new SubjectResult(subject))];
+        SubjectResult[] results = [.. subjects.Where(subject => subject.Obstacle(point.Scenario, point.Settings) is null).Select(subject => new SubjectResult(subject))];
         for (int run = 1; run <= point.Settings.Runs; run++)
         {
             foreach (SubjectResult result in results)

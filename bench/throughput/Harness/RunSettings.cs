@@ -23,8 +23,8 @@ public sealed record RunSettings
     /// <summary>CPUs that forward, one for each worker; the first for one worker.</summary>
     public required IReadOnlyList<int> Cores { get; init; }
 
-    /// <summary>CPU for whatever else the subjects do.</summary>
-    public required int OtherCore { get; init; }
+    /// <summary>CPUs that can be used, those among them.</summary>
+    public required IReadOnlyList<int> Cpus { get; init; }
 
     /// <summary>Packet buffers from hugepages; without it from ordinary pages, for all subjects alike.</summary>
     public required bool Hugepages { get; init; }
@@ -34,4 +34,13 @@ public sealed record RunSettings
 
     /// <summary>Threads that forward.</summary>
     public int Workers { get; init; } = 1;
+
+    /// <summary>CPUs of the workers.</summary>
+    public IEnumerable<int> WorkerCores => Cores.Take(Workers);
+
+    /// <summary>CPU for whatever else the subjects do: one without a worker, or if there is none one that is not the first worker's.</summary>
+    public int OtherCore => Cpus.Except(WorkerCores).Concat(Cpus.Where(cpu => cpu != Cores[0])).FirstOrDefault(Cores[0]);
+
+    /// <summary>No worker is on <see cref="OtherCore"/>.</summary>
+    public bool HasOtherCore => !WorkerCores.Contains(OtherCore);
 }

@@ -32,11 +32,20 @@ public abstract class Scenario(string name, int size)
     /// <summary>The same at other bursts.</summary>
     public virtual Goal? GoalAt(int burst) => burst == RunSettings.FullBurst ? Goal : null;
 
+    /// <summary>
+    /// What is measured is how fast the table of connections fills, which is emptied over and over. As many packets as <see cref="Size"/>, one
+    /// after the other, are of different connections.
+    /// </summary>
+    public virtual bool FillsConnections => false;
+
     /// <summary>What is worth to know of the tables, by name.</summary>
     public virtual IReadOnlyDictionary<string, object> Facts => new Dictionary<string, object>();
 
     /// <summary>Packets in each port's capture file. They are received over and over.</summary>
     public abstract int PacketsPerPort { get; }
+
+    /// <summary>Flows in each port's capture file, or more. No more queues than that can be given packets.</summary>
+    public int FlowsPerPort => Math.Min(Size, PacketsPerPort);
 
     /// <summary>Sizes of the engine's tables.</summary>
     public abstract SegmentOptions SegmentOptions { get; }
@@ -51,10 +60,10 @@ public abstract class Scenario(string name, int size)
     public abstract bool IsSettled(Segment segment, out string progress);
 
     /// <summary>
-    /// Packet buffers that all subjects get: each capture driver keeps the packets of its file in memory, once for each queue, and
-    /// what is in flight comes on top.
+    /// Packet buffers that all subjects get: each capture driver keeps the packets of its files in memory, and what is in flight in the queues
+    /// comes on top.
     /// </summary>
-    public int Buffers(int workers) => workers * ((2 * PacketsPerPort) + 16_384);
+    public int Buffers(int workers) => (2 * PacketsPerPort) + (workers * 16_384);
 
     /// <summary>
     /// Memory in MiB for these buffers and what DPDK itself needs. On ordinary pages a pool puts no buffer across two pages unless

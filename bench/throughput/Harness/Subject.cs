@@ -1,5 +1,6 @@
 using System.Globalization;
 using Dataplane.Interop.Linux;
+using Dataplane.ThroughputBench.Traffic;
 
 namespace Dataplane.ThroughputBench.Harness;
 
@@ -10,12 +11,12 @@ namespace Dataplane.ThroughputBench.Harness;
 /// <param name="Directory">For the files of this run.</param>
 public sealed record RunContext(Scenario Scenario, RunSettings Settings, IReadOnlyList<string> Devices, string Directory)
 {
-    /// <summary>A capture file for each port that receives something, where the packets come from files.</summary>
+    /// <summary>A capture file for each port that receives something, where the packets come from files: those of all of its queues.</summary>
     public IReadOnlyList<string> Traffic { get; init; } = [];
 
     /// <summary>
-    /// Ports with traffic replay their capture file in memory without end, in as many queues as there are workers, the others receive
-    /// nothing; all of them throw away what is sent.
+    /// Ports with traffic replay their capture files in memory without end, one in each of as many queues as there are workers (<see cref="QueueFiles"/>), the
+    /// others receive nothing; all of them throw away what is sent.
     /// </summary>
     /// <param name="scenario">The workload.</param>
     /// <param name="settings">How it is run.</param>
@@ -23,7 +24,7 @@ public sealed record RunContext(Scenario Scenario, RunSettings Settings, IReadOn
     public static IReadOnlyList<string> Replaying(Scenario scenario, RunSettings settings, IReadOnlyList<string> traffic) =>
     [
         .. traffic.Select((path, i) => string.Create(CultureInfo.InvariantCulture,
-            $"net_pcap{i},{string.Join(',', Enumerable.Repeat($"rx_pcap={path}", settings.Workers))},infinite_rx=1")),
+            $"net_pcap{i},{string.Join(',', QueueFiles.Spread(path, settings.Workers).Select(file => $"rx_pcap={file}"))},infinite_rx=1")),
         .. Enumerable.Range(traffic.Count, scenario.SendOnlyPorts).Select(i => string.Create(CultureInfo.InvariantCulture, $"net_null{i},no-rx=1")),
     ];
 
@@ -35,6 +36,12 @@ public sealed record RunContext(Scenario Scenario, RunSettings Settings, IReadOn
 
     /// <summary>See <see cref="Scenario.MemoryMegabytes"/>.</summary>
     public int MemoryMegabytes => Scenario.MemoryMegabytes(Settings.Workers, Settings.Hugepages);
+
+    /// <summary>
+    /// Where <see cref="Scenario.FillsConnections"/>: with so many connections the table is taken for full. Several queues are not equally fast, and none of
+    /// them is to begin with its flows anew before.
+    /// </summary>
+    public int FilledAt => (int)((long)Scenario.Size * (Settings.Workers == 1 ? 9 : 7) / 10);
 }
 
 /// <summary>
@@ -49,8 +56,8 @@ public abstract class Subject(string name)
     /// <summary>Version, once it has run; null where it does not tell.</summary>
     public string? Version { get; protected set; }
 
-    /// <summary>Whether it can take part in a point of the benchmark: some programs have a burst size of their own, say.</summary>
-    public virtual bool CanRun(Scenario scenario, RunSettings settings) => true;
+    /// <summary>Why it cannot take part in a point of the benchmark: some programs have a burst size of their own, say. Null when it can.</summary>
+    public virtual string? Obstacle(Scenario scenario, RunSettings settings) => null;
 
     /// <summary>Transmit queues that it makes on a port when one thread forwards.</summary>
     public virtual int TxQueues => 1;

@@ -28,7 +28,11 @@ public sealed class SubjectResult(Subject subject)
 /// <param name="Label">What distinguishes it from the other points of the benchmark, for tables: "1,000 MACs".</param>
 /// <param name="Scenario">The workload.</param>
 /// <param name="Settings">How it is run.</param>
-public sealed record Point(string Label, Scenario Scenario, RunSettings Settings);
+public sealed record Point(string Label, Scenario Scenario, RunSettings Settings)
+{
+    /// <summary>The label of the point from which it differs in what its own label says; null where that says everything.</summary>
+    public string? Of { get; init; }
+}
 
 /// <summary>All subjects at one point.</summary>
 public sealed record PointResult(Point Point, IReadOnlyList<SubjectResult> Subjects);

@@ -9,8 +9,8 @@ internal interface IKernelWorkload
     /// <summary>What nftables is told.</summary>
     string Rules { get; }
 
-    /// <summary>Whether it can be measured in a table with room for so many connections.</summary>
-    bool FitsKernel(int connections);
+    /// <summary>Why it cannot be measured in a table with room for so many connections: "has no ...". Null when it can.</summary>
+    string? KernelObstacle(int connections);
 }
 
 /// <summary>A link of the router.</summary>

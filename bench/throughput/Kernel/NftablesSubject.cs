@@ -19,8 +19,12 @@ public sealed class NftablesSubject(ulong tscHz) : Subject("Linux nftables")
     private const int TicksPerSecond = 100;
     private static readonly TimeSpan SettleTime = TimeSpan.FromSeconds(3);
 
-    public override bool CanRun(Scenario scenario, RunSettings settings) =>
-        scenario is IKernelWorkload && settings is { Burst: RunSettings.FullBurst, Workers: 1 } && ((IKernelWorkload)scenario).FitsKernel(MostConnections);
+    public override string? Obstacle(Scenario scenario, RunSettings settings) =>
+        scenario is not IKernelWorkload workload ? "is not set up for it"
+        : workload.KernelObstacle(MostConnections) is { } obstacle ? obstacle
+        : settings.Burst != RunSettings.FullBurst ? "has bursts of its own"
+        : settings.Workers != 1 ? "works on one CPU here"
+        : null;
 
     public override IDisposable Start(RunContext context, CancellationToken cancel) => throw new NotSupportedException("Linux has no DPDK ports");
 
@@ -31,7 +35,7 @@ public sealed class NftablesSubject(ulong tscHz) : Subject("Linux nftables")
         Version ??= File.ReadAllText("/proc/sys/kernel/osrelease").Trim();
         using var namespaces = new BenchNamespaces();
         string router = namespaces.Create("router"), world = namespaces.Create("world");
-        Configure(workload, router, world, settings.Cores[0], context.Directory);
+        Configure(workload, router, world, settings.Cores[0], context);
         using var replay = new FrameReplay(namespaces[world], [.. context.Traffic.Select((path, i) => (In(i), path))], settings.OtherCore);
         Sleep(SettleTime, cancel);
         var windows = new List<Window>();
@@ -68,18 +72,19 @@ public sealed class NftablesSubject(ulong tscHz) : Subject("Linux nftables")
 
     private static string Out(int port) => Text($"out{port}");
 
-    private static void Configure(IKernelWorkload workload, string router, string world, int cpu, string directory)
+    private static void Configure(IKernelWorkload workload, string router, string world, int cpu, RunContext context)
     {
+        string mtu = Text($"{context.Scenario.Mtu}");
         Inside(router, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0",
             "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1");
         Inside(world, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1");
         for (int i = 0; i < workload.Links.Count; i++)
         {
             KernelLink link = workload.Links[i];
-            Ip(router, "link", "add", In(i), "address", link.Mac, "type", "veth", "peer", "name", In(i), "netns", world);
+            Ip(router, "link", "add", In(i), "address", link.Mac, "mtu", mtu, "type", "veth", "peer", "name", In(i), "mtu", mtu, "netns", world);
             Ip(world, "link", "set", In(i), "up");
             Ip(router, "link", "set", In(i), "up");
-            Ip(router, "link", "add", Out(i), "type", "ifb");
+            Ip(router, "link", "add", Out(i), "mtu", mtu, "type", "ifb");
             Ip(router, "addr", "add", link.Address, "dev", Out(i));
             Ip(router, "link", "set", Out(i), "up");
             Inside(router, "tc", "qdisc", "replace", "dev", Out(i), "root", "noqueue");
@@ -88,7 +93,7 @@ public sealed class NftablesSubject(ulong tscHz) : Subject("Linux nftables")
             // The namespace's own view of /sys, which ip-netns makes.
             Tool.Run("ip", ["netns", "exec", router, "sh", "-c", Text($"printf %x {1ul << cpu} >/sys/class/net/{In(i)}/queues/rx-0/rps_cpus")]);
         }
-        string rules = Path.Combine(directory, "rules.nft");
+        string rules = Path.Combine(context.Directory, "rules.nft");
         File.WriteAllText(rules, workload.Rules);
         Inside(router, "nft", "-f", rules);
         Inside(router, "sysctl", "-qw", "net.netfilter.nf_conntrack_checksum=0");

@@ -12,12 +12,11 @@ internal static class OvsConnections
 
     /// <summary>One window for each time.</summary>
     /// <param name="ovs">The switch, with traffic.</param>
-    /// <param name="all">Connections that the traffic has.</param>
+    /// <param name="full">With so many connections its table is taken for full.</param>
     /// <param name="time">How long it is done.</param>
     /// <param name="cancel">The user has enough.</param>
-    public static List<Window> Measure(OvsProcess ovs, int all, TimeSpan time, CancellationToken cancel)
+    public static List<Window> Measure(OvsProcess ovs, int full, TimeSpan time, CancellationToken cancel)
     {
-        long full = all * 9L / 10;
         var windows = new List<Window>();
         for (long start = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(start) < time || windows.Count == 0;)
         {

@@ -21,12 +21,12 @@ public sealed partial class OvsDpdkSubject
             string cards = context.HasCards ? "-a 0000:00:00.0" : "--no-pci";
             ovs.Configure("--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
                 Text($"other_config:dpdk-extra=\"{cards} --no-telemetry -m {megabytes}{pages}\""),
-                Text($"other_config:dpdk-lcore-mask=0x{1ul << settings.OtherCore:x}"), Text($"other_config:pmd-cpu-mask=0x{1ul << settings.Cores[0]:x}"));
+                Text($"other_config:dpdk-lcore-mask=0x{1ul << settings.OtherCore:x}"), Text($"other_config:pmd-cpu-mask=0x{settings.WorkerCores.Aggregate(0ul, (mask, core) => mask | (1ul << core)):x}"));
             ovs.Start(_program, ownNetwork: true);
             WaitForDpdk(ovs, cancel);
             // The database knows only what a start script has told it.
             Version ??= $"{ovs.Do(_program, "--version").Split('\n')[0].Split(' ')[^1]}, {ovs.Configure("get", "Open_vSwitch", ".", "dpdk_version").Trim().Trim('"')}";
-            ((IOvsWorkload)context.Scenario).Configure(ovs, context.Devices);
+            ((IOvsWorkload)context.Scenario).Configure(ovs, [.. context.Devices.Select(device => new OvsDevice(device, context.Scenario.Mtu, [.. settings.WorkerCores]))]);
             return ovs;
         }
         catch

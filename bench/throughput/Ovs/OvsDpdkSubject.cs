@@ -6,8 +6,8 @@ using Dataplane.ThroughputBench.Harness;
 namespace Dataplane.ThroughputBench.Ovs;
 
 /// <summary>
-/// Open vSwitch with its datapath in user space on DPDK's ports: one polling thread on the core that forwards, everything else on the
-/// other. Its caches are filled before it is measured.
+/// Open vSwitch with its datapath in user space on DPDK's ports: a polling thread on each core that forwards, for the same queues as our worker there, everything
+/// else on the other. Its caches are filled before it is measured.
 /// </summary>
 public sealed partial class OvsDpdkSubject : Subject
 {
@@ -36,13 +36,11 @@ public sealed partial class OvsDpdkSubject : Subject
         }
     }
 
-    /// <summary>The arguments of <c>ovs-vsctl</c> that add a port to a bridge.</summary>
-    public static string[] Port(string bridge, string name, string device) =>
-        ["--", "add-port", bridge, name, "--", "set", "interface", name, "type=dpdk", $"options:dpdk-devargs=\"{device}\""];
-
-    /// <summary>It has a burst size of its own, 32.</summary>
-    public override bool CanRun(Scenario scenario, RunSettings settings) =>
-        scenario is IOvsWorkload { FitsOvs: true } && settings is { Burst: RunSettings.FullBurst, Workers: 1 };
+    public override string? Obstacle(Scenario scenario, RunSettings settings) =>
+        scenario is not IOvsWorkload workload ? "is not set up for it"
+        : workload.OvsObstacle is { } obstacle ? obstacle
+        : settings.Burst != RunSettings.FullBurst ? "has bursts of its own, of 32"
+        : null;
 
     /// <summary>One for the thread that polls, one for the main thread.</summary>
     public override int TxQueues => 2;
@@ -53,9 +51,9 @@ public sealed partial class OvsDpdkSubject : Subject
         RunSettings settings = context.Settings;
         WaitForCaches(ovs, cancel);
         var workload = (IOvsWorkload)context.Scenario;
-        if (workload.CountsConnections)
+        if (context.Scenario.FillsConnections)
         {
-            return new RunResult { Windows = OvsConnections.Measure(ovs, context.Scenario.Size, TimeSpan.FromSeconds(settings.Seconds), cancel), CommandLine = ovs.Switch.CommandLine };
+            return new RunResult { Windows = OvsConnections.Measure(ovs, context.FilledAt, TimeSpan.FromSeconds(settings.Seconds), cancel), CommandLine = ovs.Switch.CommandLine };
         }
         for (long end = Environment.TickCount64 + (long)SettleTime.TotalMilliseconds; !workload.IsSettled(ovs) && Environment.TickCount64 < end;)
         {

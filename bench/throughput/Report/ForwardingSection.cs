@@ -19,13 +19,14 @@ public static class ForwardingSection
         // Each is compared with the others, but not with our own first build.
         string[] references = [.. names.Skip(1)];
         bool sizes = results.Any(r => r.Point.Scenario.Packets != results[0].Point.Scenario.Packets);
-        bool workers = results.Any(r => r.Point.Settings.Workers > 1);
+        bool workers = results.Any(r => r.Point.Settings.Workers > 1), scaling = results.Any(r => WithOneWorker(results, r) is not null);
         bool goals = results.Any(r => Goal(r.Point).HasValue);
         List<string> columns = ["", "switch", "Mpps\nbest | median", "spread"];
         Optional(sizes, "Gb/s\nmedian");
         columns.AddRange(["clocks/packet\nbest | median", "of these stages\nbest | median"]);
         Optional(goals, "wanted\nat most | aim");
         Optional(workers, "packets by worker");
+        Optional(scaling, "× one worker\nbest | median");
         bool updates = results.SelectMany(r => r.Subjects).SelectMany(s => s.Runs).Any(run => run.Facts.ContainsKey(Updates));
         Optional(updates, "updates/s\nmedian");
         Optional(updates, "longest time between\ntwo polls, µs: least");
@@ -55,6 +56,10 @@ public static class ForwardingSection
                 {
                     row.Add(subject.Runs[^1].Windows[^1].Shares is { } shares ? string.Join(" + ", shares.Select(s => Number(s * 100, "0'%'"))) : "");
                 }
+                if (scaling)
+                {
+                    row.Add(Ratio(subject, Of(subject.Subject, WithOneWorker(results, point))));
+                }
                 if (updates)
                 {
                     row.AddRange([Number(Median(subject, Updates), "N0"), Number(Least(subject, LongestPoll), "N0")]);
@@ -68,13 +73,13 @@ public static class ForwardingSection
         {
             Title = title,
             Conditions = string.Create(CultureInfo.InvariantCulture,
-                $"Unless the row says otherwise: {Describe(results)}; {settings.Runs} runs of {settings.Seconds} s in turn, in windows of {settings.Window.TotalSeconds:0.###} s; time-stamp counter {tscHz / 1e9:0.000} GHz; packet buffers on {(settings.Hugepages ? "hugepages" : "ordinary pages")}. Clocks of the stages are from the end of receive to the start of transmit; the spread is the distance of the quartiles over the median."),
+                $"Unless the row says otherwise: {Describe(results)}{(results.Select(r => r.Point.Of).FirstOrDefault(of => of is not null) is { } of ? $", {of}" : "")}; {settings.Runs} runs of {settings.Seconds} s in turn, in windows of {settings.Window.TotalSeconds:0.###} s; time-stamp counter {tscHz / 1e9:0.000} GHz; packet buffers on {(settings.Hugepages ? "hugepages" : "ordinary pages")}. Clocks of the stages are from the end of receive to the start of transmit; the spread is the distance of the quartiles over the median."),
             Columns = columns,
             Rows = rows,
             Charts = Charts(results, names),
             Commands = [.. results.SelectMany(r => r.Subjects).SelectMany(s => s.Runs.Take(1)).Select(run => run.CommandLine)],
             Warnings = [.. results.SelectMany(Warnings)],
-            Figures = results.Select(point => ToJson(tscHz, point, references)).ToArray(),
+            Figures = results.Select(point => ToJson(tscHz, point, WithOneWorker(results, point), references)).ToArray(),
         };
 
         void Optional(bool wanted, string column)
@@ -85,6 +90,13 @@ public static class ForwardingSection
             }
         }
     }
+
+    /// <summary>The same workload at one worker, of a point with several; null when that was not measured.</summary>
+    private static PointResult? WithOneWorker(IReadOnlyList<PointResult> results, PointResult point) => point.Point.Settings.Workers == 1 ? null : results.FirstOrDefault(other =>
+        other.Point.Settings.Workers == 1 && other.Point.Settings.Burst == point.Point.Settings.Burst && other.Point.Scenario.Name == point.Point.Scenario.Name
+        && other.Point.Scenario.Size == point.Point.Scenario.Size && other.Point.Scenario.Packets == point.Point.Scenario.Packets);
+
+    private static SubjectResult? Of(Subject subject, PointResult? point) => point?.Subjects.FirstOrDefault(s => s.Subject == subject);
 
     private static double? Median(SubjectResult subject, string fact) => Facts(subject, fact)?.Median;
 
@@ -124,7 +136,7 @@ public static class ForwardingSection
         where subject.Runs.Any(run => run.Facts.TryGetValue("countersBalance", out object? balance) && balance is false)
         select $"{point.Point.Label}: the counters of {subject.Subject.Name} do not balance, see the JSON file";
 
-    private static object ToJson(ulong tscHz, PointResult point, string[] references) => new
+    private static object ToJson(ulong tscHz, PointResult point, PointResult? oneWorker, string[] references) => new
     {
         point.Point.Label,
         Scenario = point.Point.Scenario.Name,
@@ -140,22 +152,25 @@ public static class ForwardingSection
             ClocksPerPacket = subject.Clocks(tscHz, point.Point.Settings.Workers),
             BusyClocksPerPacket = subject.BusyClocks,
             StageClocksPerPacket = subject.StageClocks,
+            TimesOneWorker = Quotient(subject, Of(subject.Subject, oneWorker)),
             Ratios = references.Where(name => name != subject.Subject.Name)
-                .Select(name => (Name: name, Other: point.Subjects.FirstOrDefault(s => s.Subject.Name == name)?.PacketsPerSecond))
-                .Where(entry => entry.Other.HasValue && subject.PacketsPerSecond.HasValue)
-                .ToDictionary(entry => entry.Name, entry => new
-                {
-                    Best = subject.PacketsPerSecond!.Value.Best / entry.Other!.Value.Best,
-                    Median = subject.PacketsPerSecond.Value.Median / entry.Other.Value.Median,
-                }),
+                .Select(name => (Name: name, Quotient: Quotient(subject, point.Subjects.FirstOrDefault(s => s.Subject.Name == name))))
+                .Where(entry => entry.Quotient.HasValue)
+                .ToDictionary(entry => entry.Name, entry => entry.Quotient),
             subject.Runs,
         }),
     };
 
-    private static string Ratio(SubjectResult subject, SubjectResult? other) =>
+    /// <summary>Packets per second of one over those of another one.</summary>
+    private readonly record struct Times(double Best, double Median);
+
+    private static Times? Quotient(SubjectResult subject, SubjectResult? other) =>
         other != null && other != subject && subject.PacketsPerSecond is { } mine && other.PacketsPerSecond is { } theirs
-            ? $"{Number(mine.Best / theirs.Best, "0.00")} | {Number(mine.Median / theirs.Median, "0.00")}"
-            : "";
+            ? new Times(mine.Best / theirs.Best, mine.Median / theirs.Median)
+            : null;
+
+    private static string Ratio(SubjectResult subject, SubjectResult? other) =>
+        Quotient(subject, other) is { } times ? $"{Number(times.Best, "0.00")} | {Number(times.Median, "0.00")}" : "";
 
     private static string Pair(Summary? summary, double unit, string format) =>
         summary is { } s ? $"{Number(s.Best / unit, format)} | {Number(s.Median / unit, format)}" : "";

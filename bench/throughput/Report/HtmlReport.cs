@@ -57,6 +57,10 @@ public static class HtmlReport
     private static void Append(StringBuilder page, Section section)
     {
         page.Append(CultureInfo.InvariantCulture, $"<h2>{Text(section.Title)}</h2>\n<p>{Text(section.Conditions)}</p>\n");
+        foreach (string note in section.Notes)
+        {
+            page.Append(CultureInfo.InvariantCulture, $"<p>{Text(note)}</p>\n");
+        }
         foreach (string warning in section.Warnings)
         {
             page.Append(CultureInfo.InvariantCulture, $"<p class=\"warning\">{Text(warning)}</p>\n");

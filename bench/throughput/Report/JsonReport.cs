@@ -26,7 +26,7 @@ public static class JsonReport
             report.Ended,
             report.Machine,
             report.Versions,
-            Sections = report.Sections.Select(section => new { section.Title, section.Conditions, section.Warnings, section.Commands, section.Figures }),
+            Sections = report.Sections.Select(section => new { section.Title, section.Conditions, section.Notes, section.Warnings, section.Commands, section.Figures }),
         }, s_options);
     }
 }

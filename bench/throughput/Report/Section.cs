@@ -23,6 +23,9 @@ public sealed record Section
     /// <summary>How the measured programs were started, each once.</summary>
     public IReadOnlyList<string> Commands { get; init; } = [];
 
+    /// <summary>What else a reader may want to know: who took no part, and why.</summary>
+    public IReadOnlyList<string> Notes { get; init; } = [];
+
     /// <summary>What a reader should know besides: that counters did not balance, say.</summary>
     public IReadOnlyList<string> Warnings { get; init; } = [];
 

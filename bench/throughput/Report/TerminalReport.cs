@@ -6,7 +6,7 @@ namespace Dataplane.ThroughputBench.Report;
 public static class TerminalReport
 {
     /// <summary>A file or a pipe has no width of its own.</summary>
-    private const int WidthOfFiles = 160;
+    private const int WidthOfFiles = 240;
 
     public static void Write(Section section)
     {
@@ -28,6 +28,10 @@ public static class TerminalReport
         }
         AnsiConsole.Write(table);
         AnsiConsole.MarkupLine($"[grey]{section.Conditions.EscapeMarkup()}[/]");
+        foreach (string note in section.Notes)
+        {
+            AnsiConsole.MarkupLine($"[grey]{note.EscapeMarkup()}[/]");
+        }
         foreach (string warning in section.Warnings)
         {
             AnsiConsole.MarkupLine($"[red]{warning.EscapeMarkup()}[/]");

@@ -22,20 +22,24 @@ public sealed unsafe class RouteScenario : Scenario, IVppWorkload
     private const int Services = 10;
 
     private readonly bool _v6, _services;
+    private readonly PacketSizes _packets;
     private readonly RoutePrefix[] _prefixes;
 
     /// <param name="prefixes">Routes, at least two.</param>
+    /// <param name="packets">Sizes of the packets. The smallest of IPv6 are two bytes longer.</param>
     /// <param name="v6">IPv6.</param>
     /// <param name="services">There are services too, which no packet is for.</param>
-    public RouteScenario(int prefixes, bool v6, bool services = false) : base((v6 ? "route IPv6" : "route IPv4") + (services ? " beside services" : ""), prefixes)
+    public RouteScenario(int prefixes, PacketSizes packets, bool v6, bool services = false) : base((v6 ? "route IPv6" : "route IPv4") + (services ? " beside services" : ""), prefixes)
     {
-        (_v6, _services) = (v6, services);
+        (_packets, _v6, _services) = (packets, v6, services);
         _prefixes = v6 ? RandomPrefixes.Of6(prefixes) : RandomPrefixes.Of4(prefixes);
     }
 
     public override Goal? Goal => Size switch { < 1000 => new Goal(40, 25), < 100_000 => new Goal(42, 28), _ => new Goal(60, 40) };
 
-    public override int PacketsPerPort => Math.Min(Size / 2, MostPackets);
+    public override PacketSizes Packets => _packets;
+
+    public override int PacketsPerPort => Math.Max(Math.Min(Size / 2, MostPackets), _packets.Lengths.Count);
 
     public override SegmentOptions SegmentOptions => new() { RouteBytes = (4 << 20) + (512L * Size) };
 
@@ -51,9 +55,9 @@ public sealed unsafe class RouteScenario : Scenario, IVppWorkload
             int[] order = [.. Enumerable.Range(0, Size / 2)];
             random.Shuffle(order);
             using var file = new PcapWriter(paths[side]);
-            foreach (int i in order.Take(PacketsPerPort))
+            for (int n = 0; n < PacketsPerPort; n++)
             {
-                file.Write(PacketTo(_prefixes[(2 * i) + 1 - side], side, random));
+                file.Write(PacketTo(_prefixes[(2 * order[n % order.Length]) + 1 - side], side, random, _packets.Length(n)));
             }
         }
         return paths;
@@ -64,8 +68,8 @@ public sealed unsafe class RouteScenario : Scenario, IVppWorkload
         for (int side = 0; side < 2; side++)
         {
             int port = FirstPort + side;
-            writer.SetPort(port, new PortRecord { Flags = PortFlags.Default | PortFlags.Routed, Mtu = 1500 });
-            var itf = new InterfaceRecord { Flags = InterfaceFlags.Exists, Vrf = Vrf, Mtu = 1500, Mac = Mac(side, 1).Value, Count4 = 1, Count6 = 1 };
+            writer.SetPort(port, new PortRecord { Flags = PortFlags.Default | PortFlags.Routed, Mtu = Mtu });
+            var itf = new InterfaceRecord { Flags = InterfaceFlags.Exists, Vrf = Vrf, Mtu = Mtu, Mac = Mac(side, 1).Value, Count4 = 1, Count6 = 1 };
             itf.Addresses4[0] = new InterfaceAddress4(Address4(side, 1), 0xFFFF_FF00);
             itf.Addresses6[0] = new InterfaceAddress6(Address6(side, 1), new IPv6Number(ulong.MaxValue, 0));
             writer.SetInterface(port, itf);
@@ -149,16 +153,16 @@ public sealed unsafe class RouteScenario : Scenario, IVppWorkload
         return new IPAddress(bytes);
     }
 
-    private byte[] PacketTo(RoutePrefix prefix, int side, Random random)
+    private byte[] PacketTo(RoutePrefix prefix, int side, Random random, int length)
     {
         MacAddress router = Mac(side, 1), sender = Mac(side, 2);
         ushort port = (ushort)random.Next(1024, 65_536);
         if (_v6)
         {
             ulong host = (ulong)random.NextInt64() >> (prefix.Length - 1);
-            return UdpFrame.Of6(router, sender, Address6(side, 3), new IPv6Number(prefix.High | host, (ulong)random.NextInt64()), port, 53);
+            return UdpFrame.Of6(router, sender, Address6(side, 3), new IPv6Number(prefix.High | host, (ulong)random.NextInt64()), port, 53, length);
         }
-        return UdpFrame.Of4(router, sender, Address4(side, 3), prefix.Address4 | (uint)random.NextInt64(1L << (32 - prefix.Length)), port, 53);
+        return UdpFrame.Of4(router, sender, Address4(side, 3), prefix.Address4 | (uint)random.NextInt64(1L << (32 - prefix.Length)), port, 53, length);
     }
 
     private static MacAddress Mac(int side, int number) => MacPairs.Address(side, number);

@@ -11,7 +11,8 @@ namespace Dataplane.ThroughputBench.Scenarios;
 /// packets, are decapsulated, routed and translated back.
 /// </summary>
 /// <param name="flows">UDP flows, all of them known connections.</param>
-public sealed class ServiceOverVxlanScenario(int flows) : ServiceScenario(flows)
+/// <param name="packets">Sizes of the inner packets.</param>
+public sealed class ServiceOverVxlanScenario(int flows, PacketSizes packets) : ServiceScenario(flows, packets)
 {
     private const int Tunnel = FirstPort + 2, Router = FirstPort + 3, Bridge = 1, ToSelf = 3, Underlay = 4;
     private const uint Vni = 0x1001;
@@ -27,7 +28,7 @@ public sealed class ServiceOverVxlanScenario(int flows) : ServiceScenario(flows)
 
     public override IReadOnlyList<int> InnerPorts => [Tunnel, Router];
 
-    public override bool FitsKernel(int connections) => false; // it is not set up for it
+    public override string? KernelObstacle(int connections) => "is not set up for it";
 
     public override ushort Mtu => LinkMtu;
 
@@ -59,24 +60,24 @@ public sealed class ServiceOverVxlanScenario(int flows) : ServiceScenario(flows)
         PortSet.Add(ref bridge.Members, Router);
         writer.SetBridge(Bridge, in bridge);
         writer.SetStaticMac(MacTable.Key(Bridge, s_here.Value), Router, MacFlags.Static);
-        writer.SetInterface(Router, new InterfaceRecord { Flags = InterfaceFlags.Exists, Mac = s_here.Value, Vrf = Vrf, Mtu = 1500 });
+        writer.SetInterface(Router, new InterfaceRecord { Flags = InterfaceFlags.Exists, Mac = s_here.Value, Vrf = Vrf, Mtu = Packets.Mtu });
         writer.SetTunnel(Tunnel, new TunnelRecord
         {
             Flags = TunnelFlags.Exists, Vni = Vni, Vrf = Vrf, UdpPort = UdpPort, Ttl = 64,
             Local = new IPv6Number(0, BackendSide - 1), Remote = new IPv6Number(0, BackendSide),
         });
-        writer.SetNextHop(BackendGateway, new NextHopRecord { Kind = NextHopKind.Adjacency, Port = Tunnel, Mac = s_there.Value, SourceMac = s_here.Value, Mtu = 1500 });
+        writer.SetNextHop(BackendGateway, new NextHopRecord { Kind = NextHopKind.Adjacency, Port = Tunnel, Mac = s_there.Value, SourceMac = s_here.Value, Mtu = Packets.Mtu });
     }
 
-    public override void Configure(OvsProcess ovs, IReadOnlyList<string> devices)
+    public override void Configure(OvsProcess ovs, IReadOnlyList<OvsDevice> devices)
     {
         ovs.Configure("add-br", OvsPhysical, "--", "set", "bridge", OvsPhysical, "datapath_type=netdev", $"other_config:hwaddr={Mac(Backends)}",
             "--", "add-br", OvsBridge, "--", "set", "bridge", OvsBridge, "datapath_type=netdev");
         ovs.Inside("ip", "address", "add", $"{Text(BackendSide - 1)}/24", "dev", OvsPhysical);
         ovs.Inside("ip", "link", "set", OvsPhysical, "up");
         ovs.Configure([
-            .. OvsDpdkSubject.Port(OvsPhysical, "underlay", devices[1])[1..],
-            .. OvsDpdkSubject.Port(OvsBridge, "clients", devices[0]), $"ofport_request={Clients}",
+            .. devices[1].AddTo(OvsPhysical, "underlay")[1..],
+            .. devices[0].AddTo(OvsBridge, "clients"), $"ofport_request={Clients}",
             "--", "add-port", OvsBridge, "tunnel", "--", "set", "interface", "tunnel", "type=vxlan", $"options:remote_ip={Text(BackendSide)}",
             $"options:local_ip={Text(BackendSide - 1)}", $"options:key={Vni}", $"options:dst_port={UdpPort}", $"ofport_request={Backends}",
         ]);

@@ -10,19 +10,28 @@ using Dataplane.ThroughputBench.Vpp;
 
 namespace Dataplane.ThroughputBench.Scenarios;
 
+/// <summary>Of which connections the packets of <see cref="ServiceScenario"/> are.</summary>
+public enum ServiceTraffic
+{
+    /// <summary>Of known ones, both ways.</summary>
+    Known,
+    /// <summary>Of known ones, and as many between the same hosts of none.</summary>
+    Mixed,
+    /// <summary>Nobody answers, and there is room for few: each packet begins a connection, in the place of another one that was not answered.</summary>
+    Evicting,
+    /// <summary>Nobody answers, and there is room for all: each packet begins a connection until all are there; then the table is emptied.</summary>
+    Filling,
+}
+
 /// <summary>
 /// Services between two networks: clients on one port send to virtual addresses, backends on the other port answer. Every packet has its
 /// addresses and ports rewritten and its checksums corrected, both ways. Each service has one backend, so that it is known beforehand who
 /// answers.
 /// </summary>
 /// <param name="flows">UDP flows.</param>
-/// <param name="known">
-/// All flows are known connections. Else there is room for few of them, and nobody answers: each packet begins a new connection, in the
-/// place of another one that was not answered.
-/// </param>
-/// <param name="mixed">As many packets are between the same hosts and of no connection.</param>
-public class ServiceScenario(int flows, bool known = true, bool mixed = false)
-    : Scenario(mixed ? "service, mixed" : known ? "service" : "service, new connections", flows), IOvsWorkload, IVppServiceWorkload, IKernelWorkload
+/// <param name="packets">Their sizes.</param>
+/// <param name="traffic">Of which connections the packets are.</param>
+public class ServiceScenario(int flows, PacketSizes packets, ServiceTraffic traffic = ServiceTraffic.Known) : Scenario(NameOf(traffic), flows), IOvsWorkload, IVppServiceWorkload, IKernelWorkload
 {
     /// <summary>The two ports.</summary>
     protected const int Clients = FirstPort, Backends = FirstPort + 1;
@@ -44,9 +53,17 @@ public class ServiceScenario(int flows, bool known = true, bool mixed = false)
     /// <summary>The neighbour behind which the backends are; the address before it is the switch's.</summary>
     protected const uint BackendSide = 0xC0A8_0202;
 
-    public override int PacketsPerPort => mixed ? 2 * Size : Size;
+    /// <summary>Backends answer.</summary>
+    private bool IsAnswered => traffic is ServiceTraffic.Known or ServiceTraffic.Mixed;
 
-    public override Goal? Goal => !known || mixed ? null : Size switch
+    public override PacketSizes Packets => packets;
+
+    public override int PacketsPerPort => (traffic == ServiceTraffic.Mixed ? 2 : 1) * PacketsOfServices;
+
+    /// <summary>One flow takes part with packets of every length of a mix.</summary>
+    private int PacketsOfServices => Math.Max(Size, packets.Lengths.Count);
+
+    public override Goal? Goal => traffic != ServiceTraffic.Known ? null : Size switch
     {
         <= 1 => new Goal(60, 40),
         <= 1_000 => new Goal(70, 45),
@@ -54,11 +71,27 @@ public class ServiceScenario(int flows, bool known = true, bool mixed = false)
         _ => null,
     };
 
-    public override SegmentOptions SegmentOptions => new() { ConnectionCapacity = known ? Math.Max(LeastConnections, Size) : LeastConnections };
+    public override SegmentOptions SegmentOptions => new()
+    {
+        ConnectionCapacity = traffic switch
+        {
+            ServiceTraffic.Evicting => LeastConnections,
+            ServiceTraffic.Filling => Size + LeastConnections,
+            _ => Math.Max(LeastConnections, Size),
+        },
+    };
 
-    public bool FitsOvs => !mixed && (known ? 2 : 1) * Size <= OvsDpdkSubject.MostPackets;
+    public override bool FillsConnections => traffic == ServiceTraffic.Filling;
 
-    public bool CountsConnections => !known;
+    public string? OvsObstacle => MakesNoRoom ?? ((IsAnswered ? 2 : 1) * PacketsPerPort > OvsDpdkSubject.MostPackets ? "has no buffers for so many packets" : null);
+
+    /// <summary>Of those of none they would have connections, too.</summary>
+    private string? MakesNoRoom => traffic switch
+    {
+        ServiceTraffic.Evicting => "makes no room in a full table",
+        ServiceTraffic.Mixed => "tracks what is for no service, too",
+        _ => null,
+    };
 
     IReadOnlyList<KernelLink> IKernelWorkload.Links =>
     [
@@ -80,17 +113,17 @@ public class ServiceScenario(int flows, bool known = true, bool mixed = false)
     public override IReadOnlyList<string> WriteTraffic(string directory)
     {
         string[] paths = [Path.Combine(directory, "clients.pcap"), Path.Combine(directory, "backends.pcap")];
-        Write(paths[0], i => UdpFrame.Summed4(UdpFrame.Of4(Mac(Clients), Peer(Clients), Client(i), ServiceNet + Service(i), ClientPort(i), ServicePort)),
-            i => UdpFrame.Summed4(UdpFrame.Of4(Mac(Clients), Peer(Clients), Client(i), Other(i), ClientPort(i), BackendPort)));
-        if (known)
+        Write(paths[0], (i, length) => UdpFrame.Of4(Mac(Clients), Peer(Clients), Client(i), ServiceNet + Service(i), ClientPort(i), ServicePort, length),
+            (i, length) => UdpFrame.Of4(Mac(Clients), Peer(Clients), Client(i), Other(i), ClientPort(i), BackendPort, length), (frame, _) => frame);
+        if (IsAnswered)
         {
-            Write(paths[1], i => FromBackend(UdpFrame.Summed4(UdpFrame.Of4(AnswerTo, AnswerFrom, BackendNet + Service(i), Client(i), BackendPort, ClientPort(i))), i),
-                i => FromBackend(UdpFrame.Summed4(UdpFrame.Of4(AnswerTo, AnswerFrom, Other(i), Client(i), BackendPort, ClientPort(i))), i));
+            Write(paths[1], (i, length) => UdpFrame.Of4(AnswerTo, AnswerFrom, BackendNet + Service(i), Client(i), BackendPort, ClientPort(i), length),
+                (i, length) => UdpFrame.Of4(AnswerTo, AnswerFrom, Other(i), Client(i), BackendPort, ClientPort(i), length), FromBackend);
         }
-        return known ? paths : paths[..1];
+        return IsAnswered ? paths : paths[..1];
     }
 
-    public override int SendOnlyPorts => known ? 0 : 1;
+    public override int SendOnlyPorts => IsAnswered ? 0 : 1;
 
     public override void Configure(SegmentWriter writer)
     {
@@ -115,13 +148,14 @@ public class ServiceScenario(int flows, bool known = true, bool mixed = false)
         ConnectionStatistics table = segment.Connections.Statistics();
         progress = $"{table.Connections} of {Size} connections, {table.HalfOpen} not answered, {table.Refused} refused";
         // A few of a million find no slot near their home.
-        return known ? table.Connections >= Size - (Size / 1000) && table.HalfOpen <= Size / 1000 : table.Evicted > 0;
+        return traffic == ServiceTraffic.Evicting
+            ? table.Evicted > 0
+            : table.Connections >= Size - (Size / 1000) && (!IsAnswered || table.HalfOpen <= Size / 1000);
     }
 
     public bool IsSettled(OvsProcess ovs) => OvsConnections.Count(ovs) >= Size;
 
-    /// <summary>It would have connections for those of none, too.</summary>
-    public bool FitsVpp => !mixed;
+    public string? VppObstacle => MakesNoRoom;
 
     IReadOnlyList<VppService> IVppServiceWorkload.VppServices =>
         [.. Numbers.Select(i => new VppService(Text(ServiceNet + i), ServicePort, Text(BackendNet + i), BackendPort))];
@@ -130,14 +164,21 @@ public class ServiceScenario(int flows, bool known = true, bool mixed = false)
 
     public virtual (string Clients, string Backends) VppSides(IReadOnlyList<string> ports) => (ports[0], ports[1]);
 
-    public virtual bool FitsKernel(int connections) => !mixed && (known ? Size <= connections / 2 : Size >= 2 * connections);
+    public virtual string? KernelObstacle(int connections) => traffic switch
+    {
+        ServiceTraffic.Known when Size > connections / 2 => "has no room for so many connections",
+        ServiceTraffic.Evicting when Size < 2 * connections => "has room for all of these connections, or most",
+        ServiceTraffic.Filling => "has a table that is not emptied here",
+        ServiceTraffic.Mixed => MakesNoRoom,
+        _ => null,
+    };
 
-    public virtual void Configure(OvsProcess ovs, IReadOnlyList<string> devices)
+    public virtual void Configure(OvsProcess ovs, IReadOnlyList<OvsDevice> devices)
     {
         ovs.Configure([
             "add-br", OvsBridge, "--", "set", "bridge", OvsBridge, "datapath_type=netdev",
-            .. OvsDpdkSubject.Port(OvsBridge, "clients", devices[0]), $"ofport_request={Clients}",
-            .. OvsDpdkSubject.Port(OvsBridge, "backends", devices[1]), $"ofport_request={Backends}",
+            .. devices[0].AddTo(OvsBridge, "clients"), $"ofport_request={Clients}",
+            .. devices[1].AddTo(OvsBridge, "backends"), $"ofport_request={Backends}",
         ]);
         Translate(ovs);
     }
@@ -188,7 +229,7 @@ public class ServiceScenario(int flows, bool known = true, bool mixed = false)
     protected virtual void ConfigureBackends(SegmentWriter writer) => ConfigureLink(writer, Backends, BackendGateway, BackendSide);
 
     /// <summary>A routed port with a neighbour, and a next hop by way of it.</summary>
-    protected static void ConfigureLink(SegmentWriter writer, int port, int gateway, uint peer)
+    protected void ConfigureLink(SegmentWriter writer, int port, int gateway, uint peer)
     {
         writer.SetPort(port, new PortRecord { Flags = PortFlags.Exists | PortFlags.Enabled | PortFlags.Routed, Mtu = LinkMtu });
         var itf = new InterfaceRecord { Flags = InterfaceFlags.Exists, Mac = Mac(port).Value, Vrf = Vrf, Mtu = LinkMtu, Count4 = 1 };
@@ -198,7 +239,8 @@ public class ServiceScenario(int flows, bool known = true, bool mixed = false)
         writer.SetNeighbour(NeighbourTable.Key4(port, peer), Peer(port).Value);
     }
 
-    protected const ushort LinkMtu = 1600;
+    /// <summary>Of the links: outer headers come on top.</summary>
+    protected ushort LinkMtu => (ushort)(packets.Mtu + 100);
 
     /// <summary>MAC addresses of the switch and of its neighbour on a link.</summary>
     protected static MacAddress Mac(int port) => new(0x02 | ((ulong)port << 40));
@@ -206,22 +248,31 @@ public class ServiceScenario(int flows, bool known = true, bool mixed = false)
 
     protected static string Text(uint address) => $"{address >> 24}.{(byte)(address >> 16)}.{(byte)(address >> 8)}.{(byte)address}";
 
-    /// <summary>A packet of each flow, in an order that says nothing about where a table keeps it, the same each time.</summary>
-    private void Write(string path, Func<int, byte[]> frame, Func<int, byte[]> other)
+    /// <summary>A packet of each flow, or as many as the lengths need, in an order that says nothing about where a table keeps it, the same each time.</summary>
+    private void Write(string path, Func<int, int, byte[]> frame, Func<int, int, byte[]> other, Func<byte[], int, byte[]> arriving)
     {
         const int Seed = 768;
         int[] order = [.. Enumerable.Range(0, Size)];
         new Random(Seed).Shuffle(order);
         using var file = new PcapWriter(path);
-        foreach (int i in order)
+        for (int n = 0; n < PacketsOfServices; n++)
         {
-            file.Write(frame(i));
-            if (mixed)
+            int i = order[n % Size];
+            file.Write(arriving(UdpFrame.Summed4(frame(i, packets.Length(n))), i));
+            if (traffic == ServiceTraffic.Mixed)
             {
-                file.Write(other(i));
+                file.Write(arriving(UdpFrame.Summed4(other(i, packets.Length(n))), i));
             }
         }
     }
+
+    private static string NameOf(ServiceTraffic traffic) => traffic switch
+    {
+        ServiceTraffic.Known => "service",
+        ServiceTraffic.Mixed => "service, mixed",
+        ServiceTraffic.Evicting => "service, new connections in a full table",
+        _ => "service, new connections in an emptied table",
+    };
 
     /// <summary>A host beside the backends.</summary>
     private static uint Other(int i) => BackendNet + 0x1000 + (uint)(i % 1000);

@@ -13,11 +13,11 @@ public sealed class SharedBridgeScenario(int addresses, PacketSizes packets) : B
     private const string OvsBridge = "bench";
 
     /// <summary>One bridge that learns (action NORMAL). Flows that learning makes are one for each pair of addresses.</summary>
-    public void Configure(OvsProcess ovs, IReadOnlyList<string> devices) => ovs.Configure(
+    public void Configure(OvsProcess ovs, IReadOnlyList<OvsDevice> devices) => ovs.Configure(
     [
         "set", "Open_vSwitch", ".", "other_config:flow-limit=4000000", "other_config:max-idle=600000",
         "--", "add-br", OvsBridge, "--", "set", "bridge", OvsBridge, "datapath_type=netdev", Text($"other_config:mac-table-size={(4 * Size) + 8192}"),
-        .. devices.SelectMany((device, i) => (string[])[.. OvsDpdkSubject.Port(OvsBridge, Text($"p{i}"), device), Text($"mtu_request={Mtu}")]),
+        .. devices.SelectMany((device, i) => device.AddTo(OvsBridge, Text($"p{i}"))),
     ]);
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);

@@ -13,7 +13,10 @@ namespace Dataplane.ThroughputBench.Scenarios;
 /// other. <see cref="EncapsulationScenario">Encapsulation</see> receives their frames on the first port and sends outer packets by the
 /// second; <see cref="DecapsulationScenario">decapsulation</see> receives outer packets on the first and sends frames by the second.
 /// </summary>
-public abstract unsafe class VxlanScenario(string name, int addresses) : Scenario(name, addresses), IOvsWorkload, IVppWorkload
+/// <param name="name">For tables.</param>
+/// <param name="addresses">Containers on each side.</param>
+/// <param name="packets">Sizes of their frames, to which the outer headers come.</param>
+public abstract unsafe class VxlanScenario(string name, int addresses, PacketSizes packets) : Scenario(name, addresses), IOvsWorkload, IVppWorkload
 {
     protected const int Here = 0, There = 1;
     protected const uint Vni = 0x1001;
@@ -33,8 +36,9 @@ public abstract unsafe class VxlanScenario(string name, int addresses) : Scenari
 
     public override int SendOnlyPorts => 1;
     public override IReadOnlyList<int> InnerPorts => [Tunnel];
-    public override ushort Mtu => 1600;
-    public override int PacketsPerPort => Size;
+    public override PacketSizes Packets => packets;
+    public override ushort Mtu => (ushort)(packets.Mtu + 100);
+    public override int PacketsPerPort => Math.Max(Size, packets.Lengths.Count);
     public override SegmentOptions SegmentOptions => new() { MacCapacity = Math.Max(DefaultMacCapacity, 4 * Size) };
 
     /// <summary>The containers' port, and the underlay's.</summary>
@@ -50,11 +54,12 @@ public abstract unsafe class VxlanScenario(string name, int addresses) : Scenari
         int[] order = [.. Enumerable.Range(0, Size)];
         new Random(Sender).Shuffle(order);
         using var file = new PcapWriter(path);
-        foreach (int i in order)
+        for (int n = 0; n < PacketsPerPort; n++)
         {
+            int i = order[n % Size];
             // 10.0.0.0/9 has the one side's containers, 10.128.0.0/9 the other's.
             uint from = 0x0A00_0000u | ((uint)Sender << 23) | (uint)i, to = 0x0A00_0000u | ((uint)(1 - Sender) << 23) | (uint)i;
-            file.Write(OnTheWire(UdpFrame.Of4(MacPairs.Address(1 - Sender, i), MacPairs.Address(Sender, i), from, to, (ushort)(1024 + (i % 60_000)), 53), i));
+            file.Write(OnTheWire(UdpFrame.Of4(MacPairs.Address(1 - Sender, i), MacPairs.Address(Sender, i), from, to, (ushort)(1024 + (i % 60_000)), 53, packets.Length(n)), i));
         }
         return [path];
     }
@@ -96,7 +101,7 @@ public abstract unsafe class VxlanScenario(string name, int addresses) : Scenari
         return known >= Size - 8; // some may have found no slot near their bucket
     }
 
-    public void Configure(OvsProcess ovs, IReadOnlyList<string> devices)
+    public void Configure(OvsProcess ovs, IReadOnlyList<OvsDevice> devices)
     {
         ovs.Configure("add-br", Physical, "--", "set", "bridge", Physical, "datapath_type=netdev", $"other_config:hwaddr={Interface(Here)}",
             "--", "add-br", Integration, "--", "set", "bridge", Integration, "datapath_type=netdev", "other_config:mac-table-size=1000000");
@@ -105,8 +110,8 @@ public abstract unsafe class VxlanScenario(string name, int addresses) : Scenari
         ovs.Inside("ip", "address", "add", $"{Text(EndPoint(Here))}/24", "dev", Physical);
         ovs.Inside("ip", "link", "set", Physical, "up");
         ovs.Configure([
-            .. OvsDpdkSubject.Port(Physical, "underlay", devices[Underlay - FirstPort])[1..],
-            .. OvsDpdkSubject.Port(Integration, "container", devices[Container - FirstPort]),
+            .. devices[Underlay - FirstPort].AddTo(Physical, "underlay")[1..],
+            .. devices[Container - FirstPort].AddTo(Integration, "container"),
             "--", "add-port", Integration, "tunnel", "--", "set", "interface", "tunnel", "type=vxlan", $"options:remote_ip={Text(EndPoint(There))}",
             $"options:local_ip={Text(EndPoint(Here))}", $"options:key={Vni}", $"options:dst_port={UdpPort}",
         ]);
@@ -141,7 +146,7 @@ public abstract unsafe class VxlanScenario(string name, int addresses) : Scenari
 }
 
 /// <summary>Bridge to tunnel.</summary>
-public sealed class EncapsulationScenario(int addresses) : VxlanScenario("encapsulation", addresses)
+public sealed class EncapsulationScenario(int addresses, PacketSizes packets) : VxlanScenario("encapsulation", addresses, packets)
 {
     public override Goal? Goal => Size switch { < 1000 => new Goal(60, 40), < 100_000 => new Goal(70, 50), _ => new Goal(130, 90) };
     protected override int Container => FirstPort;
@@ -152,7 +157,7 @@ public sealed class EncapsulationScenario(int addresses) : VxlanScenario("encaps
 }
 
 /// <summary>Tunnel to bridge.</summary>
-public sealed class DecapsulationScenario(int addresses) : VxlanScenario("decapsulation", addresses)
+public sealed class DecapsulationScenario(int addresses, PacketSizes packets) : VxlanScenario("decapsulation", addresses, packets)
 {
     public override Goal? Goal => Size switch { < 1000 => new Goal(70, 45), < 100_000 => new Goal(80, 55), _ => new Goal(140, 100) };
     protected override int Container => FirstPort + 1;

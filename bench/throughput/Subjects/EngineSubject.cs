@@ -36,21 +36,29 @@ public class EngineSubject(string name, string program) : Subject(name)
     private static Dictionary<string, object> Windows(RunningEngine engine, RunContext context, List<Window> windows, CancellationToken cancel)
     {
         EngineMeter meter = engine.Meter;
-        EngineReading first = meter.Read(), before = first;
-        int count = (int)(TimeSpan.FromSeconds(context.Settings.Seconds) / context.Settings.Window);
-        for (int i = 0; i < count; i++)
+        EngineReading first = meter.Read(), last = first;
+        var time = TimeSpan.FromSeconds(context.Settings.Seconds);
+        if (context.Scenario.FillsConnections)
         {
-            Sleep(context.Settings.Window, cancel);
-            engine.Check();
-            EngineReading after = meter.Read();
-            windows.Add(EngineMeter.Between(before, after));
-            before = after;
+            windows.AddRange(EngineConnections.Measure(engine, context.FilledAt, time, cancel));
+            last = meter.Read();
+        }
+        else
+        {
+            for (int i = 0; i < (int)(time / context.Settings.Window); i++)
+            {
+                EngineReading before = last;
+                Sleep(context.Settings.Window, cancel);
+                engine.Check();
+                last = meter.Read();
+                windows.Add(EngineMeter.Between(before, last));
+            }
         }
 
         // Without ports nothing moves any more, and the counters must balance.
         engine.DetachPorts();
-        Dictionary<string, object> facts = meter.Facts(first, before);
-        facts["longestPollMicroseconds"] = before.Workers.Max(worker => worker.LongestPoll) * 1e6 / engine.Segment.Header.TscHz;
+        Dictionary<string, object> facts = meter.Facts(first, last);
+        facts["longestPollMicroseconds"] = last.Workers.Max(worker => worker.LongestPoll) * 1e6 / engine.Segment.Header.TscHz;
         foreach ((string key, object value) in context.Scenario.Facts)
         {
             facts[key] = value;

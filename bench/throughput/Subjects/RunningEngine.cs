@@ -93,6 +93,9 @@ public sealed class RunningEngine : IDisposable
         }
     }
 
+    /// <summary>What went wrong, with the end of its output.</summary>
+    public BenchException Failure(string what) => _process.Failure(what);
+
     /// <exception cref="BenchException">It has ended.</exception>
     public void Check()
     {

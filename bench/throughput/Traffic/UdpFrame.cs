@@ -5,34 +5,38 @@ using Dataplane.Packets;
 
 namespace Dataplane.ThroughputBench.Traffic;
 
-/// <summary>The smallest Ethernet frame with a UDP packet in it: 64 bytes on the wire with IPv4, 66 with IPv6.</summary>
+/// <summary>Ethernet frames with a UDP packet in them; the smallest have 64 bytes on the wire with IPv4, 66 with IPv6.</summary>
 public static unsafe class UdpFrame
 {
-    /// <summary>Without the frame check sequence.</summary>
+    /// <summary>Of the smallest frame, without the frame check sequence.</summary>
     public const int Length4 = 60;
 
+    /// <inheritdoc cref="Length4"/>
     public const int Length6 = Wire.EthernetHeader + IPv6Header.Length + UdpHeader;
 
     private const int UdpHeader = 8;
     private const byte Ttl = 64;
     private const int PortOffset4 = Wire.EthernetHeader + IPv4Header.MinLength, PortOffset6 = Wire.EthernetHeader + IPv6Header.Length;
 
-    public static byte[] Of4(MacAddress destination, MacAddress source, uint from, uint to, ushort sourcePort, ushort destinationPort)
+    /// <summary>With IPv4, of so many bytes and without UDP checksum (RFC 768).</summary>
+    public static byte[] Of4(MacAddress destination, MacAddress source, uint from, uint to, ushort sourcePort, ushort destinationPort, int length = Length4)
     {
-        byte[] frame = Ethernet(destination, source, Wire.EtherTypeIPv4, Length4);
+        byte[] frame = Ethernet(destination, source, Wire.EtherTypeIPv4, length);
         fixed (byte* ip = &frame[Wire.EthernetHeader])
         {
-            IPv4Header.Write(ip, 0, Length4 - Wire.EthernetHeader, 0, IPv4Header.DontFragment, Ttl, Wire.ProtocolUdp, from, to);
+            IPv4Header.Write(ip, 0, length - Wire.EthernetHeader, 0, IPv4Header.DontFragment, Ttl, Wire.ProtocolUdp, from, to);
         }
         return WithPorts(frame, PortOffset4, sourcePort, destinationPort);
     }
 
-    public static byte[] Of6(MacAddress destination, MacAddress source, IPv6Number from, IPv6Number to, ushort sourcePort, ushort destinationPort)
+    /// <summary>With IPv6, of so many bytes, <see cref="Length6"/> at least.</summary>
+    public static byte[] Of6(MacAddress destination, MacAddress source, IPv6Number from, IPv6Number to, ushort sourcePort, ushort destinationPort, int length = Length6)
     {
-        byte[] frame = Ethernet(destination, source, Wire.EtherTypeIPv6, Length6);
+        length = Math.Max(length, Length6);
+        byte[] frame = Ethernet(destination, source, Wire.EtherTypeIPv6, length);
         fixed (byte* ip = &frame[Wire.EthernetHeader])
         {
-            IPv6Header.Write(ip, 0, 0, UdpHeader, Wire.ProtocolUdp, Ttl, from, to);
+            IPv6Header.Write(ip, 0, 0, length - PortOffset6, Wire.ProtocolUdp, Ttl, from, to);
         }
         return WithPorts(frame, PortOffset6, sourcePort, destinationPort);
     }

@@ -12,8 +12,8 @@ public interface IVppServiceWorkload : IVppWorkload
     /// <summary>Connections that there must be room for.</summary>
     int VppConnections { get; }
 
-    /// <summary>What is measured is how fast its table of connections fills, over and over. It makes no room in a table that is full.</summary>
-    bool CountsConnections { get; }
+    /// <summary>See <see cref="Harness.Scenario.FillsConnections"/>.</summary>
+    bool FillsConnections { get; }
 
     /// <summary>Interface on which the clients are, and interface behind which the backends are.</summary>
     (string Clients, string Backends) VppSides(IReadOnlyList<string> ports);

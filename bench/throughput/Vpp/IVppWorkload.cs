@@ -3,8 +3,8 @@ namespace Dataplane.ThroughputBench.Vpp;
 /// <summary>A workload that VPP can take too.</summary>
 public interface IVppWorkload
 {
-    /// <summary>Whether this is something that it does.</summary>
-    bool FitsVpp => true;
+    /// <summary>Why this is nothing that it does: "makes no ...". Null when it can take part.</summary>
+    string? VppObstacle => null;
 
     /// <summary>Sections of its start-up configuration besides those that every run has: sizes of tables, say.</summary>
     IEnumerable<string> VppSections => [];

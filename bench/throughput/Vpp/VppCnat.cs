@@ -17,7 +17,7 @@ internal sealed class VppCnat : VppTranslator
     public override IEnumerable<string> Sections(IVppServiceWorkload workload) =>
     [
         string.Create(CultureInfo.InvariantCulture,
-            $"cnat {{ session-max {workload.VppConnections} {(workload.CountsConnections ? "session-max-age 1 session-cleanup-timeout 0.0001 scanner off" : "")} }}"),
+            $"cnat {{ session-max {workload.VppConnections} {(workload.FillsConnections ? "session-max-age 1 session-cleanup-timeout 0.0001 scanner off" : "")} }}"),
     ];
 
     public override IEnumerable<string> Commands(IVppServiceWorkload workload, IReadOnlyList<string> ports)

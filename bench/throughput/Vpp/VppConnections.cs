@@ -15,12 +15,12 @@ internal static class VppConnections
     /// <param name="workload">The services. As many packets as it has connections, one after the other, are of different ones.</param>
     /// <param name="ports">Its ports.</param>
     /// <param name="all">Connections that the traffic has.</param>
+    /// <param name="full">With so many connections its table is taken for full.</param>
     /// <param name="time">How long it is done.</param>
     /// <param name="cancel">The user has enough.</param>
     public static List<Window> Measure(
-        VppProcess vpp, VppTranslator translator, IVppServiceWorkload workload, IReadOnlyList<string> ports, int all, TimeSpan time, CancellationToken cancel)
+        VppProcess vpp, VppTranslator translator, IVppServiceWorkload workload, IReadOnlyList<string> ports, int all, int full, TimeSpan time, CancellationToken cancel)
     {
-        ulong full = (ulong)all * 9 / 10;
         var windows = new List<Window>();
         int missed = 0;
         VppCheck.Translated(vpp, workload, ports, VppSubject.Up(ports[0]), cancel);
@@ -36,7 +36,7 @@ internal static class VppConnections
             vpp.Do([VppSubject.Up(ports[0])]);
             // Whatever is received before its table is full begins a connection. It is not asked for these meanwhile, which would hold up the worker.
             VppReading first = VppReading.Of(vpp, ports), last = first;
-            for (VppReading now = first; now.Received - empty.Received < full; now = VppReading.Of(vpp, ports))
+            for (VppReading now = first; now.Received - empty.Received < (ulong)full; now = VppReading.Of(vpp, ports))
             {
                 cancel.ThrowIfCancellationRequested();
                 last = now;

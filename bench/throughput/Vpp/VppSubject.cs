@@ -4,7 +4,7 @@ using Dataplane.ThroughputBench.Harness;
 namespace Dataplane.ThroughputBench.Vpp;
 
 /// <summary>
-/// VPP on DPDK's ports: one worker on the core that forwards, everything else on the other. It takes vectors of 256 packets, which is what traffic without
+/// VPP on DPDK's ports: a worker on each core that forwards, everything else on another one. It takes vectors of 256 packets, which is what traffic without
 /// end fills; no fewer of them can be asked for.
 /// </summary>
 /// <param name="name">Short, for tables.</param>
@@ -29,9 +29,13 @@ public sealed class VppSubject(string name, string program, VppTranslator transl
     /// <summary>So many are asked for for each that is needed: those that would lie in two pages it leaves out.</summary>
     private const int BuffersOnOrdinaryPages = 2;
 
-    public override bool CanRun(Scenario scenario, RunSettings settings) =>
-        scenario is IVppWorkload { FitsVpp: true } && (scenario is IVppServiceWorkload || !servicesAlone) && settings is { Burst: RunSettings.FullBurst, Workers: 1 } && settings.OtherCore != settings.Cores[0]
-        && (settings.Hugepages || scenario.Packets.BufferBytes <= MostOnOrdinaryPages);
+    public override string? Obstacle(Scenario scenario, RunSettings settings) =>
+        scenario is not IVppWorkload workload || (servicesAlone && scenario is not IVppServiceWorkload) ? "is not set up for it"
+        : workload.VppObstacle is { } obstacle ? obstacle
+        : settings.Burst != RunSettings.FullBurst ? "has vectors of its own, of 256"
+        : !settings.HasOtherCore ? "needs a CPU for its main thread beside those of the workers"
+        : !settings.Hugepages && scenario.Packets.BufferBytes > MostOnOrdinaryPages ? "needs --hugepages for packets of this size"
+        : null;
 
     public override IDisposable Start(RunContext context, CancellationToken cancel)
     {
@@ -44,13 +48,13 @@ public sealed class VppSubject(string name, string program, VppTranslator transl
     public override RunResult Run(RunContext context, CancellationToken cancel)
     {
         using VppProcess vpp = Launch(context, cancel, out IReadOnlyList<string> ports);
-        if (context.Scenario is IVppServiceWorkload { CountsConnections: true } service)
+        if (context.Scenario is IVppServiceWorkload { FillsConnections: true } service)
         {
             vpp.Do([.. AcceptAll(ports[0]), .. ports.Skip(1).Select(Up)]);
             var time = TimeSpan.FromSeconds(context.Settings.Seconds);
             return new RunResult
             {
-                Windows = VppConnections.Measure(vpp, translator, service, ports, context.Scenario.Size, time, cancel),
+                Windows = VppConnections.Measure(vpp, translator, service, ports, context.Scenario.Size, context.FilledAt, time, cancel),
                 CommandLine = vpp.CommandLine,
                 Facts = new Dictionary<string, object> { ["counted"] = VppOutput.Errors(vpp.Ask("show errors")) },
             };
@@ -179,12 +183,12 @@ public sealed class VppSubject(string name, string program, VppTranslator transl
         string pages = settings.Hugepages ? "" : Text($"no-hugetlb no-shconf mem-alloc-request {MegabytesOfDpdk} ");
         return
         [
-            Text($"cpu {{ main-core {settings.OtherCore} corelist-workers {settings.Cores[0]} }}"),
+            Text($"cpu {{ main-core {settings.OtherCore} corelist-workers {string.Join(',', settings.WorkerCores)} }}"),
             "memory { main-heap-size 4G }",
             "statseg { size 1G }",
             Text($"buffers {{ buffers-per-numa {(settings.Hugepages ? 1 : BuffersOnOrdinaryPages) * context.Buffers} default data-size {context.Scenario.Packets.BufferBytes} page-size {(settings.Hugepages ? "default-hugepage" : "default")} }}"),
             "plugins { plugin default { disable } plugin dpdk_plugin.so { enable } plugin vxlan_plugin.so { enable } plugin nat_plugin.so { enable } plugin cnat_plugin.so { enable } }",
-            $"dpdk {{ no-pci {pages}{string.Join(' ', context.Devices.Select(device => $"vdev {device}"))} }}",
+            Text($"dpdk {{ no-pci {pages}dev default {{ num-rx-queues {settings.Workers} }} {string.Join(' ', context.Devices.Select(device => $"vdev {device}"))} }}"),
         ];
     }
 
