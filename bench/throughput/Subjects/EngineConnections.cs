@@ -14,6 +14,9 @@ internal static class EngineConnections
     /// <summary>Most of the time may go by while the table is emptied.</summary>
     private const int LeastWindows = 4;
 
+    /// <summary>Fillings that may not count.</summary>
+    private const int MostMissed = 16;
+
     /// <summary>Packets before the first reading: the worker's clock is read in one poll of eight, and then tells of those before it, too.</summary>
     private const ulong PacketsAhead = 16 * RunSettings.FullBurst;
 
@@ -47,19 +50,16 @@ internal static class EngineConnections
                 engine.Check();
                 Sleep(s_pause, cancel);
             }
-            // Of a million a few find no slot near their home.
+            // Of a million a few find no slot near their home; and of several workers one may have been so much slower that another one began anew with its flows.
             ulong begun = engine.Segment.Connections.Statistics().Inserted - inserted;
-            if (begun < (ulong)(full - (full / 1000)))
-            {
-                throw engine.Failure($"began {begun} connections with {full} packets");
-            }
-            if (first is { } from && last is { } to && to.Sent > from.Sent)
+            bool isWhole = begun >= (ulong)(full - (full / 1000));
+            if (isWhole && first is { } from && last is { } to && to.Sent > from.Sent)
             {
                 windows.Add(EngineMeter.Between(from, to));
             }
-            else if (++missed > LeastWindows)
+            else if (++missed > MostMissed)
             {
-                throw engine.Failure("fills its table too fast to be watched");
+                throw engine.Failure(isWhole ? "fills its table too fast to be watched" : $"began {begun} connections with {full} packets");
             }
         }
         return windows;
