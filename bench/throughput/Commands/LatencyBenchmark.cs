@@ -85,7 +85,7 @@ internal sealed class LatencyBenchmark : Benchmark
         // Whatever else this process and the switches do is done elsewhere, if there are other CPUs.
         int[] usable = CpuAffinity.Get(), others = [.. usable.Except([run.Cores[0], run.OtherCore])];
         CpuAffinity.SetProcess(others.Length == 0 ? usable : others);
-        RunSettings running = run.Settings with { OtherCore = others.Append(run.OtherCore).First() };
+        RunSettings running = others.Length == 0 ? run.Settings : run.Settings with { Cpus = [run.Cores[0], .. others] };
         try
         {
             for (int i = 1; i <= run.Options.Runs; i++)
