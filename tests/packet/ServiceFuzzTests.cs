@@ -60,10 +60,11 @@ public sealed unsafe class ServiceFuzzTests
     [Theory]
     [InlineData(5, true)]
     [InlineData(6, true)]
-    [InlineData(7, false)]
+    [InlineData(6, false)]
     public void LoopsAndStepsAgree(int seed, bool isAlone)
     {
-        using RouteLab loops = Lab(1), steps = Lab(1);
+        // What is remembered of connections that are gone depends on where in the table others come to lie.
+        using RouteLab loops = Lab(1, (ulong)seed), steps = Lab(1, (ulong)seed);
         foreach (RouteLab lab in (RouteLab[])[loops, steps])
         {
             lab.Switch.Engine.Workers[0].Nat = new NatState(1, 2);
@@ -112,9 +113,9 @@ public sealed unsafe class ServiceFuzzTests
         Assert.True(loops.Switch.Segment.Connections.Statistics().Inserted > 1000);
     }
 
-    private static RouteLab Lab(int workers)
+    private static RouteLab Lab(int workers, ulong seed = 0)
     {
-        RouteLab lab = new(workers) { TakesOffloads = true };
+        RouteLab lab = new(workers, seed: seed) { TakesOffloads = true };
         lab.Switch.Port(Station, takesOffloads: true).Port(Host, PortFlags.Default | PortFlags.Host, takesOffloads: true);
         lab.Router(Router, Host, record => record with { AliasMac = Value(Alias) }, "10.0.5.1/24", "fd00:5::1/64", "172.18.0.1/24", "fd00::1/64")
             .Routed(Routed1, "10.0.1.1/24", "fd00:1::1/64", "fe80::1/64")

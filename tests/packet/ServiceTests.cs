@@ -58,6 +58,7 @@ public sealed class ServiceTests
 
         Assert.Equal(ports.Select(port => First(protocol, net.Client, net.Backend, port, 8080) with { Ttl = 63 }), lab.Take(2).Select(Ip.Of));
         Assert.Equal(net.Far, lab.TakeOne(3).Destination);
+        Assert.Equal(net.Client, lab.TakeOne(1).Destination); // a refusal
         Assert.Equal("1 ServiceNoBackend 1", lab.Switch.Drops());
         List<ConnectionEntry> made = lab.Switch.Segment.Connections.List();
         Assert.Equal(ports.Distinct(), made.Select(entry => (int)entry.Key.SourcePort).Order());
