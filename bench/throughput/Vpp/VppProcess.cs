@@ -7,7 +7,7 @@ namespace Dataplane.ThroughputBench.Vpp;
 public sealed class VppProcess : IDisposable
 {
     private const string SharedMemory = "/dev/shm";
-    private static readonly TimeSpan s_startTime = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan s_startTime = TimeSpan.FromSeconds(180);
 
     private readonly ChildProcess _process;
     private readonly string _directory, _prefix;
