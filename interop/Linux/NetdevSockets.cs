@@ -188,7 +188,7 @@ public sealed unsafe partial class NetdevSockets : IDisposable
         public ushort sll_hatype;
         public byte sll_pkttype;
         public byte sll_halen;
-        public ulong sll_addr;
+        public fixed byte sll_addr[8];
     }
 
     /// <summary>struct packet_mreq of packet(7); 16 bytes.</summary>

@@ -81,7 +81,7 @@ public sealed class ManifestTests
     [InlineData("networks:\n- name: a\n  subnet: x", "f.yaml:3:3: unknown field \"subnet\" of network; did you mean \"subnets\"?")]
     [InlineData("network:\n- name: a", "f.yaml:1:1: unknown field \"network\" of manifest; did you mean \"networks\"?")]
     [InlineData("ports:\n- name: a\n  tap:\n    adresses: []", "f.yaml:4:5: unknown field \"adresses\" of tap; did you mean \"addresses\"?")]
-    [InlineData("ports:\n- name: a\n  xyzzy: 1", "f.yaml:3:3: unknown field \"xyzzy\" of port; fields are name, network, routed, tap, dpdk")]
+    [InlineData("ports:\n- name: a\n  xyzzy: 1", "f.yaml:3:3: unknown field \"xyzzy\" of port; fields are name, network, routed, tap, netdev, dpdk")]
     [InlineData("networks:\n- name: a\n  mtu: large", "f.yaml:3:8: mtu: \"large\" is not a whole number from 0 to 4294967295")]
     [InlineData("networks:\n- name: a\n  mtu: -1", "f.yaml:3:8: mtu: \"-1\" is not a whole number")]
     [InlineData("ports:\n- name: a\n  isolated: yes", "f.yaml:3:13: isolated: \"yes\" is not true or false")]
