@@ -23,6 +23,7 @@ public abstract unsafe class KernelPort : EnginePort
     protected const int EINTR = 4, EAGAIN = 11, ENOMEM = 12, EFAULT = 14, ENODEV = 19, EINVAL = 22, EMSGSIZE = 90, ENETDOWN = 100, ENOBUFS = 105;
 
     private readonly int[] _fds;
+    private readonly MbufPool _small, _large;
     private readonly int[] _refused;
     private readonly uint _headerSize;
     private int _open;
@@ -33,13 +34,17 @@ public abstract unsafe class KernelPort : EnginePort
     /// <param name="index">Index of the port in the segment.</param>
     /// <param name="name">For messages.</param>
     /// <param name="fds">One descriptor per queue, non-blocking. Owned from now on.</param>
+    /// <param name="small">Pool for ordinary packets.</param>
+    /// <param name="large">Pool for what exceeds them.</param>
     /// <param name="headerSize">Bytes of the virtio-net header.</param>
     /// <param name="mac">Address of the device in the kernel.</param>
-    protected KernelPort(int index, string name, int[] fds, int headerSize, ulong mac)
+    protected KernelPort(int index, string name, int[] fds, MbufPool small, MbufPool large, int headerSize, ulong mac)
         : base(index, name)
     {
         _fds = fds;
         _refused = new int[fds.Length];
+        _small = small;
+        _large = large;
         _headerSize = (uint)headerSize;
         _open = 1;
         Mac = mac;
@@ -51,7 +56,10 @@ public abstract unsafe class KernelPort : EnginePort
     public override ulong Mac { get; }
     public override bool CanWake => true;
     public override bool PollsByFd => true;
-    public override int RxFd(int queue) => _fds[queue];
+    public sealed override int RxFd(int queue) => _fds[queue];
+
+    /// <summary>Copies of the descriptors' numbers, to pass them to a new control process.</summary>
+    public ReadOnlySpan<int> Fds => _fds;
 
     public override int TakeRxRefused(int queue)
     {
@@ -186,16 +194,26 @@ public abstract unsafe class KernelPort : EnginePort
         _refused[queue]++;
     }
 
-    protected static rte_mbuf* Spare(ref nint spare, MbufPool pool)
+    /// <summary>Sees to it that there is a spare small buffer and a spare large one. False when there are none.</summary>
+    protected bool HaveSpares(ref nint small, ref nint large) => HaveSpare(ref small, _small) && HaveSpare(ref large, _large);
+
+    /// <summary>Gives both back.</summary>
+    protected static void ReleaseSpares(ref nint small, ref nint large)
+    {
+        Release(ref small);
+        Release(ref large);
+    }
+
+    private static bool HaveSpare(ref nint spare, MbufPool pool)
     {
         if (spare == 0)
         {
             spare = (nint)Shim.dps_mbuf_alloc(pool.Pointer);
         }
-        return (rte_mbuf*)spare;
+        return spare != 0;
     }
 
-    protected static void Release(ref nint spare)
+    private static void Release(ref nint spare)
     {
         if (spare != 0)
         {

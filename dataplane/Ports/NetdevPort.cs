@@ -20,9 +20,6 @@ public sealed unsafe class NetdevPort : KernelPort
     /// <summary>Bytes received at once after which there is no more asked for: each large packet may become some forty.</summary>
     private const uint EnoughBytes = 128 * 1024;
 
-    private readonly int[] _fds;
-    private readonly MbufPool _small;
-    private readonly MbufPool _large;
     private readonly Queue[] _queues;
 
     private sealed class Queue
@@ -33,11 +30,8 @@ public sealed unsafe class NetdevPort : KernelPort
     }
 
     private NetdevPort(int index, string name, int[] fds, MbufPool small, MbufPool large, ulong mac)
-        : base(index, name, fds, NetdevSockets.HeaderSize, mac)
+        : base(index, name, fds, small, large, NetdevSockets.HeaderSize, mac)
     {
-        _fds = fds;
-        _small = small;
-        _large = large;
         _queues = new Queue[fds.Length];
         for (int i = 0; i < fds.Length; i++)
         {
@@ -69,7 +63,7 @@ public sealed unsafe class NetdevPort : KernelPort
     public override int Rx(int queue, rte_mbuf** mbufs, int count)
     {
         Queue q = _queues[queue];
-        int fd = _fds[queue], n = 0;
+        int fd = RxFd(queue), n = 0;
         uint bytes = 0;
         while (n < count && bytes < EnoughBytes)
         {
@@ -110,7 +104,7 @@ public sealed unsafe class NetdevPort : KernelPort
 
     public override void CheckDevice(int queue)
     {
-        if (!NetdevSockets.HasDevice(_fds[queue]))
+        if (!NetdevSockets.HasDevice(RxFd(queue)))
         {
             LostError = ENODEV;
         }
@@ -121,8 +115,7 @@ public sealed unsafe class NetdevPort : KernelPort
         Queue q = _queues[queue];
         for (int i = 0; i < PacketMessages.Capacity; i++)
         {
-            Release(ref q.Small[i]);
-            Release(ref q.Large[i]);
+            ReleaseSpares(ref q.Small[i], ref q.Large[i]);
         }
         q.Messages.Dispose();
     }
@@ -136,12 +129,11 @@ public sealed unsafe class NetdevPort : KernelPort
             {
                 continue;
             }
-            rte_mbuf* small = Spare(ref q.Small[i], _small);
-            rte_mbuf* large = Spare(ref q.Large[i], _large);
-            if (small == null || large == null)
+            if (!HaveSpares(ref q.Small[i], ref q.Large[i]))
             {
                 return i;
             }
+            rte_mbuf* small = (rte_mbuf*)q.Small[i], large = (rte_mbuf*)q.Large[i];
             q.Messages.SetBuffers(i, Mbuf.Data(small), (uint)Mbuf.Tailroom(small), Mbuf.Data(large), (uint)Mbuf.Tailroom(large));
         }
         return count;

@@ -8,9 +8,6 @@ public sealed unsafe class TapPort : KernelPort
 {
     private const int HeaderSize = virtio_net_hdr.Size;
 
-    private readonly int[] _fds;
-    private readonly MbufPool _small;
-    private readonly MbufPool _large;
     private readonly nint[] _spareSmall;
     private readonly nint[] _spareLarge;
 
@@ -21,33 +18,26 @@ public sealed unsafe class TapPort : KernelPort
     /// <param name="large">Pool for what exceeds them.</param>
     /// <param name="mac">Address of the device in the kernel.</param>
     public TapPort(int index, string name, int[] fds, MbufPool small, MbufPool large, ulong mac)
-        : base(index, name, fds, HeaderSize, mac)
+        : base(index, name, fds, small, large, HeaderSize, mac)
     {
-        _fds = fds;
-        _small = small;
-        _large = large;
         _spareSmall = new nint[fds.Length];
         _spareLarge = new nint[fds.Length];
     }
 
-    /// <summary>Copies of the descriptors' numbers, to pass them to a new control process.</summary>
-    public ReadOnlySpan<int> Fds => _fds;
-
     public override int Rx(int queue, rte_mbuf** mbufs, int count)
     {
-        int fd = _fds[queue];
+        int fd = RxFd(queue);
         virtio_net_hdr vnet;
         iovec* parts = stackalloc iovec[3];
         parts[0] = new iovec { iov_base = &vnet, iov_len = HeaderSize };
         int n = 0;
         while (n < count)
         {
-            rte_mbuf* small = Spare(ref _spareSmall[queue], _small);
-            rte_mbuf* large = Spare(ref _spareLarge[queue], _large);
-            if (small == null || large == null)
+            if (!HaveSpares(ref _spareSmall[queue], ref _spareLarge[queue]))
             {
                 break; // the packets wait in the kernel until buffers come back
             }
+            rte_mbuf* small = (rte_mbuf*)_spareSmall[queue], large = (rte_mbuf*)_spareLarge[queue];
             parts[1] = new iovec { iov_base = Mbuf.Data(small), iov_len = (nuint)Mbuf.Tailroom(small) };
             parts[2] = new iovec { iov_base = Mbuf.Data(large), iov_len = (nuint)Mbuf.Tailroom(large) };
             nint got = Libc.readv(fd, parts, 3);
@@ -77,9 +67,5 @@ public sealed unsafe class TapPort : KernelPort
         return n;
     }
 
-    protected override void ReleaseSpares(int queue)
-    {
-        Release(ref _spareSmall[queue]);
-        Release(ref _spareLarge[queue]);
-    }
+    protected override void ReleaseSpares(int queue) => ReleaseSpares(ref _spareSmall[queue], ref _spareLarge[queue]);
 }

@@ -97,20 +97,14 @@ internal static unsafe partial class RouteBurst
             entry->Family = 6;
             state.Results6[place] = beginning.Route;
             state.Addresses6[place] = reply.Source;
-            ref ConnectionRewrite6 to = ref state.Verdicts6[place].Rewrite;
-            (to.SourcePort, to.DestinationPort) = (reply.DestinationPort, reply.SourcePort);
-            (to.Source, to.Destination) = (reply.Destination, reply.Source);
-            (to.AddressDelta, to.TransportDelta) = (deltas.Address, deltas.Transport);
+            ConnectionTable.Rewrite(ref state.Verdicts6[place].Rewrite, in reply, deltas);
         }
         else
         {
             entry->Family = 4;
             state.Results4[place] = beginning.Route;
             state.Addresses4[place] = (uint)reply.Source.Low;
-            ref ConnectionRewrite4 to = ref entry->Rewrite;
-            (to.SourcePort, to.DestinationPort) = (reply.DestinationPort, reply.SourcePort);
-            (to.Source, to.Destination) = ((uint)reply.Destination.Low, (uint)reply.Source.Low);
-            (to.AddressDelta, to.TransportDelta) = (deltas.Address, deltas.Transport);
+            ConnectionTable.Rewrite(ref entry->Rewrite, in reply, deltas);
         }
     }
 

@@ -192,26 +192,41 @@ public sealed unsafe partial class ConnectionTable
             var slot = (ConnectionSlot6*)head;
             slot->Source = key.Source;
             slot->Destination = key.Destination;
-            ref ConnectionRewrite6 to = ref slot->Rewrite;
-            to.Source = other.Destination;
-            to.Destination = other.Source;
-            to.SourcePort = other.DestinationPort;
-            to.DestinationPort = other.SourcePort;
-            to.AddressDelta = deltas.Address;
-            to.TransportDelta = deltas.Transport;
+            Rewrite(ref slot->Rewrite, in other, deltas);
         }
         else
         {
             var slot = (ConnectionSlot4*)head;
             slot->Addresses = key.Addresses4;
-            ref ConnectionRewrite4 to = ref slot->Rewrite;
-            to.Source = (uint)other.Destination.Low;
-            to.Destination = (uint)other.Source.Low;
-            to.SourcePort = other.DestinationPort;
-            to.DestinationPort = other.SourcePort;
-            to.AddressDelta = deltas.Address;
-            to.TransportDelta = deltas.Transport;
+            Rewrite(ref slot->Rewrite, in other, deltas);
         }
+    }
+
+    /// <summary>What packets of an entry get: the addresses and ports that those of the other direction come with, the other way round.</summary>
+    /// <param name="to">Where it is written.</param>
+    /// <param name="other">Key of the other direction.</param>
+    /// <param name="deltas">Of this one.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static void Rewrite(ref ConnectionRewrite4 to, in ConnectionKey other, Deltas deltas)
+    {
+        to.Source = (uint)other.Destination.Low;
+        to.Destination = (uint)other.Source.Low;
+        to.SourcePort = other.DestinationPort;
+        to.DestinationPort = other.SourcePort;
+        to.AddressDelta = deltas.Address;
+        to.TransportDelta = deltas.Transport;
+    }
+
+    /// <inheritdoc cref="Rewrite(ref ConnectionRewrite4, in ConnectionKey, Deltas)"/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static void Rewrite(ref ConnectionRewrite6 to, in ConnectionKey other, Deltas deltas)
+    {
+        to.Source = other.Destination;
+        to.Destination = other.Source;
+        to.SourcePort = other.DestinationPort;
+        to.DestinationPort = other.SourcePort;
+        to.AddressDelta = deltas.Address;
+        to.TransportDelta = deltas.Transport;
     }
 
     /// <summary>Takes the first free slot of a window, writes the way of what will be there, and makes the home reach it.</summary>

@@ -102,7 +102,7 @@ public sealed unsafe partial class NetdevSockets : IDisposable
     {
         string what = $"open network device '{device.Name}'";
         // Of no protocol at first: nothing is received before all is set.
-        int fd = socket(AF_PACKET, SOCK_RAW | SeqPacketSocket.SOCK_CLOEXEC | SeqPacketSocket.SOCK_NONBLOCK, 0);
+        int fd = SeqPacketSocket.socket(AF_PACKET, SOCK_RAW | SeqPacketSocket.SOCK_CLOEXEC | SeqPacketSocket.SOCK_NONBLOCK, 0);
         if (fd < 0)
         {
             int errno = Marshal.GetLastPInvokeError();
@@ -171,9 +171,6 @@ public sealed unsafe partial class NetdevSockets : IDisposable
         if (SeqPacketSocket.setsockopt(socket, SOL_SOCKET, force, &bytes, sizeof(int)) < 0)
             SeqPacketSocket.setsockopt(socket, SOL_SOCKET, option, &bytes, sizeof(int));
     }
-
-    [LibraryImport("libc", SetLastError = true)]
-    private static partial int socket(int domain, int type, int protocol);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial nint recv(FileDescriptor socket, void* buffer, nuint length, int flags);

@@ -47,7 +47,7 @@ internal sealed unsafe partial class NetlinkSocket : IDisposable
         NetlinkSocket OpenHere()
         {
             int type = SOCK_RAW | SeqPacketSocket.SOCK_CLOEXEC | (nonBlocking ? SeqPacketSocket.SOCK_NONBLOCK : 0);
-            int fd = socket(AF_NETLINK, type, NETLINK_ROUTE);
+            int fd = SeqPacketSocket.socket(AF_NETLINK, type, NETLINK_ROUTE);
             if (fd < 0)
                 throw LinuxException.Last("open a rtnetlink socket");
             var handle = new FileDescriptor(fd);
@@ -241,9 +241,6 @@ internal sealed unsafe partial class NetlinkSocket : IDisposable
         }
         return error == Errno.EPERM ? "This needs root or CAP_NET_ADMIN." : null;
     }
-
-    [LibraryImport("libc", SetLastError = true)]
-    private static partial int socket(int domain, int type, int protocol);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial nint send(FileDescriptor socket, void* bytes, nuint length, int flags);
