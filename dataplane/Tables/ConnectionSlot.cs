@@ -201,6 +201,18 @@ internal static class ConnectionWay
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static uint Generation(ulong way) => (uint)(way >> GenerationShift);
 
+    /// <summary>
+    /// Writes the way of whoever is to live in a slot, before it can be read. Without a lock: the lowest byte, which others may change
+    /// meanwhile, is not touched.
+    /// </summary>
+    public static void Write(ref ulong word, ulong way)
+    {
+        ref byte bytes = ref Unsafe.As<ulong, byte>(ref word);
+        Unsafe.Add(ref bytes, 1) = (byte)(way >> RouteShift);
+        Unsafe.WriteUnaligned(ref Unsafe.Add(ref bytes, 2), (ushort)(way >> (2 * RouteShift)));
+        Unsafe.WriteUnaligned(ref Unsafe.Add(ref bytes, 4), (uint)(way >> GenerationShift));
+    }
+
     public static ulong Make(uint route, uint generation)
     {
         Debug.Assert(route <= RouteMask, "a next hop has 24 bits");

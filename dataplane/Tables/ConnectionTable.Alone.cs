@@ -90,6 +90,7 @@ public sealed unsafe partial class ConnectionTable
         LowerReach(in slots, replyTaken.Forgets, replyAt);
         CountSlots(in slots, 2);
         CountInserted(in first);
+        Remember(in slots, at, control, now);
         handle = new ConnectionHandle(at, slots.IsIPv6, control);
         return InsertResult.Inserted;
     }

@@ -37,24 +37,25 @@ public sealed unsafe partial class ConnectionTable
         in ConnectionSlots slots, in NewConnection connection, uint home, uint replyHome, ulong way, uint now, out ConnectionHandle handle)
     {
         handle = default;
-        if (Locate(in slots, in connection.Original, home, out uint there, out ulong found))
+        ref readonly ConnectionKey key = ref connection.Original, replyKey = ref connection.Reply;
+        if (TryLocate(in slots, in key, home, None, out uint at) && Locate(in slots, in key, home, out at, out ulong found))
         {
             if (ConnectionControl.Phase(found) == ConnectionPhase.Valid)
             {
-                handle = new ConnectionHandle(there, slots.IsIPv6, found);
+                handle = new ConnectionHandle(at, slots.IsIPv6, found);
             }
             return InsertResult.Exists;
         }
-        if (connection.Reply == connection.Original || Locate(in slots, in connection.Reply, replyHome, out _, out _))
+        if (replyKey == key || (TryLocate(in slots, in replyKey, replyHome, at, out uint replyAt) && Locate(in slots, in replyKey, replyHome, out replyAt, out _)))
         {
             return InsertResult.ReplyTaken;
         }
-        if (!TryMakeRoom(in slots, now) || !TryTake(in slots, home, way, now, out Taken original))
+        if (!TryMakeRoom(in slots, now) || !TryTake(in slots, home, at, way, now, out Taken original))
         {
             _mine->Refused++;
             return InsertResult.Full;
         }
-        if (!TryTake(in slots, replyHome, 0, now, out Taken reply))
+        if (!TryTake(in slots, replyHome, replyAt, 0, now, out Taken reply))
         {
             Withdraw(in slots, original);
             _mine->Refused++;
@@ -87,6 +88,7 @@ public sealed unsafe partial class ConnectionTable
             return InsertResult.Exists;
         }
         CountInserted(in first);
+        Remember(in slots, original.Index, original.Control, now);
         handle = new ConnectionHandle(original.Index, slots.IsIPv6, original.Control);
         return InsertResult.Inserted;
     }
@@ -229,12 +231,18 @@ public sealed unsafe partial class ConnectionTable
         to.TransportDelta = deltas.Transport;
     }
 
-    /// <summary>Takes the first free slot of a window, writes the way of what will be there, and makes the home reach it.</summary>
-    private bool TryTake(in ConnectionSlots slots, uint home, ulong way, uint now, out Taken taken)
+    /// <summary>Takes a free slot of a window, writes the way of what will be there, and makes the home reach it.</summary>
+    /// <param name="slots">The family.</param>
+    /// <param name="home">Where the window begins.</param>
+    /// <param name="first">What lies before this slot is not free, or somebody else's choice; <see cref="None"/> when that is not known.</param>
+    /// <param name="way">See <see cref="ConnectionWay"/>.</param>
+    /// <param name="now">Seconds.</param>
+    /// <param name="taken">The slot.</param>
+    private bool TryTake(in ConnectionSlots slots, uint home, uint first, ulong way, uint now, out Taken taken)
     {
         for (int round = 0; round < 2; round++)
         {
-            for (uint index = home; index < home + Window; index++)
+            for (uint index = round == 0 && first - home < Window ? first : home; index < home + Window; index++)
             {
                 ref ulong control = ref slots.At(index)->Control;
                 ulong free = Volatile.Read(ref control);
@@ -249,8 +257,9 @@ public sealed unsafe partial class ConnectionTable
                 }
                 CountSlots(in slots, 1);
                 taken = new Taken(index, mine, ConnectionControl.IsGone(free) ? index - ConnectionControl.Distance(free) : index);
-                if (TryWriteWay(in slots, index, way) && TryReach(in slots, home, index - home))
+                if (TryReach(in slots, home, index - home))
                 {
+                    ConnectionWay.Write(ref slots.At(index)->Way, way);
                     return true;
                 }
                 Withdraw(in slots, taken);
@@ -262,21 +271,6 @@ public sealed unsafe partial class ConnectionTable
             }
         }
         taken = default;
-        return false;
-    }
-
-    /// <summary>Writes the way of whoever is to live in a slot. The reach of the place stays: others may change it meanwhile.</summary>
-    private bool TryWriteWay(in ConnectionSlots slots, uint index, ulong way)
-    {
-        ref ulong word = ref slots.At(index)->Way;
-        for (int attempt = 0; attempt < Patience; attempt++)
-        {
-            ulong was = Volatile.Read(ref word), next = (was & ConnectionWay.PlaceMask) | way;
-            if (was == next || CompareExchange(ref word, next, was) == was)
-            {
-                return true;
-            }
-        }
         return false;
     }
 

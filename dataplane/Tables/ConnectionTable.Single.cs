@@ -86,11 +86,16 @@ public sealed unsafe partial class ConnectionTable
     {
         ref readonly ConnectionSlots slots = ref Slots(key.IsIPv6);
         uint home = slots.Home(hash);
-        if (!TryMakeRoom(in slots, now) || !TryTake(in slots, home, 0, now, out Taken taken))
+        if (!TryMakeRoom(in slots, now) || !TryTake(in slots, home, None, 0, now, out Taken taken))
         {
             return false;
         }
         Fill(in slots, taken.Index, in key, in other, taken.Index, in owner, Deltas.Of(in key, in other), now);
-        return Propose(in slots, ref taken, ConnectionState.None, ConnectionFlags.HalfOpen, in key, home) && TryPublish(in slots, ref taken);
+        if (!Propose(in slots, ref taken, ConnectionState.None, ConnectionFlags.HalfOpen, in key, home) || !TryPublish(in slots, ref taken))
+        {
+            return false;
+        }
+        Remember(in slots, taken.Index, taken.Control, now);
+        return true;
     }
 }

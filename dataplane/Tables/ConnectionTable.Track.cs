@@ -51,6 +51,10 @@ public sealed unsafe partial class ConnectionTable
                     _mine->HalfOpen--;
                 }
                 _mine->Over += over;
+                if (over > 0)
+                {
+                    (slots.IsIPv6 ? _over6 : _over4).Push(index, next, now);
+                }
                 SetReplyHot(in slots, reply, index, ConnectionTracking.IsReplyHot(nextState, nextFlags));
             }
             else if (isReply && ConnectionTracking.IsReplyHot(nextState, nextFlags) && !ConnectionControl.Has(Volatile.Read(ref own->Control), ConnectionFlags.Hot))

@@ -35,9 +35,11 @@ namespace Dataplane.Tables;
 /// </para>
 /// <para>
 /// <b>Full.</b> When as many slots are in use as the table is for, a new connection takes the place of one that is half-open or over (closed
-/// on both sides, or reset): of a few that lie together those go first that are over, then the older ones, then it is the turn of the next few (a
-/// hand that goes round, one for each worker). If there is none it is refused. An established
-/// connection is never removed for another. So a flood of SYNs competes with itself, and many short connections with their own remains.
+/// on both sides, or reset). Each worker remembers what it has begun and what it saw end (<see cref="RoomQueue"/>), and of these the oldest goes: first
+/// of what is over, then of what is half-open and gets no packets. Who has begun less than his share takes what others have: of a few that lie together those go
+/// first that are over, then the older ones, then it is the turn of the next few (a hand that goes round, one for each worker). If there is none it is
+/// refused. An established connection is never removed for another. So a flood of SYNs competes with itself, and many short connections with their
+/// own remains.
 /// </para>
 /// <para>
 /// <b>Packets of none.</b> A few kilobytes say which addresses entries have (<see cref="ConnectionMarks"/>): what has none of them need not be looked
@@ -66,8 +68,7 @@ public sealed unsafe partial class ConnectionTable
     private readonly byte* _base6;
     private readonly ulong _homes4, _homes6;
     private readonly long _limit4, _limit6;
-    private int _credit4, _credit6;
-    private RoomList _room4, _room6;
+    private Fullness _fullness4, _fullness6;
 
     /// <param name="slots4">IPv4 slots, as many as <see cref="SlotsFor"/> says, aligned to a cache line, all zero at first.</param>
     /// <param name="slots6">IPv6 slots.</param>
@@ -94,6 +95,12 @@ public sealed unsafe partial class ConnectionTable
         _writers = writers;
         _room4.Hand = (uint)((ulong)_slots4.Count * (uint)writer / (uint)writers);
         _room6.Hand = (uint)((ulong)_slots6.Count * (uint)writer / (uint)writers);
+        // Housekeeping, the last one, begins no connections.
+        bool begins = writer == 0 || writer < writers - 1;
+        _halfOpen4 = new RoomQueue(begins ? capacity4 : 0);
+        _halfOpen6 = new RoomQueue(begins ? capacity6 : 0);
+        _over4 = new RoomQueue(begins ? capacity4 : 0);
+        _over6 = new RoomQueue(begins ? capacity6 : 0);
         // Two secrets from one: neither factor of a product can be made 0 from outside.
         _secret0 = KeyHash.Mix(seed ^ KeyHash.Golden, KeyHash.Golden);
         _secret1 = KeyHash.Mix(_secret0 ^ KeyHash.Golden, KeyHash.Golden);
