@@ -101,11 +101,11 @@ public sealed unsafe partial class ConnectionTable
     /// <param name="home">Where its search begins.</param>
     /// <param name="except">A slot that is as good as taken.</param>
     /// <param name="index">The slot.</param>
-    private static bool TryLocate(in ConnectionSlots slots, in ConnectionKey key, uint home, uint except, out uint index)
+    private static bool TryLocate(in ConnectionSlots slots, in ConnectionKey key, uint home, uint except, out uint index, uint likely = Likely)
     {
         // Whether a slot is taken is as good as random, so it is no branch: a bit for each that is free.
         ulong free = 0;
-        uint seen = Math.Max((uint)ConnectionWay.Reach(slots.At(home)->Way) + 1, Likely);
+        uint seen = Math.Max((uint)ConnectionWay.Reach(slots.At(home)->Way) + 1, likely);
         for (uint i = 0; i < seen; i++)
         {
             ConnectionHead* head = slots.At(home + i);

@@ -38,7 +38,8 @@ public sealed unsafe partial class ConnectionTable
     {
         handle = default;
         ref readonly ConnectionKey key = ref connection.Original, replyKey = ref connection.Reply;
-        if (TryLocate(in slots, in key, home, None, out uint at) && Locate(in slots, in key, home, out at, out ulong found))
+        uint likely = (slots.IsIPv6 ? _fullness6.Turns : _fullness4.Turns) > 0 ? Likely : 1;
+        if (TryLocate(in slots, in key, home, None, out uint at, likely) && Locate(in slots, in key, home, out at, out ulong found))
         {
             if (ConnectionControl.Phase(found) == ConnectionPhase.Valid)
             {
@@ -46,7 +47,7 @@ public sealed unsafe partial class ConnectionTable
             }
             return InsertResult.Exists;
         }
-        if (replyKey == key || (TryLocate(in slots, in replyKey, replyHome, at, out uint replyAt) && Locate(in slots, in replyKey, replyHome, out replyAt, out _)))
+        if (replyKey == key || (TryLocate(in slots, in replyKey, replyHome, at, out uint replyAt, likely) && Locate(in slots, in replyKey, replyHome, out replyAt, out _)))
         {
             return InsertResult.ReplyTaken;
         }

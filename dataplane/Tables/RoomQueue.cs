@@ -1,5 +1,6 @@
 using System.Numerics;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 
 namespace Dataplane.Tables;
 
@@ -12,19 +13,23 @@ namespace Dataplane.Tables;
 /// it holds the oldest are forgotten.
 /// </para>
 /// </summary>
-internal sealed class RoomQueue
+internal sealed unsafe class RoomQueue
 {
     // Eight bytes each: slot, the lower bits of its count of lives, those of the second in which it was seen.
-    private readonly ulong[] _items;
+    private readonly ulong[] _memory;
+    private readonly ulong* _items;
     private readonly uint _mask;
     private uint _first, _end;
+
+    private const uint Ahead = 64;
 
     /// <param name="capacity">How many it holds at least.</param>
     public RoomQueue(int capacity)
     {
         // What has not been written is not read: pages that nobody needs are none.
-        _items = GC.AllocateUninitializedArray<ulong>((int)BitOperations.RoundUpToPowerOf2((uint)Math.Max(1, capacity)));
-        _mask = (uint)_items.Length - 1;
+        _memory = GC.AllocateUninitializedArray<ulong>((int)BitOperations.RoundUpToPowerOf2((uint)Math.Max(1, capacity)), pinned: true);
+        _items = (ulong*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_memory));
+        _mask = (uint)_memory.Length - 1;
     }
 
     public uint Count => _end - _first;
@@ -49,6 +54,8 @@ internal sealed class RoomQueue
     public void Push(uint index, ulong control, uint seen)
     {
         _items[_end & _mask] = index | ((ulong)(ushort)((uint)control >> 2) << 32) | ((ulong)(ushort)seen << 48);
+        // The next lock waits for what is written: that should be in the cache by then.
+        ConnectionTable.Prefetch(_items + ((_end + Ahead) & _mask));
         _end++;
         if (Count > _mask + 1)
         {
