@@ -12,7 +12,7 @@ namespace Dataplane.ThroughputBench.Scenarios;
 /// </summary>
 /// <param name="flows">UDP flows, all of them known connections.</param>
 /// <param name="packets">Sizes of the inner packets.</param>
-public sealed class ServiceOverVxlanScenario(int flows, PacketSizes packets) : ServiceScenario(flows, packets)
+public sealed class ServiceOverVxlanScenario(int flows, PacketSizes packets) : ServiceScenario(flows, packets, name: "service over VXLAN")
 {
     private const int Tunnel = FirstPort + 2, Router = FirstPort + 3, Bridge = 1, ToSelf = 3, Underlay = 4;
     private const uint Vni = 0x1001;

@@ -31,7 +31,8 @@ public enum ServiceTraffic
 /// <param name="flows">UDP flows.</param>
 /// <param name="packets">Their sizes.</param>
 /// <param name="traffic">Of which connections the packets are.</param>
-public class ServiceScenario(int flows, PacketSizes packets, ServiceTraffic traffic = ServiceTraffic.Known) : Scenario(NameOf(traffic), flows), IOvsWorkload, IVppServiceWorkload, IKernelWorkload
+/// <param name="name">See <see cref="Scenario.Name"/>; null for what the traffic is called.</param>
+public class ServiceScenario(int flows, PacketSizes packets, ServiceTraffic traffic = ServiceTraffic.Known, string? name = null) : Scenario(name ?? NameOf(traffic), flows), IOvsWorkload, IVppServiceWorkload, IKernelWorkload
 {
     /// <summary>The two ports.</summary>
     protected const int Clients = FirstPort, Backends = FirstPort + 1;

@@ -36,6 +36,19 @@ public sealed class ForwardingSectionTests
     }
 
     [Fact]
+    public void A_workload_is_not_compared_with_another_one_of_that_size()
+    {
+        var ours = new Stub("ours");
+        RunSettings one = TestRun.Settings(2), two = one with { Workers = 2 };
+        PointResult OverVxlan(RunSettings settings, double rate) =>
+            new(new Point("VXLAN", new ServiceOverVxlanScenario(10, PacketSizes.Smallest), settings), [Result(ours, [rate])]);
+        Section section = ForwardingSection.Of("Service", 1_000_000_000,
+            [Point("VIP", 10, one, (ours, [40e6])), OverVxlan(one, 30e6), Point("VIP", 10, two, (ours, [80e6])), OverVxlan(two, 45e6)]);
+        int column = section.Columns.ToList().IndexOf(OneWorker);
+        Assert.Equal(["", "", "2.00 | 2.00", "1.50 | 1.50"], section.Rows.Select(row => row[column]));
+    }
+
+    [Fact]
     public void There_is_no_such_column_without_one_worker()
     {
         Section section = ForwardingSection.Of("Service", 1_000_000_000, [Point("2 workers", 10, TestRun.Settings(2) with { Workers = 2 }, (new Stub("ours"), [1e6]))]);
