@@ -105,6 +105,10 @@ internal sealed partial class Guest : IAsyncDisposable
         await RunAsync($"ip netns add {name} && ip link set {device} netns {name} && ip -n {name} addr add {address} dev {device} && ip -n {name} link set {device} up");
     }
 
+    /// <summary>Sets the card of a peer down, so that it sends nothing, or up.</summary>
+    public Task SetPeerAsync(string name, bool isUp) =>
+        RunAsync($"ip netns exec {name} sh -c 'for d in $(ls /sys/class/net); do [ $d = lo ] || ip link set $d {(isUp ? "up" : "down")}; done'");
+
     /// <summary>Pings until it is answered, from a namespace, or from the machine itself: a link needs its time to come up.</summary>
     public Task PingAsync(string? from, string to)
     {

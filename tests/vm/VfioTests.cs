@@ -71,9 +71,13 @@ public sealed class VfioTests : IAsyncLifetime
         await _guest.PingAsync("peer", "10.0.0.1");
         await _guest.KillAsync(control: true, engine: true);
         Assert.Equal("vfio-pci", await _guest.DriverOfAsync(Nic));
+        // Nobody has told the card to stop, and this one cannot be reset from outside. It works on with the first packet once the kernel lets it,
+        // which the IOMMU forbids, and the emulated card then ends with an assertion (e1000e_intrmgr_on_throttling_timer) about an interrupt from before.
+        await _guest.SetPeerAsync("peer", isUp: false);
 
         Assert.Contains("give devices back with: dataplane clean", await _guest.RunAsync("dataplane stop", code: 3), StringComparison.Ordinal);
         Assert.Contains($"{Guest.AddressOf(Nic)} is given back to e1000e", await _guest.RunAsync("dataplane clean"), StringComparison.Ordinal);
+        await _guest.SetPeerAsync("peer", isUp: true);
         await TheKernelHasItAgain();
     }
 
