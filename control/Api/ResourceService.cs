@@ -118,7 +118,7 @@ public sealed class ResourceService(Controller controller, CallBudgets budgets) 
     {
         if (context.GetHttpContext().Features.Get<Caller>() is { } caller)
         {
-            (await budgets.WaitForChangeAsync(caller, cancel)).Dispose();
+            await budgets.WaitForChangeAsync(caller, cancel);
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Threading.RateLimiting;
 
 namespace Dataplane.Control.Api.Access;
@@ -21,35 +22,84 @@ public sealed record CallLimits
     public int TcpConnections { get; init; } = 256;
 }
 
-/// <summary>What the limits leave to each caller at the moment.</summary>
-public sealed class CallBudgets(CallLimits limits) : IDisposable
+/// <summary>
+/// What the limits leave to each caller at the moment. Nothing of this runs by the clock, for most of the time nobody calls: a caller's tokens are counted up
+/// when he takes some, and who has long been gone is forgotten when somebody new comes.
+/// </summary>
+/// <param name="limits">For each caller.</param>
+/// <param name="memory">So long after he has saved up all he may a caller is forgotten: he is as good as a new one. Null for ten seconds.</param>
+public sealed class CallBudgets(CallLimits limits, TimeSpan? memory = null)
 {
-    private readonly PartitionedRateLimiter<Caller> _changes = PartitionedRateLimiter.Create<Caller, string>(caller =>
-        RateLimitPartition.GetTokenBucketLimiter(caller.Name, _ => new TokenBucketRateLimiterOptions
+    private readonly TimeSpan _memory = memory ?? TimeSpan.FromSeconds(10);
+    private readonly ConcurrentDictionary<string, Share> _shares = new();
+
+    public CallLimits Limits => limits;
+
+    /// <summary>Callers that are remembered.</summary>
+    public int Callers => _shares.Count;
+
+    /// <summary>Takes one change. Not acquired when there is none left; the lease then tells when to try again.</summary>
+    public RateLimitLease TakeChange(Caller caller)
+    {
+        TokenBucketRateLimiter changes = Of(caller).Changes;
+        changes.TryReplenish();
+        return changes.AttemptAcquire();
+    }
+
+    /// <summary>Takes one change, and waits until there is one.</summary>
+    public async Task WaitForChangeAsync(Caller caller, CancellationToken cancel)
+    {
+        while (true)
+        {
+            using RateLimitLease lease = TakeChange(caller);
+            if (lease.IsAcquired)
+            {
+                return;
+            }
+            await Task.Delay(TimeSpan.FromSeconds(Math.Max(1.0 / limits.ChangesPerSecond, 0.001)), cancel);
+        }
+    }
+
+    /// <summary>Takes one of the caller's streams, until disposed.</summary>
+    public RateLimitLease TakeStream(Caller caller) => Of(caller).Streams.AttemptAcquire();
+
+    private Share Of(Caller caller)
+    {
+        if (_shares.TryGetValue(caller.Name, out Share? share))
+        {
+            return share;
+        }
+        foreach ((string name, Share other) in _shares)
+        {
+            if (other.IdleTime > _memory)
+            {
+                _shares.TryRemove(name, out _);
+            }
+        }
+        return _shares.GetOrAdd(caller.Name, _ => new Share(limits));
+    }
+
+    /// <summary>What one caller has left.</summary>
+    private sealed class Share(CallLimits limits)
+    {
+        public TokenBucketRateLimiter Changes { get; } = new(new TokenBucketRateLimiterOptions
         {
             TokenLimit = limits.ChangesAtOnce,
             TokensPerPeriod = Math.Max(1, limits.ChangesPerSecond / 10),
             ReplenishmentPeriod = TimeSpan.FromMilliseconds(100),
-            QueueLimit = limits.Streams,
-        }));
+            AutoReplenishment = false,
+        });
 
-    private readonly PartitionedRateLimiter<Caller> _streams = PartitionedRateLimiter.Create<Caller, string>(caller =>
-        RateLimitPartition.GetConcurrencyLimiter(caller.Name, _ => new ConcurrencyLimiterOptions { PermitLimit = limits.Streams }));
+        public ConcurrencyLimiter Streams { get; } = new(new ConcurrencyLimiterOptions { PermitLimit = limits.Streams });
 
-    public CallLimits Limits => limits;
-
-    /// <summary>Takes one change. Not acquired when there is none left; the lease then tells when to try again.</summary>
-    public RateLimitLease TakeChange(Caller caller) => _changes.AttemptAcquire(caller);
-
-    /// <summary>Takes one change, and waits until there is one.</summary>
-    public ValueTask<RateLimitLease> WaitForChangeAsync(Caller caller, CancellationToken cancel) => _changes.AcquireAsync(caller, 1, cancel);
-
-    /// <summary>Takes one of the caller's streams, until disposed.</summary>
-    public RateLimitLease TakeStream(Caller caller) => _streams.AttemptAcquire(caller);
-
-    public void Dispose()
-    {
-        _changes.Dispose();
-        _streams.Dispose();
+        /// <summary>How long he has had all that one may have; null when he has not.</summary>
+        public TimeSpan? IdleTime
+        {
+            get
+            {
+                Changes.TryReplenish();
+                return Changes.IdleDuration is { } changes && Streams.IdleDuration is { } streams ? (changes < streams ? changes : streams) : null;
+            }
+        }
     }
 }
