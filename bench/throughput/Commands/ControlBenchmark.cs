@@ -89,6 +89,7 @@ internal sealed class ControlBenchmark : Benchmark
         string capacity = ((2 * load.Entries) + WarmUp + (4 * load.Singles) + (2 * PacedBatches * PacedBatch)).ToString(CultureInfo.InvariantCulture);
         using var daemon = new DaemonSubject(directory, ["--mac-capacity", capacity], cancel);
         daemon.MakeNetwork();
+        daemon.MakeTarget();
         using var probe = new VisibilityProbe(daemon.IsVisible);
         var updates = new UpdateLoad(daemon, probe, cancel);
         int entries = load.Entries / load.Batch * load.Batch;

@@ -11,7 +11,7 @@ namespace Dataplane.ThroughputBench.Commands;
 internal sealed class TapBenchmark : Benchmark
 {
     /// <summary>Behind the traffic, until what it left to do is done, and then as long as what a switch takes that has nothing to do is measured.</summary>
-    private static readonly TimeSpan SettleTime = TimeSpan.FromSeconds(3), IdleTime = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan SettleTime = TimeSpan.FromSeconds(5), IdleTime = TimeSpan.FromSeconds(5);
 
     private readonly Option<int> _streams, _workers;
     private readonly Option<bool> _nodes;

@@ -113,19 +113,12 @@ public sealed class DaemonSubject : IDisposable
     /// <summary>Cycles between two polls of the worker, the longest so far.</summary>
     public ulong LongestPoll => Stats.GetWorkers(new GetWorkersRequest()).Workers[0].LongestPollCycles;
 
-    /// <summary>A network with a port for the addresses, and nothing behind it.</summary>
-    public void MakeNetwork()
-    {
-        var request = new ApplyRequest
-        {
-            Resources =
-            {
-                new Resource { Network = new Network { Name = Network } },
-                new Resource { Port = new Port { Name = "target", Network = Network, Memory = new Dataplane.Control.Api.V1.Memory() } },
-            },
-        };
-        Resources.Apply(request);
-    }
+    /// <summary>A network, and nothing in it.</summary>
+    public void MakeNetwork() => Resources.Apply(new ApplyRequest { Resources = { new Resource { Network = new Network { Name = Network } } } });
+
+    /// <summary>The port of the network that <see cref="Addresses"/> are at: one in memory, which is polled, so that a worker never sleeps for long.</summary>
+    public void MakeTarget() =>
+        Resources.Apply(new ApplyRequest { Resources = { new Resource { Port = new Port { Name = "target", Network = Network, Memory = new Dataplane.Control.Api.V1.Memory() } } } });
 
     /// <summary>A container in each network namespace. Gives the MAC addresses of their devices.</summary>
     /// <param name="namespaces">Their names.</param>

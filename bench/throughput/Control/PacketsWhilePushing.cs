@@ -51,6 +51,7 @@ public sealed class PacketsWhilePushing(string directory, int core, int packetsP
         string[] namespaces = [open.Create(First), open.Create(Second)];
         using var daemon = new DaemonSubject(directory, macs, core, cancel);
         daemon.MakeNetwork();
+        daemon.MakeTarget();
         string[] addresses = daemon.MakeContainers(namespaces);
         using var first = new PacketSocket(open[namespaces[0]], "eth0", SteadyStream.EtherType);
         using var second = new PacketSocket(open[namespaces[1]], "eth0", SteadyStream.EtherType);
