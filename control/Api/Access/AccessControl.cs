@@ -28,7 +28,7 @@ internal sealed partial class AccessControl(CallBudgets budgets, ILogger<AccessC
         using RateLimitLease? change = rule is { Needs: Role.ReadWrite, Streams: false } ? budgets.TakeChange(caller) : null;
         if (change is { IsAcquired: false })
         {
-            TimeSpan later = change.TryGetMetadata(MetadataName.RetryAfter, out TimeSpan time) ? time : TimeSpan.FromSeconds(1);
+            TimeSpan later = CallBudgets.RetryAfter(change);
             Rpc.Refuse(
                 call, new ProblemException(StatusCode.ResourceExhausted, $"{caller.Name} makes more than {budgets.Limits.ChangesPerSecond} changing calls per second",
                     $"put more resources into each call, or try again in {later.TotalMilliseconds:0} ms"), later);

@@ -36,7 +36,7 @@ public sealed class CallBudgets(CallLimits limits, TimeSpan? memory = null)
     public CallLimits Limits => limits;
 
     /// <summary>Callers that are remembered.</summary>
-    public int Callers => _shares.Count;
+    internal int Callers => _shares.Count;
 
     /// <summary>Takes one change. Not acquired when there is none left; the lease then tells when to try again.</summary>
     public RateLimitLease TakeChange(Caller caller)
@@ -56,9 +56,12 @@ public sealed class CallBudgets(CallLimits limits, TimeSpan? memory = null)
             {
                 return;
             }
-            await Task.Delay(TimeSpan.FromSeconds(Math.Max(1.0 / limits.ChangesPerSecond, 0.001)), cancel);
+            await Task.Delay(RetryAfter(lease), cancel);
         }
     }
+
+    /// <summary>When to try again, of a change that was not acquired.</summary>
+    public static TimeSpan RetryAfter(RateLimitLease change) => change.TryGetMetadata(MetadataName.RetryAfter, out TimeSpan time) ? time : TimeSpan.FromSeconds(1);
 
     /// <summary>Takes one of the caller's streams, until disposed.</summary>
     public RateLimitLease TakeStream(Caller caller) => Of(caller).Streams.AttemptAcquire();
