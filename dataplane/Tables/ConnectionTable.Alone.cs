@@ -17,10 +17,6 @@ namespace Dataplane.Tables;
 /// </summary>
 public sealed unsafe partial class ConnectionTable
 {
-    private bool _isAlone;
-    /// <summary>Slots that others have taken, less those that they have freed: while there are no others it stays as it is.</summary>
-    private long _others4, _others6;
-
     /// <summary>Slots of a window that are looked at in any case: in a full table, in five windows of six, one of so many is free.</summary>
     private const uint Likely = 4;
 
@@ -30,18 +26,7 @@ public sealed unsafe partial class ConnectionTable
     /// <summary>
     /// Whether nobody else changes the table until this is said again. Only the owner of this object says it, of itself, between two polls.
     /// </summary>
-    public bool IsAlone
-    {
-        get => _isAlone;
-        set
-        {
-            if (value && !_isAlone)
-            {
-                (_others4, _others6) = (SlotsInUse(false) - _mine->Slots4, SlotsInUse(true) - _mine->Slots6);
-            }
-            _isAlone = value;
-        }
-    }
+    public bool IsAlone { get; set; }
 
     /// <summary>Whether housekeeping changes the table, or is about to.</summary>
     public bool IsClaimed => Volatile.Read(ref _all[_writers - 1].Claimed) != 0;
@@ -90,7 +75,7 @@ public sealed unsafe partial class ConnectionTable
         LowerReach(in slots, replyTaken.Forgets, replyAt);
         CountSlots(in slots, 2);
         CountInserted(in first);
-        Remember(in slots, at, control, now);
+        RoomOf(in slots).HalfOpen.Push(at, control, now);
         handle = new ConnectionHandle(at, slots.IsIPv6, control);
         return InsertResult.Inserted;
     }

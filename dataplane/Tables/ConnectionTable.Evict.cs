@@ -29,20 +29,17 @@ public sealed unsafe partial class ConnectionTable
         public fixed ulong Ranks[Candidates];
     }
 
-    private readonly RoomQueue _halfOpen4, _halfOpen6, _over4, _over6;
-    private RoomList _room4, _room6;
-
     /// <summary>
     /// Removes an entry wherever it is: of this worker's own what is over, or the oldest of what is half-open if it has its share of that; or else of
     /// anybody's what is over, or the oldest of some that are half-open.
     /// </summary>
-    private bool TryEvict(in ConnectionSlots slots, long share, uint now)
+    private bool TryEvict(in ConnectionSlots slots, ref Room room, uint now)
     {
-        if (TryEvictOwn(in slots, slots.IsIPv6 ? _over6 : _over4, 0, now) || TryEvictOwn(in slots, slots.IsIPv6 ? _halfOpen6 : _halfOpen4, share, now))
+        if (TryEvictOwn(in slots, room.Over, 0, now) || TryEvictOwn(in slots, room.HalfOpen, room.Share, now))
         {
             return true;
         }
-        ref RoomList list = ref slots.IsIPv6 ? ref _room6 : ref _room4;
+        ref RoomList list = ref room.Found;
         if (list.When != now)
         {
             list.Count = 0;
@@ -120,11 +117,6 @@ public sealed unsafe partial class ConnectionTable
             Prefetch(slots.At(Math.Max(1, partner) - 1));
         }
     }
-
-    /// <summary>Remembers an entry as one that may make room from now on.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private void Remember(in ConnectionSlots slots, uint index, ulong control, uint now) =>
-        (slots.IsIPv6 ? _halfOpen6 : _halfOpen4).Push(index, control, now);
 
     /// <summary>Removes an entry of one window, whether the table is full or not.</summary>
     private bool TryMakeRoomAt(in ConnectionSlots slots, uint home, uint now)

@@ -38,7 +38,7 @@ public sealed unsafe partial class ConnectionTable
     {
         handle = default;
         ref readonly ConnectionKey key = ref connection.Original, replyKey = ref connection.Reply;
-        uint likely = (slots.IsIPv6 ? _fullness6.Turns : _fullness4.Turns) > 0 ? Likely : 1;
+        uint likely = RoomOf(in slots).Turns > 0 ? Likely : 1;
         if (TryLocate(in slots, in key, home, None, out uint at, likely) && Locate(in slots, in key, home, out at, out ulong found))
         {
             if (ConnectionControl.Phase(found) == ConnectionPhase.Valid)
@@ -89,7 +89,7 @@ public sealed unsafe partial class ConnectionTable
             return InsertResult.Exists;
         }
         CountInserted(in first);
-        Remember(in slots, original.Index, original.Control, now);
+        RoomOf(in slots).HalfOpen.Push(original.Index, original.Control, now);
         handle = new ConnectionHandle(original.Index, slots.IsIPv6, original.Control);
         return InsertResult.Inserted;
     }

@@ -9,8 +9,10 @@ public sealed unsafe partial class ConnectionTable
     /// <summary>Slots that may be taken before all are counted again.</summary>
     private const int MaxCredit = 256;
 
-    /// <summary>What a worker knows of a family's table being full.</summary>
-    private struct Fullness
+    private Room _room4, _room6;
+
+    /// <summary>What a worker knows of how full a family's slots are, and of what makes room there.</summary>
+    private struct Room
     {
         /// <summary>How many slots may be taken before all are counted again.</summary>
         public int Credit;
@@ -21,44 +23,51 @@ public sealed unsafe partial class ConnectionTable
         /// it has begun itself: else who begins few connections would remove them at once, for another one's flood.
         /// </summary>
         public long Share;
+        /// <summary>What it has begun.</summary>
+        public RoomQueue HalfOpen;
+        /// <summary>What it saw end.</summary>
+        public RoomQueue Over;
+        /// <summary>What was found in looking around.</summary>
+        public RoomList Found;
     }
+
+    private ref Room RoomOf(in ConnectionSlots slots) => ref slots.IsIPv6 ? ref _room6 : ref _room4;
 
     /// <summary>Sees to it that fewer slots are in use than may be. False when nothing can be removed for that.</summary>
     private bool TryMakeRoom(in ConnectionSlots slots, uint now)
     {
-        ref Fullness full = ref slots.IsIPv6 ? ref _fullness6 : ref _fullness4;
-        if (full.Credit >= 2)
+        ref Room room = ref RoomOf(in slots);
+        if (room.Credit >= 2)
         {
-            full.Credit -= 2;
+            room.Credit -= 2;
             return true;
         }
-        if (full.Turns > 0 && TryEvictTwo(in slots, ref full, now))
+        if (room.Turns > 0 && TryEvictTwo(in slots, ref room, now))
         {
-            full.Turns--;
+            room.Turns--;
             return true;
         }
-        long used = !_isAlone ? SlotsInUse(slots.IsIPv6) : slots.IsIPv6 ? _others6 + _mine->Slots6 : _others4 + _mine->Slots4;
-        long limit = slots.IsIPv6 ? _limit6 : _limit4, left = limit - used;
+        long limit = slots.IsIPv6 ? _limit6 : _limit4, left = limit - SlotsInUse(slots.IsIPv6);
         if (left < 2)
         {
-            full.Turns = (int)Math.Min(MaxCredit / 2, limit / MaxCredit);
-            full.Share = ShareOfRoom(slots.IsIPv6);
-            return TryEvictTwo(in slots, ref full, now);
+            room.Turns = (int)Math.Min(MaxCredit / 2, limit / MaxCredit);
+            room.Share = ShareOfRoom(limit / 2);
+            return TryEvictTwo(in slots, ref room, now);
         }
-        full.Turns = 0;
+        room.Turns = 0;
         // Half of what is left is shared among all, so that together they cannot take too many.
-        full.Credit = (int)Math.Min(MaxCredit, Math.Max(0, left - 2) / (2 * _writers));
+        room.Credit = (int)Math.Min(MaxCredit, Math.Max(0, left - 2) / (2 * _writers));
         return true;
     }
 
     /// <summary>Frees two slots, as many as a connection takes: of another one, or of two single entries.</summary>
-    private bool TryEvictTwo(in ConnectionSlots slots, ref Fullness full, uint now)
+    private bool TryEvictTwo(in ConnectionSlots slots, ref Room room, uint now)
     {
         ref long mine = ref slots.IsIPv6 ? ref _mine->Slots6 : ref _mine->Slots4;
         long before = mine;
         while (before - mine < 2)
         {
-            if (!TryEvict(in slots, full.Share, now))
+            if (!TryEvict(in slots, ref room, now))
             {
                 return false;
             }
@@ -83,11 +92,11 @@ public sealed unsafe partial class ConnectionTable
         return n;
     }
 
-    /// <summary>See <see cref="Fullness.Share"/>.</summary>
-    private long ShareOfRoom(bool isIPv6)
+    /// <summary>See <see cref="Room.Share"/>.</summary>
+    private long ShareOfRoom(long capacity)
     {
         long room = CountRoom(out int writers);
-        return Math.Min(room, (isIPv6 ? _limit6 : _limit4) / 2) / (2 * Math.Max(1, writers));
+        return Math.Min(room, capacity) / (2 * Math.Max(1, writers));
     }
 
     private long SlotsInUse(bool isIPv6)

@@ -95,7 +95,7 @@ public sealed unsafe partial class ConnectionTable
         {
             return false;
         }
-        Remember(in slots, taken.Index, taken.Control, now);
+        RoomOf(in slots).HalfOpen.Push(taken.Index, taken.Control, now);
         return true;
     }
 }

@@ -53,7 +53,7 @@ public sealed unsafe partial class ConnectionTable
                 _mine->Over += over;
                 if (over > 0)
                 {
-                    (slots.IsIPv6 ? _over6 : _over4).Push(index, next, now);
+                    RoomOf(in slots).Over.Push(index, next, now);
                 }
                 SetReplyHot(in slots, reply, index, ConnectionTracking.IsReplyHot(nextState, nextFlags));
             }

@@ -68,7 +68,6 @@ public sealed unsafe partial class ConnectionTable
     private readonly byte* _base6;
     private readonly ulong _homes4, _homes6;
     private readonly long _limit4, _limit6;
-    private Fullness _fullness4, _fullness6;
 
     /// <param name="slots4">IPv4 slots, as many as <see cref="SlotsFor"/> says, aligned to a cache line, all zero at first.</param>
     /// <param name="slots6">IPv6 slots.</param>
@@ -93,14 +92,12 @@ public sealed unsafe partial class ConnectionTable
         _all = counters;
         _mine = counters + writer;
         _writers = writers;
-        _room4.Hand = (uint)((ulong)_slots4.Count * (uint)writer / (uint)writers);
-        _room6.Hand = (uint)((ulong)_slots6.Count * (uint)writer / (uint)writers);
+        _room4.Found.Hand = (uint)((ulong)_slots4.Count * (uint)writer / (uint)writers);
+        _room6.Found.Hand = (uint)((ulong)_slots6.Count * (uint)writer / (uint)writers);
         // Housekeeping, the last one, begins no connections.
         bool begins = writer == 0 || writer < writers - 1;
-        _halfOpen4 = new RoomQueue(begins ? capacity4 : 0);
-        _halfOpen6 = new RoomQueue(begins ? capacity6 : 0);
-        _over4 = new RoomQueue(begins ? capacity4 : 0);
-        _over6 = new RoomQueue(begins ? capacity6 : 0);
+        (_room4.HalfOpen, _room4.Over) = (new RoomQueue(begins ? capacity4 : 0), new RoomQueue(begins ? capacity4 : 0));
+        (_room6.HalfOpen, _room6.Over) = (new RoomQueue(begins ? capacity6 : 0), new RoomQueue(begins ? capacity6 : 0));
         // Two secrets from one: neither factor of a product can be made 0 from outside.
         _secret0 = KeyHash.Mix(seed ^ KeyHash.Golden, KeyHash.Golden);
         _secret1 = KeyHash.Mix(_secret0 ^ KeyHash.Golden, KeyHash.Golden);
